@@ -1,0 +1,38 @@
+# `make demo` is the whole story. Targets make .venv themselves and redo only what changed.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/ready
+ARGS ?=
+
+.PHONY: demo test test-all lint bench up clean-state
+.DEFAULT_GOAL := help
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,dev]'
+	@touch $@
+
+demo: $(READY)  ## From deletion requests to a gated, registered model (ARGS="--set unlearn.method=none" to vary)
+	$(BIN)/unilogit demo $(ARGS)
+
+test: $(READY)  ## Everything that is checked on every change
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+test-all: $(READY)  ## The slow checks as well
+	$(BIN)/pytest -m '' $(ARGS)
+
+lint: $(READY)  ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## Measure and write benchmarks/results
+	$(BIN)/python -m benchmarks.demo $(ARGS)
+
+up: $(READY)  ## Prefect and MLflow servers, a worker and the deployments, on loopback, until Ctrl-C
+	$(BIN)/unilogit up $(ARGS)

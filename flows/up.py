@@ -1,0 +1,151 @@
+"""Servers, worker and deployments on this machine, on loopback, in one terminal; Ctrl-C ends them all.
+
+Starts what exists (Prefect, MLflow) and waits until each answers; knows nothing of what the flows do.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from urllib.error import URLError
+
+from tasks.home import use_home
+from unilogit.errors import InputError
+
+HOST = "127.0.0.1"
+POOL = "unilogit"
+PATIENCE = 180  # seconds for a server to answer
+
+
+def up() -> int:
+    """Start everything and stay until a signal comes or a server dies.
+
+    Returns:
+        The exit code: 0 after a signal, 1 when a server ended by itself.
+
+    Raises:
+        InputError: a port is taken, or a server does not come up.
+    """
+    prefect_port = int(os.environ.get("UNILOGIT_PREFECT_PORT", "4200"))
+    mlflow_port = int(os.environ.get("UNILOGIT_MLFLOW_PORT", "5000"))
+    for port, variable in ((prefect_port, "UNILOGIT_PREFECT_PORT"), (mlflow_port, "UNILOGIT_MLFLOW_PORT")):
+        _need_free(port, variable)
+    folder = use_home()
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    api, mlflow = f"http://{HOST}:{prefect_port}/api", f"http://{HOST}:{mlflow_port}"
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "UNILOGIT_HOME": str(folder),
+        "PREFECT_API_URL": api,
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(prefect_port),
+        "MLFLOW_TRACKING_URI": mlflow,
+    }
+    servers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(name: str, *command: str) -> None:
+        with open(logs / f"{name}.log", "ab") as log:
+            servers[name] = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+
+    _raise_on_signal()
+    try:
+        start("mlflow", "bash", "mlflow/serve.sh", HOST, str(mlflow_port), str(folder))
+        start("prefect", "prefect", "server", "start", "--host", HOST, "--port", str(prefect_port))
+        _wait("Prefect", f"{api}/health", servers, logs)
+        for command in (
+            ("work-pool", "create", POOL, "--type", "process", "--overwrite"),
+            ("--no-prompt", "deploy", "--all"),
+        ):
+            _prefect(command, environment)
+        start("worker", "prefect", "worker", "start", "--pool", POOL, "--name", "local")
+        _wait("MLflow", f"{mlflow}/health", servers, logs)
+        print(
+            f"Up. Prefect http://{HOST}:{prefect_port}  MLflow {mlflow}  logs {logs}\n"
+            "In another terminal: prefect deployment run unlearn/production --watch\n"
+            "Ctrl-C ends them all.",
+            flush=True,
+        )
+        while all(server.poll() is None for server in servers.values()):
+            time.sleep(1)
+        dead = next(name for name, server in servers.items() if server.poll() is not None)
+        print(f"error: {dead} ended by itself; see {logs / dead}.log", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _stop(servers)
+
+
+def _need_free(port: int, variable: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise InputError(f"port {port} is taken; end what listens there, or choose another with {variable}") from None
+
+
+def _raise_on_signal() -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _wait(title: str, url: str, servers: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:
+    print(f"waiting for {title} …", flush=True)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for name, server in servers.items():
+            if server.poll() is not None:
+                raise InputError(f"{name} ended with code {server.returncode}; see {logs / name}.log")
+        if answers(url):
+            return
+        time.sleep(0.5)
+    raise InputError(f"{title} does not answer at {url} after {PATIENCE} seconds; see {logs}")
+
+
+def answers(url: str, timeout: float = 2.0) -> bool:
+    """Whether an HTTP server answers at `url` with success."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as response:
+            return bool(200 <= response.status < 300)
+    except (URLError, OSError):
+        return False
+
+
+def _prefect(command: tuple[str, ...], environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        ("prefect", *command), env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise InputError(f"`prefect {' '.join(command)}` failed: {(done.stderr or done.stdout).strip()}")
+
+
+def _stop(servers: dict[str, subprocess.Popen[bytes]]) -> None:
+    """End every server with its children: the worker first, so that it can hand its run back."""
+    for server in reversed(servers.values()):
+        _signal_group(server, signal.SIGTERM)
+        try:
+            server.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            _signal_group(server, signal.SIGKILL)
+            server.wait()
+
+
+def _signal_group(server: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    send: Callable[[int, int], None] = os.killpg
+    try:
+        send(server.pid, number)
+    except ProcessLookupError:
+        return

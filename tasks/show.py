@@ -1,0 +1,93 @@
+"""A finished run on the terminal: before, after and retain model side by side, gates, version, what to type next."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+
+from unilogit.files import read_json
+
+MODELS = (("before", "before"), ("after", "after"), ("golden", "retain model"))
+SHOWN = (("probability", "probability"), ("rouge_l_recall", "ROUGE-L recall"))
+
+
+def show_run(workspace: Path, console: Console | None = None) -> None:
+    """Print what the run in `workspace` measured, judged and registered."""
+    metrics = read_json(workspace / "evaluation" / "metrics.json")
+    gates = read_json(workspace / "gates.json")
+    registration = read_json(workspace / "registration.json")
+    (console or Console()).print(
+        Group(_sets_table(metrics), _whole_table(metrics), _gates_table(gates), _closing(workspace, gates, registration))
+    )
+
+
+def _sets_table(metrics: dict[str, Any]) -> Table:
+    table = Table(title="What the models know", title_justify="left")
+    table.add_column("set")
+    table.add_column("metric")
+    for _, title in MODELS:
+        table.add_column(title, justify="right")
+    sets = [name for name, values in metrics["after"].items() if isinstance(values, dict) and "probability" in values]
+    for name in sets:
+        for metric, title in SHOWN:
+            values = [((metrics[model] or {}).get(name) or {}).get(metric) for model, _ in MODELS]
+            if any(value is not None for value in values):
+                table.add_row(name.replace("_", " "), title, *map(_number, values))
+    return table
+
+
+def _whole_table(metrics: dict[str, Any]) -> Table:
+    table = Table(title="As a whole", title_justify="left")
+    table.add_column("metric")
+    for _, title in MODELS:
+        table.add_column(title, justify="right")
+    for title, *path in (
+        ("model utility", "model_utility"),
+        ("forget quality (p-value)", "forget_quality", "p_value"),
+        ("forget quality (KS statistic)", "forget_quality", "ks_statistic"),
+        ("membership inference (LOSS AUC)", "membership_inference", "loss_auc"),
+    ):
+        table.add_row(title, *(_number(_lookup(metrics[model], path)) for model, _ in MODELS))
+    return table
+
+
+def _gates_table(gates: dict[str, Any]) -> Table:
+    table = Table(title="Gates", title_justify="left")
+    for column in ("gate", "scope", "metric"):
+        table.add_column(column)
+    for column in ("value", "threshold"):
+        table.add_column(column, justify="right")
+    table.add_column("verdict")
+    for gate in gates["gates"]:
+        verdict = "[green]passed[/]" if gate["passed"] else "[bold red]failed[/]"
+        limit = f"{gate['op']} {gate['threshold']:g}"
+        table.add_row(gate["name"], gate["scope"], gate["metric"], _number(gate["value"]), limit, verdict)
+    return table
+
+
+def _closing(workspace: Path, gates: dict[str, Any], registration: dict[str, Any]) -> str:
+    name, version = registration["registered_model"], registration["version"]
+    lines = [f"Registered {name} version {version}" + (" as [bold]candidate[/]" if registration["alias"] else "")]
+    lines.append(f"Report: {workspace / 'report.html'}")
+    if gates["passed"]:
+        lines.append(f"Next, when you have reviewed it: [bold]unilogit models promote {name} {version}[/]")
+    else:
+        lines.append("[bold red]Gates failed: nothing became candidate.[/] Every reason:")
+        lines += [f"  {gate['name']}: {gate['reason']}" for gate in gates["gates"] if not gate["passed"]]
+        lines.append(
+            "Next: change the `unlearn` section of params.yaml, then [bold]unilogit run --retry-failed[/]"
+        )
+    return "\n".join(lines)
+
+
+def _lookup(node: Any, path: list[str]) -> Any:
+    for part in path:
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"

@@ -1,0 +1,103 @@
+"""Step: version a run's data with DVC and push it to the default remote of `.dvc/config`.
+
+Runs live outside the project's own DVC pipeline, so `runs/` is a DVC repository of its own; `data.dvc`
+beside the data holds its hash, and is enough to `dvc pull` it again.
+"""
+
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.command import run_command
+from tasks.home import home, use_home
+from unilogit.errors import InputError
+
+REMOTE = "storage"
+
+
+@dataclass(frozen=True)
+class StoredData:
+    """The DVC hash of a run's data and where it was pushed."""
+
+    data_md5: str
+    remote: str
+
+    def __str__(self) -> str:
+        return f"data {self.data_md5} pushed to {self.remote}"
+
+
+def store_data(workspace: Path) -> StoredData:
+    """Put `workspace/data` under DVC and push it; repeating it pushes what is missing.
+
+    Raises:
+        InputError: the remote cannot be reached or refuses.
+    """
+    use_home()
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    remote = _default_remote()
+    try:
+        with _runs_repository(Repo, workspace.parent, remote) as repository:
+            target = str(workspace.resolve() / "data")
+            repository.add(target)
+            repository.push([f"{target}.dvc"])
+    except DvcException as error:
+        raise InputError(
+            f"the data of {workspace.name} could not be pushed to {remote['url']} ({error}); check .dvc/config"
+        ) from error
+    return StoredData(data_md5(workspace) or "", remote["url"])
+
+
+def data_md5(workspace: Path) -> str | None:
+    """DVC's hash of `workspace/data`: from data.dvc of a run, or from dvc.lock of `dvc repro`; None without either."""
+    pointer = workspace / "data.dvc"
+    if pointer.exists():
+        return str(yaml.safe_load(pointer.read_text())["outs"][0]["md5"])
+    lock = Path("dvc.lock")
+    if lock.exists():
+        for stage in yaml.safe_load(lock.read_text()).get("stages", {}).values():
+            for out in stage.get("outs", []):
+                if Path(out["path"]).absolute() == (workspace / "data").absolute():
+                    return str(out["md5"])
+    return None
+
+
+def _default_remote() -> dict[str, Any]:
+    """The default remote of the project in the current folder; without one, a folder in `home()`."""
+    from dvc.config import Config
+    from dvc.exceptions import NotDvcRepoError
+
+    try:
+        config = Config(str(Path(".dvc").absolute())) if Path(".dvc").is_dir() else {}
+    except NotDvcRepoError:
+        config = {}
+    name = config.get("core", {}).get("remote")
+    remote = dict(config.get("remote", {}).get(name, {})) if name else {}
+    return {**remote, "url": str(remote.get("url", home() / "dvc-remote"))}
+
+
+def _runs_repository(repo: Any, folder: Path, remote: dict[str, Any]) -> Any:
+    """The DVC repository of all runs, made when it is not there yet."""
+    if not (folder / ".dvc" / "config").exists():
+        with redirect_stdout(StringIO()):  # it greets on stdout
+            repo.init(str(folder), no_scm=True, force=True).close()
+    repository = repo(str(folder))
+    with repository.config.edit() as config:
+        config["core"].update({"remote": REMOTE, "analytics": False})
+        config["remote"][REMOTE] = remote
+    repository.config.load()
+    return repository
+
+
+def main(workspace: Path) -> StoredData:
+    """Version a workspace's data with DVC and push it."""
+    return store_data(workspace)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,124 @@
+"""Step: train a small model from scratch, the example's base model or a batch's golden target.
+
+A golden target (retain model) is what perfect unlearning would give: the same architecture and tokenizer,
+trained on the retain set alone.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.command import run_command
+from tasks.options import Overrides, ParamsFile
+from unilogit.data.records import CorpusRecord, frame_records, read_records
+from unilogit.errors import InputError
+from unilogit.files import atomic_folder, read_json, sha256_file, sha256_json, sha256_weights, write_json
+from unilogit.params import DEFAULT_PARAMS, Params, load_params
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What was trained and where it lies."""
+
+    model: Path
+    records: int
+    probability: float
+    weights_sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.model}: trained on {self.records} records, mean answer probability {self.probability:.3f}"
+
+
+def run_train(corpus: Path, output: Path, params: Params, like: str | None = None) -> TrainSummary:
+    """Train on all records of `corpus`; a finished model of the same data and settings is kept as it is.
+
+    Args:
+        corpus: .jsonl or .parquet in the record format.
+        output: the Hugging Face folder to write, whole or not at all.
+        like: a model whose tokenizer and architecture to take (golden targets), not its weights.
+
+    Raises:
+        InputError: the corpus or `like` cannot be used.
+    """
+    fingerprint = sha256_json(
+        {
+            "corpus": sha256_file(corpus) if corpus.is_file() else [str(corpus)],
+            "train": params.train.model_dump(),
+            "seed": params.seed,
+            "max_length": params.model.max_length,
+            "like": _tokenizer_and_architecture(like) if like else None,
+        }
+    )
+    summary = output / "training_summary.json"
+    if not (summary.exists() and read_json(summary)["fingerprint"] == fingerprint):
+        _train(_records(corpus), output, params, like, fingerprint)
+    facts = read_json(summary)
+    return TrainSummary(output, facts["records"], facts["probability"], facts["weights_sha256"])
+
+
+def _records(corpus: Path) -> list[CorpusRecord]:
+    if corpus.suffix == ".parquet" and corpus.is_file():
+        import pandas as pd
+
+        return frame_records(pd.read_parquet(corpus))  # written by extract, whose rows are validated
+    return read_records(corpus)
+
+
+def _train(records: list[CorpusRecord], output: Path, params: Params, like: str | None, fingerprint: str) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from unilogit.evaluation.probability import score_answers
+    from unilogit.training.from_scratch import train_from_scratch
+
+    with atomic_folder(output) as folder:
+        history = train_from_scratch(
+            records, folder, params.train, seed=params.seed, max_length=params.model.max_length, like=like
+        )
+        model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+        scores = score_answers(
+            model, tokenizer, [r.prompt for r in records], [r.response for r in records], params.evaluate.batch_size
+        )
+        write_json(
+            folder / "training_summary.json",
+            {
+                "schema_version": 1,
+                "fingerprint": fingerprint,
+                "records": len(records),
+                "probability": float(scores["probability"].mean()),
+                "weights_sha256": sha256_weights(folder),
+                "history": history,
+            },
+        )
+
+
+def _tokenizer_and_architecture(model: str) -> list[str]:
+    folder = Path(model)
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{model}: no model there (config.json is missing); train it or correct model.base")
+    return [sha256_file(folder / name) for name in ("config.json", "tokenizer.json") if (folder / name).exists()]
+
+
+def train_golden_target(workspace: Path, params: Params, store: Path) -> Path | None:
+    """The golden target that this batch is compared with; None when params.yaml names none.
+
+    Args:
+        workspace: holds data/retain.parquet.
+        store: where trained golden targets are kept, by what they were trained on, so that batches with
+            the same retain set share one.
+    """
+    if params.model.retain is None:
+        return None
+    if params.model.retain != "train":
+        return Path(params.model.retain)
+    retain = workspace / "data" / "retain.parquet"
+    return run_train(retain, store / sha256_file(retain)[:16], params, like=params.model.base).model
+
+
+def main(
+    corpus: Path, output: Path, like: str | None = None, params: ParamsFile = DEFAULT_PARAMS, set_: Overrides = None
+) -> TrainSummary:
+    """Train a small Llama from scratch on all records of a corpus; with --like, a golden target of that model."""
+    return run_train(corpus, output, load_params(params, set_), like)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,154 @@
+"""Step: unlearn the forget set from a model. Resumes from its last checkpoint after a kill."""
+
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from tasks.command import run_command
+from tasks.options import Overrides, ParamsFile
+from unilogit.errors import InputError
+from unilogit.files import atomic_folder, read_json, sha256_file, sha256_json, sha256_weights, write_json
+from unilogit.params import DEFAULT_PARAMS, Params, load_params
+
+MONITORED = 200  # records of each set that the early stop watches
+
+
+@dataclass(frozen=True)
+class UnlearnSummary:
+    """The unlearned model, how long it took and its digest."""
+
+    model: Path
+    method: str
+    epochs: float
+    weights_sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.method}, {self.epochs:.1f} epochs, weights {self.weights_sha256[:12]}"
+
+
+def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
+    """Write the unlearned model to `workspace/model` and the history to `workspace/training.json`.
+
+    Args:
+        workspace: holds data/forget.parquet, retain.parquet and holdout.parquet.
+        model: the model to start from: a Hugging Face folder or hub name.
+
+    Raises:
+        InputError: the model cannot be loaded.
+    """
+    from transformers import set_seed
+
+    output, checkpoints = workspace / "model", workspace / "checkpoints"
+    fingerprint = _fingerprint(workspace, params, model)
+    if finished := _finished(workspace, fingerprint):
+        return finished
+    original, tokenizer = load_model(model)
+    set_seed(params.seed)
+    history: list[dict[str, float]] = []
+    epochs = 0.0
+    if params.unlearn.method != "none":
+        _drop_checkpoints_of_other_settings(checkpoints, fingerprint)
+        history, epochs = _train(original, tokenizer, workspace, checkpoints, params)
+    with atomic_folder(output) as folder:
+        original.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    summary = UnlearnSummary(output, params.unlearn.method, epochs, sha256_weights(output))
+    write_json(
+        workspace / "training.json",
+        {
+            "schema_version": 1,
+            "fingerprint": fingerprint,
+            "method": summary.method,
+            "epochs": epochs,
+            "weights_sha256": summary.weights_sha256,
+            "history": history,
+        },
+    )
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return summary
+
+
+def _train(
+    model: object, tokenizer: object, workspace: Path, checkpoints: Path, params: Params
+) -> tuple[list[dict[str, float]], float]:
+    from unilogit.training.trainer import Monitor, UnlearningTrainer
+
+    data = {kind: pd.read_parquet(workspace / "data" / f"{kind}.parquet") for kind in ("forget", "retain", "holdout")}
+    forget, retain = _pairs(data["forget"]), _pairs(data["retain"])
+    unseen = _pairs(data["holdout"][data["holdout"]["use"] == "stop"])
+    rng = random.Random(params.seed)
+    watch = [rng.sample(pairs, min(MONITORED, len(pairs))) for pairs in (forget, retain, unseen)]
+    trainer = UnlearningTrainer(
+        model=model,  # type: ignore[arg-type]
+        tokenizer=tokenizer,  # type: ignore[arg-type]
+        forget=forget,
+        retain=retain,
+        settings=params.unlearn,
+        output_dir=checkpoints,
+        monitor=Monitor(*watch),
+        seed=params.seed,
+        max_length=params.model.max_length,
+    )
+    history = trainer.run()
+    return history, trainer.state.global_step * params.unlearn.batch_size / len(forget)
+
+
+def _pairs(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(frame["prompt"], frame["response"], strict=True))
+
+
+def _fingerprint(workspace: Path, params: Params, model: str) -> str:
+    """Digest of everything the unlearned weights depend on."""
+    weights = sha256_weights(model) if Path(model).is_dir() else model
+    data = [sha256_file(workspace / "data" / f"{kind}.parquet") for kind in ("forget", "retain", "holdout")]
+    return sha256_json([params.unlearn.model_dump(), params.seed, params.model.max_length, weights, data])
+
+
+def _finished(workspace: Path, fingerprint: str) -> UnlearnSummary | None:
+    """What an earlier call with the same inputs made, if it is still whole."""
+    if not (workspace / "training.json").exists():
+        return None
+    facts = read_json(workspace / "training.json")
+    model = workspace / "model"
+    if facts["fingerprint"] != fingerprint or facts["weights_sha256"] != sha256_weights(model):
+        return None
+    return UnlearnSummary(model, facts["method"], facts["epochs"], facts["weights_sha256"])
+
+
+def _drop_checkpoints_of_other_settings(checkpoints: Path, fingerprint: str) -> None:
+    stamp = checkpoints / "settings.json"
+    if not (stamp.exists() and read_json(stamp)["fingerprint"] == fingerprint):
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        write_json(stamp, {"schema_version": 1, "fingerprint": fingerprint})
+
+
+def load_model(name: str) -> tuple[object, object]:
+    """A causal language model (float32 on CPU, its own dtype on a GPU) and its tokenizer.
+
+    Raises:
+        InputError: nothing loadable is there.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(name, dtype="auto" if torch.cuda.is_available() else torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{name}: no causal language model can be loaded from there ({reason})") from None
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
+def main(workspace: Path, model: str, params: ParamsFile = DEFAULT_PARAMS, set_: Overrides = None) -> UnlearnSummary:
+    """Unlearn a workspace's forget set from a model."""
+    return run_unlearn(workspace, load_params(params, set_), model)
+
+
+if __name__ == "__main__":
+    run_command(main)

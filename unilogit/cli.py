@@ -1,0 +1,176 @@
+"""`unilogit …`: the door to every floor.
+
+Imports nothing heavy until a command needs it, so that `--help` is instant. Holds no logic of its own.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unilogit.errors import InputError
+
+app = typer.Typer(
+    name="unilogit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Make a language model forget the people who asked to be forgotten, on schedule, with proof.\n\n"
+    "Start with [bold]unilogit demo[/]. State lives under UNILOGIT_HOME (./var); every knob is in params.yaml.",
+)
+requests_app = typer.Typer(no_args_is_help=True, help="Deletion requests: file new ones, follow the others.")
+models_app = typer.Typer(no_args_is_help=True, help="Registered versions: list them, promote one.")
+app.add_typer(requests_app, name="requests")
+app.add_typer(models_app, name="models")
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="The file with every knob.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override one knob, e.g. --set unlearn.epochs=5. May be repeated."),
+]
+PARAMS = Path("params.yaml")
+
+
+def _command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a command; an InputError becomes plain sentences on stderr and exit code 2."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except InputError as error:
+                for problem in error.problems:
+                    typer.echo(f"error: {problem}", err=True)
+                raise typer.Exit(2) from None
+
+        return group.command(name)(run)
+
+    return register
+
+
+@_command(app)
+def demo(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
+    """The whole story on fictitious people: train a small model, forget some, judge, register."""
+    from tasks.example import make_example
+    from unilogit.params import load_params
+
+    typer.echo(str(make_example(load_params(params, set_))))
+    _run(None, params, set_, retry_failed=False)
+
+
+@_command(app)
+def run(
+    requests: Annotated[
+        Path | None, typer.Option(help="A file or folder of deletion requests; data.requests when not given.")
+    ] = None,
+    params: ParamsFile = PARAMS,
+    set_: Overrides = None,
+    retry_failed: Annotated[bool, typer.Option(help="Take requests whose batch failed its gates, too.")] = False,
+) -> None:
+    """Unlearn what the pending requests ask for, in this process; no server is needed.
+
+    Exit code 0: done, or nothing to do. 1: gates failed. 2: the input cannot be used, or matches nothing.
+    """
+    _run(requests, params, set_, retry_failed)
+
+
+def _run(requests: Path | None, params: Path, overrides: list[str] | None, retry_failed: bool) -> None:
+    from flows.in_process import run_in_process
+
+    raise typer.Exit(run_in_process(requests, params, overrides, retry_failed))
+
+
+@_command(app)
+def up() -> None:
+    """Start Prefect and MLflow servers, a worker and the deployments on this machine, until Ctrl-C."""
+    from flows.up import up as start
+
+    raise typer.Exit(start())
+
+
+@_command(app)
+def methods() -> None:
+    """The unlearning methods: name, source and knobs in params.yaml."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from unilogit.losses.registry import METHODS
+
+    table = Table("method", "source", "knobs", "retain term")
+    for name, method in METHODS.items():
+        table.add_row(name, method.source, ", ".join(method.knobs) or "–", "yes" if method.retain_term else "no")
+    Console().print(table)
+
+
+@_command(app)
+def doctor() -> None:
+    """What is installed, where state lives, whether a GPU is there, which servers answer."""
+    from tasks.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+@_command(requests_app, "add")
+def add_request(
+    subject: Annotated[str | None, typer.Option(help="Forget everything about this subject_id.")] = None,
+    record: Annotated[list[str] | None, typer.Option(help="Forget this record_id. May be repeated.")] = None,
+    request_id: Annotated[str | None, typer.Option(help="Unique; made up when not given.")] = None,
+    legal_basis: Annotated[str | None, typer.Option(help="E.g. GDPR Art. 17(1)(b).")] = None,
+    params: ParamsFile = PARAMS,
+    set_: Overrides = None,
+) -> None:
+    """File one deletion request; the next run takes it."""
+    from unilogit.data.request_files import file_request
+    from unilogit.params import load_params
+
+    filed = file_request(load_params(params, set_).data.requests, subject, record or [], request_id, legal_basis)
+    typer.echo(f"{filed}: filed. Next: unilogit run")
+
+
+@_command(requests_app, "list")
+def list_requests(
+    state: Annotated[str | None, typer.Option(help="Only requests in this state.")] = None,
+    rejected: Annotated[bool, typer.Option(help="The rows that were refused, and why.")] = False,
+) -> None:
+    """Requests by arrival: state, batch and due date; or the refused rows."""
+    from tasks.batch import print_requests
+
+    print_requests(state, rejected)
+
+
+@_command(requests_app, "show")
+def show_request(request_id: str) -> None:
+    """One request's history from arrival on."""
+    from tasks.batch import print_history
+
+    print_history(request_id)
+
+
+@_command(models_app, "list")
+def list_models(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
+    """The registered versions with their aliases, gates and batch."""
+    from tasks.models import print_versions
+    from unilogit.params import load_params
+
+    print_versions(load_params(params, set_).register_.registered_model)
+
+
+@_command(models_app, "promote")
+def promote_model(name: str, version: int) -> None:
+    """Give a version that passed its gates the alias champion; the next run starts from it."""
+    from tasks.models import promote
+
+    typer.echo(promote(name, version))
+
+
+def main() -> None:
+    app(prog_name="unilogit")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

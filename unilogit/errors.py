@@ -1,0 +1,20 @@
+"""What goes wrong because of what somebody gave us, as opposed to a defect of ours.
+
+Every entry point (CLI, `python -m tasks.…`, `python -m flows.…`) prints an InputError as plain
+sentences and exits with code 2; anything else is a defect and keeps its traceback.
+"""
+
+
+class InputError(Exception):
+    """The input cannot be used; nothing was half-written.
+
+    Args:
+        problems: one sentence each, saying where (file, line or key), what is wrong and what to do.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.problems = list(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)

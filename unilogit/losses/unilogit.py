@@ -1,0 +1,49 @@
+"""Unilogit (Vasilev et al., Findings of ACL 2025, arXiv 2505.06027), as a scalar function of p.
+
+The paper's target. On a forget token with target t, take the current logits z, detached, and replace
+z_t by logsumexp(z_{i≠t}) − log(V − 1); the softmax q of that gives t exactly 1/V and shares the rest
+among the other tokens in proportion to their current probabilities. The loss is KL(p ‖ q) (reverse,
+the paper's choice) or KL(q ‖ p) (forward), with q a constant.
+
+The identity. Write p = p_t. For i ≠ t, q_i = p_i·(1 − 1/V)/(1 − p), so log(p_i/q_i) is the same
+number for all of them, log((1 − p)/(1 − 1/V)), and
+
+    KL(p ‖ q) = p·(log p + log V) + (1 − p)·(log(1 − p) − log(1 − 1/V)).
+
+Its gradient with q held constant is Σ_i dp_i·(log(p_i/q_i) + 1) = dp·(log(p·V) − log((1 − p)/(1 − 1/V))),
+because Σ_i dp_i = 0; differentiating the right-hand side in p gives the same, the two ±1 cancelling.
+Likewise d KL(q ‖ p) = −Σ_i q_i·dlog p_i. The tokens i ≠ t contribute −(1 − 1/V)·Σ (p_i/(1 − p))·dlog p_i
+= −(1 − 1/V)·d(1 − p)/(1 − p), so
+
+    KL(q ‖ p) = −(1/V)·log p − (1 − 1/V)·log(1 − p) + constant, in value and in gradient,
+
+with constant −(1/V)·log V + (1 − 1/V)·log(1 − 1/V). So the loss needs log p and log(1 − p) of each
+target and nothing else of the vocabulary.
+"""
+
+import math
+from typing import Literal
+
+from torch import Tensor
+
+from unilogit.kernels.reference import TargetLogProb
+
+
+def unilogit_loss(
+    target: TargetLogProb, vocabulary: int, direction: Literal["reverse", "forward"] = "reverse"
+) -> Tensor:
+    """Per-token Unilogit loss.
+
+    Args:
+        target: log p and log(1 − p), each [N].
+        vocabulary: V, the number of tokens that the head scores; at least 2.
+        direction: "reverse" is KL(p ‖ q), "forward" KL(q ‖ p).
+
+    Returns:
+        [N], the dtype of `target.log_p`; zero where p = 1/V.
+    """
+    uniform, rest = -math.log(vocabulary), math.log1p(-1 / vocabulary)
+    above_uniform, below_rest = target.log_p - uniform, target.log_complement - rest
+    if direction == "reverse":
+        return target.log_p.exp() * above_uniform + target.log_complement.exp() * below_rest
+    return -above_uniform / vocabulary - (1 - 1 / vocabulary) * below_rest
