@@ -1,4 +1,4 @@
-"""Step: take in deletion requests: every row that can be read goes on, every other is set aside with its reason.
+"""Step: take in deletion requests: rows that can be read go on, others are set aside with their reasons.
 
 What the rows say is judged by the next step, tasks/validate.py.
 """
@@ -14,7 +14,7 @@ from unilogit.data.request_files import FIELDS, read_requests, request_files
 from unilogit.files import atomic_path, sha256_file, write_text
 
 QUARANTINE = Path("quarantine") / "requests.jsonl"
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [(name, pa.list_(pa.string()) if name == "record_ids" else pa.string()) for name in FIELDS]
     + [("file", pa.string()), ("file_sha256", pa.string()), ("row", pa.int64())]
 )
@@ -43,10 +43,12 @@ def run_intake(requests: Path, workspace: Path) -> IntakeSummary:
     """
     digests = {file.name: sha256_file(file) for file in request_files(requests)}
     rows, rejections = read_requests(requests)
-    write_text(workspace / QUARANTINE, "".join(f"{rejection.model_dump_json()}\n" for rejection in rejections))
+    write_text(
+        workspace / QUARANTINE, "".join(f"{rejection.model_dump_json()}\n" for rejection in rejections)
+    )
     table = pa.Table.from_pylist(
         [{**row.fields, "file": row.file, "file_sha256": digests[row.file], "row": row.row} for row in rows],
-        schema=_SCHEMA,
+        schema=SCHEMA,
     )
     with atomic_path(workspace / "requests.parquet") as temporary:
         pq.write_table(table, temporary)

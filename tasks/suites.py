@@ -1,22 +1,36 @@
 """What Great Expectations is asked about requests and corpus, and its answers row by row.
 
-Each check pairs an expectation, which the Data Docs show, with the sentence a person reads when a row
-fails it. Knows nothing of files or of what becomes of a bad row.
+A row is known by its place, "file:row". Each check pairs an expectation, which the Data Docs show, with
+the sentence a person reads when a row fails it. Knows nothing of files or of what becomes of a bad row.
 """
 
 import logging
 import os
+import re
+from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+
+from unilogit.data.records import BadRecord
+from unilogit.data.request_files import FIELDS
+from unilogit.data.requests import DeletionRequest
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 PLACE = "place"
 IDENTIFIER_LENGTH = 200
+
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_TIME = TypeAdapter(AwareDatetime)
+
+# A row of requests.parquet, and the request it is or, a line each, why it is none.
+JudgedRequest = tuple[dict[str, Any], DeletionRequest | str]
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,11 @@ class Check:
 
     expectation: Any
     reason: str = ""
+
+    @property
+    def columns(self) -> list[str]:
+        names = [getattr(self.expectation, name, None) for name in ("column", "column_A", "column_B")]
+        return [name for name in names if name]
 
 
 @dataclass(frozen=True)
@@ -41,10 +60,7 @@ class Outcome:
 
 
 def request_checks() -> list[Check]:
-    """Checks of a frame with the request fields plus, derived from them: `received_at_reads` and `due_at_reads`
-    (bool, null where nothing was given), `received_at_utc` and `due_at_utc` (times), `selectors` (count)
-    and `refusal` (what the request model refuses, else null).
-    """
+    """What is asked of the rows of `request_frame`."""
     from great_expectations import expectations as gxe
 
     time = "must be a time with a time zone in the form of RFC 3339; write it like 2025-03-01T12:00:00Z"
@@ -62,7 +78,9 @@ def request_checks() -> list[Check]:
             gxe.ExpectColumnValuesToBeInSet(column="received_at_reads", value_set=[True]),
             f"field `received_at` {time}",
         ),
-        Check(gxe.ExpectColumnValuesToBeInSet(column="due_at_reads", value_set=[True]), f"field `due_at` {time}"),
+        Check(
+            gxe.ExpectColumnValuesToBeInSet(column="due_at_reads", value_set=[True]), f"field `due_at` {time}"
+        ),
         Check(
             gxe.ExpectColumnPairValuesAToBeGreaterThanB(
                 column_A="due_at_utc",
@@ -88,7 +106,7 @@ def request_checks() -> list[Check]:
 
 
 def corpus_checks() -> list[Check]:
-    """Checks of a frame with record_id, prompt, response and `problem` (why a row is no record, else null)."""
+    """What is asked of the rows of `corpus_frame`."""
     from great_expectations import expectations as gxe
     from great_expectations.expectations.row_conditions import Column
 
@@ -109,6 +127,55 @@ def corpus_checks() -> list[Check]:
             "field `response` holds only white space; write the answer or remove the line",
         ),
     ]
+
+
+def place_of(row: dict[str, Any]) -> str:
+    return f"{row['file']}:{row['row']}"
+
+
+def places_of(frame: pd.DataFrame) -> pd.Series:
+    return frame["file"] + ":" + frame["row"].astype("str")
+
+
+def request_frame(requests: list[JudgedRequest]) -> pd.DataFrame:
+    """The text fields of requests and, derived from them, what an expectation cannot work out for itself.
+
+    Columns: `received_at_reads` and `due_at_reads` (is it a time? null where nothing was given),
+    `received_at_utc` and `due_at_utc` (times), `selectors` (how many are given), `refusal` (what the request
+    model refuses, else null).
+    """
+    return pd.DataFrame(
+        [
+            {
+                PLACE: place_of(row),
+                **{name: row[name] and row[name].strip() for name in FIELDS if name != "record_ids"},
+                **_time_columns("received_at", row["received_at"]),
+                **_time_columns("due_at", row["due_at"]),
+                "selectors": sum(bool(row[name]) for name in ("subject_id", "record_ids", "text")),
+                "refusal": request if isinstance(request, str) else None,
+            }
+            for row, request in requests
+        ]
+    )
+
+
+def _time_columns(name: str, text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {f"{name}_reads": None, f"{name}_utc": None}
+    try:
+        time = _TIME.validate_strings(text).astimezone(UTC) if _RFC_3339.fullmatch(text) else None
+    except (ValidationError, OverflowError):
+        time = None
+    return {f"{name}_reads": time is not None, f"{name}_utc": time}
+
+
+def corpus_frame(records: pd.DataFrame, bad: list[BadRecord]) -> pd.DataFrame:
+    """Good rows by their fields, bad ones by the column `problem`."""
+    good = records[["record_id", "prompt", "response"]].assign(**{PLACE: places_of(records)})
+    problems = [{PLACE: f"{item.file}:{item.row}", "problem": "\n".join(item.reasons)} for item in bad]
+    return pd.concat(
+        [good, pd.DataFrame(problems, columns=[PLACE, "problem"], dtype="str")], ignore_index=True
+    )
 
 
 def run_suites(
@@ -138,7 +205,10 @@ def run_suites(
         {
             "class_name": "SiteBuilder",
             "show_how_to_buttons": False,
-            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.absolute())},
+            "store_backend": {
+                "class_name": "TupleFilesystemStoreBackend",
+                "base_directory": str(docs.absolute()),
+            },
             "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
         },
     )
@@ -171,6 +241,43 @@ def _outcomes(checks: list[Check], results: list[Any]) -> list[Outcome]:
         result = by_id[check.expectation.id]
         places = [row[PLACE] for row in result.result.get("unexpected_index_list") or []]
         if result.success == bool(places):
-            raise RuntimeError(f"Great Expectations could not evaluate {check.expectation}: {result.exception_info}")
+            raise RuntimeError(
+                f"Great Expectations could not evaluate {check.expectation}: {result.exception_info}"
+            )
         outcomes.append(Outcome(check, places))
     return outcomes
+
+
+def reasons_by_place(
+    frame: pd.DataFrame, outcomes: list[Outcome], identifier: str, own_words: str
+) -> dict[str, list[str]]:
+    """Every reason against each bad place.
+
+    Of the rows that share an identifier, the first with nothing else against it stays good. The column
+    `own_words` says for itself what is wrong; it is heard where no check has found a reason.
+    """
+    cells = frame.set_index(PLACE)
+    reasons: dict[str, list[str]] = defaultdict(list)
+    repeats: list[str] = []
+    own: dict[str, str] = {}
+    for outcome in outcomes:
+        if outcome.check.reason:
+            for place in outcome.places:
+                reasons[place].append(outcome.check.reason)
+        elif outcome.check.expectation.column == identifier:
+            repeats = outcome.places
+        else:
+            own = dict(zip(outcome.places, cells.loc[outcome.places, own_words], strict=True))
+    for place, words in own.items():
+        if place not in reasons:
+            reasons[place] = words.split("\n")
+
+    names = dict(zip(repeats, cells.loc[repeats, identifier], strict=True))
+    first: dict[str, str] = {}
+    for place in sorted(repeats, key=lambda place: place in reasons):
+        first.setdefault(names[place], place)
+    for place, name in names.items():
+        if first[name] != place:
+            wrong = f"field `{identifier}` repeats that of {first[name]}"
+            reasons[place].append(f"{wrong}; give it one of its own or remove the line")
+    return dict(reasons)

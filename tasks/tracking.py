@@ -28,18 +28,26 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
 
 
-@contextmanager
-def connect(uri: str | None = None) -> Iterator["MlflowClient"]:
-    """A client of the tracking store at `uri`, which is the process's current one meanwhile."""
+def client(uri: str | None = None) -> "MlflowClient":
+    """A client of the runs and the registry at `uri`, which is `tracking_uri()` when not given."""
     use_home()
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    from mlflow import MlflowClient
+
+    uri = uri or tracking_uri()
+    return MlflowClient(uri, uri)
+
+
+@contextmanager
+def connect(uri: str | None = None) -> Iterator["MlflowClient"]:
+    """`client(uri)`, whose store also is the process's current one meanwhile, for MLflow's plain functions."""
+    connected = client(uri)
     import mlflow
 
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    uri = uri or tracking_uri()
-    mlflow.set_tracking_uri(uri)
+    mlflow.set_tracking_uri(connected.tracking_uri)
     try:
-        yield mlflow.MlflowClient(uri, uri)
+        yield connected
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
 
@@ -53,26 +61,25 @@ def experiment_id(name: str, uri: str | None = None) -> str:
     Raises:
         InputError: the experiment was deleted.
     """
+    store = client(uri)
     from mlflow.exceptions import MlflowException
 
-    uri = uri or tracking_uri()
-    with connect(uri) as client:
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            location = (home() / "mlartifacts").as_uri() if _is_here(uri) else None
-            try:
-                return str(client.create_experiment(name, artifact_location=location))
-            except MlflowException:
-                experiment = client.get_experiment_by_name(name)  # another process was faster
-                if experiment is None:
-                    raise
-        if experiment.lifecycle_stage == "deleted":
-            number = experiment.experiment_id
-            raise InputError(
-                f"register.experiment = {name}: this experiment was deleted in MLflow; bring it back with"
-                f" `mlflow experiments restore --experiment-id {number}` or choose another name"
-            )
-        return str(experiment.experiment_id)
+    experiment = store.get_experiment_by_name(name)
+    if experiment is None:
+        location = (home() / "mlartifacts").as_uri() if _is_here(store.tracking_uri) else None
+        try:
+            return str(store.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            experiment = store.get_experiment_by_name(name)  # another process was faster
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage == "deleted":
+        number = experiment.experiment_id
+        raise InputError(
+            f"register.experiment = {name}: this experiment was deleted in MLflow; bring it back with"
+            f" `mlflow experiments restore --experiment-id {number}` or choose another name"
+        )
+    return str(experiment.experiment_id)
 
 
 def _is_here(uri: str) -> bool:
@@ -100,12 +107,12 @@ def champion_model(registered_model: str, download_to: Path, uri: str | None = N
     Raises:
         InputError: the version holds no transformers model, or its weights are not the registered ones.
     """
-    with connect(uri) as client:
+    with connect(uri) as store:
         import mlflow
         from mlflow.exceptions import MlflowException
 
         try:
-            champion = client.get_model_version_by_alias(registered_model, CHAMPION)
+            champion = store.get_model_version_by_alias(registered_model, CHAMPION)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None

@@ -49,10 +49,20 @@ class CorpusRecord(BaseModel):
 COLUMNS = list(CorpusRecord.model_fields)
 SUFFIXES = (".jsonl", ".parquet")
 _LISTS = ("subject_ids", "perturbed_responses")
-_SCHEMA = pa.schema(
+CORPUS_SCHEMA = pa.schema(
     [(name, pa.list_(pa.string()) if name in _LISTS else pa.string()) for name in COLUMNS]
     + [("file", pa.string()), ("row", pa.int64())]
 )
+
+
+_WORDS = {
+    "missing": "is missing; add it or remove the line",
+    "extra_forbidden": "is not known; remove it or correct its spelling",
+    "string_type": "must be text; put its value in quotes",
+    "list_type": 'must be a list of texts; write it as ["…", "…"]',
+    "string_too_short": "is empty; fill it in or remove the line",
+    "string_too_long": "is longer than {max_length} characters; shorten it",
+}
 
 
 @dataclass(frozen=True)
@@ -73,28 +83,14 @@ def explain(error: ValidationError) -> list[str]:
 
     Values are left out: they may be personal data.
     """
-    return [_sentence(item["type"], item["loc"], item.get("ctx", {}), item["msg"]) for item in error.errors()]
-
-
-def _sentence(kind: str, location: tuple[int | str, ...], context: dict[str, Any], message: str) -> str:
-    name, *places = location or ("",)
-    field = f"field `{name}{''.join(f'[{place}]' for place in places)}`"
-    match kind:
-        case "missing":
-            return f"{field} is missing; add it or remove the line"
-        case "extra_forbidden":
-            return f"{field} is not known; remove it or correct its spelling"
-        case "string_type":
-            return f"{field} must be text; put its value in quotes"
-        case "list_type":
-            return f'{field} must be a list of texts; write it as ["…", "…"]'
-        case "string_too_short":
-            return f"{field} is empty; fill it in or remove the line"
-        case "string_too_long":
-            return f"{field} is longer than {context['max_length']} characters; shorten it"
-        case "string_unicode":
-            return f"{field} holds half a character (a lone surrogate); correct its encoding"
-    return f"{field}: {message[:1].lower()}{message[1:]}; correct it"
+    sentences = []
+    for item in error.errors(include_url=False, include_input=False):
+        name, *places = item["loc"] or ("",)
+        field = f"field `{name}{''.join(f'[{place}]' for place in places)}`" if name else "the row"
+        message = item["msg"].removeprefix("Value error, ")
+        words = _WORDS.get(item["type"], f"is refused: {message}; correct it")
+        sentences.append(f"{field} {words.format_map(item.get('ctx', {}))}")
+    return sentences
 
 
 def scan_corpus(path: Path | str) -> Iterator[tuple[str, int, CorpusRecord] | BadRecord]:
@@ -148,8 +144,8 @@ def read_corpus(path: Path | str) -> tuple[pd.DataFrame, list[BadRecord]]:
 
     rows = good()
     chunks = iter(lambda: list(islice(rows, 20_000)), [])
-    batches = [pa.RecordBatch.from_pylist(chunk, schema=_SCHEMA) for chunk in chunks]
-    table = pa.Table.from_batches(batches, schema=_SCHEMA)
+    batches = [pa.RecordBatch.from_pylist(chunk, schema=CORPUS_SCHEMA) for chunk in chunks]
+    table = pa.Table.from_batches(batches, schema=CORPUS_SCHEMA)
     del batches
     return table.to_pandas(self_destruct=True, split_blocks=True), bad
 

@@ -5,6 +5,7 @@ say: a date may be no date yet, an identifier may be missing.
 """
 
 import csv
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ class RawRequest:
 
     Attributes:
         file: the file's name.
-        row: 1-based: the first physical line (CSV, its header being line 1; JSON lines), or the row (Parquet).
+        row: 1-based: the first physical line (CSV, its header being line 1), the line or the row (Parquet).
         fields: every name of FIELDS; text as given, None where nothing was given; `record_ids` is a list.
     """
 
@@ -94,7 +95,9 @@ def _absent_as_none(value: Any) -> Any:
     """Parquet has types of its own for what is text elsewhere: dates, and NaN for nothing."""
     if isinstance(value, date):
         return value.isoformat()
-    is_nothing = (isinstance(value, float) and value != value) or (isinstance(value, str) and not value.strip())
+    is_nothing = (isinstance(value, float) and math.isnan(value)) or (
+        isinstance(value, str) and not value.strip()
+    )
     return None if is_nothing else value
 
 
@@ -110,7 +113,9 @@ def _csv_rows(file: Path) -> Iterator[Row]:
                 row = _csv_row(number, raw, header, cells, problem)
                 last = number + raw.count("\n")
                 if row.problem and last > number:
-                    row = replace(row, problem=f"{row.problem} (a quote joins lines {number} to {last} into one row)")
+                    row = replace(
+                        row, problem=f"{row.problem} (a quote joins lines {number} to {last} into one row)"
+                    )
                 yield row
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); make it readable") from error
@@ -119,7 +124,7 @@ def _csv_rows(file: Path) -> Iterator[Row]:
 
 
 def _csv_records(stream: Iterable[str]) -> Iterator[tuple[int, str, list[str], str]]:
-    """Each record's first physical line, text and cells, or why it has no cells; blank lines are passed over."""
+    """Each record's first physical line, text and cells, or why it has none; blank lines are passed over."""
     taken: list[str] = []
 
     def lines() -> Iterator[str]:
@@ -154,7 +159,9 @@ def _header(file: Path, record: tuple[int, str, list[str], str] | None) -> list[
         raise InputError(f"{where}: the header {problem or 'is not UTF-8 text; save the file as UTF-8'}")
     for name in REQUIRED:
         if name not in names:
-            raise InputError(f"{where}: the header lacks the column `{name}`; add it, with commas between columns")
+            raise InputError(
+                f"{where}: the header lacks the column `{name}`; add it, with commas between columns"
+            )
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{where}: the header names the column `{name}` twice; remove one")

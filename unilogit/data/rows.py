@@ -81,7 +81,9 @@ def read_rows(file: Path) -> Iterator[Row]:
             empty = False
             yield row
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror or 'it is damaged'}); write it again") from error
+        raise InputError(
+            f"{file}: cannot be read ({error.strerror or 'it is damaged'}); write it again"
+        ) from error
     if empty:
         raise InputError(f"{file}: the file is empty; write its rows, or take the file away")
 
@@ -89,32 +91,33 @@ def read_rows(file: Path) -> Iterator[Row]:
 def _json_rows(file: Path) -> Iterator[Row]:
     with open(file, "rb") as stream:
         for number, line in enumerate(stream, start=1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            line = line.strip()
-            if not line:
-                continue
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError:
-                raw = line.decode("utf-8", errors="backslashreplace")
-                yield Row(number, raw, None, "is not UTF-8 text; save the file as UTF-8")
-                continue
-            try:
-                yield Row(number, text, _parse_object(text))
-            except json.JSONDecodeError as error:
-                where = f"{error.msg.removesuffix(' at').lower()} at character {error.pos + 1}"
-                yield Row(number, text, None, f"is not JSON ({where}); correct or remove the line")
-            except ValueError as error:
-                yield Row(number, text, None, f"{error}; correct or remove the line")
-            except RecursionError:
-                yield Row(number, text, None, "is nested too deeply; correct or remove the line")
+            bare = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).strip()
+            if bare:
+                yield _json_row(number, bare)
+
+
+def _json_row(number: int, line: bytes) -> Row:
+    raw = line.decode("utf-8", errors="backslashreplace")
+    try:
+        return Row(number, raw, _parse_object(line.decode("utf-8")))
+    except UnicodeDecodeError:
+        problem = "is not UTF-8 text; save the file as UTF-8"
+    except json.JSONDecodeError as error:
+        where = f"{error.msg.removesuffix(' at').lower()} at character {error.pos + 1}"
+        problem = f"is not JSON ({where}); correct or remove the line"
+    except ValueError as error:
+        problem = f"{error}; correct or remove the line"
+    except RecursionError:
+        problem = "is nested too deeply; correct or remove the line"
+    return Row(number, raw, None, problem)
 
 
 def _parse_object(text: str) -> dict[str, Any]:
     if not text.startswith("{"):
         raise ValueError("is not a JSON object in braces")
-    fields: dict[str, Any] = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+    fields: dict[str, Any] = json.loads(
+        text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
+    )
     if "\\u" in text:
         try:
             json.dumps(fields, ensure_ascii=False).encode("utf-8")

@@ -4,6 +4,7 @@ For the example's model and for golden targets (retain models) of models small e
 Knows nothing of unlearning.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from transformers import (
 from unilogit.data.records import CorpusRecord
 from unilogit.data.tokenisation import collate, encode_pair
 from unilogit.params import Train
+from unilogit.training.progress import show_progress
 
 START, END, PAD = "<s>", "</s>", "<pad>"
 
@@ -53,7 +55,6 @@ def train_from_scratch(
     seed: int,
     max_length: int,
     like: Path | str | None = None,
-    show_progress: bool = True,
 ) -> list[dict[str, float]]:
     """Train on every record's prompt and response and save the model as a Hugging Face folder.
 
@@ -109,7 +110,7 @@ def train_from_scratch(
         seed=seed,
         remove_unused_columns=False,
         report_to="none",
-        disable_tqdm=not show_progress,
+        disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
     trainer = Trainer(
@@ -119,7 +120,9 @@ def train_from_scratch(
         data_collator=lambda batch: collate([(e["input_ids"], e["start"]) for e in batch], tokenizer.pad_token_id),
         processing_class=tokenizer,
     )
+    show_progress(trainer, "train from scratch")
     trainer.train()
+    shutil.rmtree(arguments.output_dir or "", ignore_errors=True)
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
     return trainer.state.log_history

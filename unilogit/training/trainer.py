@@ -22,6 +22,7 @@ from unilogit.evaluation.probability import score_answers
 from unilogit.kernels.reference import TargetLogProb, target_log_prob, target_log_prob_from_logits
 from unilogit.losses.registry import METHODS
 from unilogit.params import Unlearn
+from unilogit.training.progress import show_progress
 
 IGNORED = -100
 Pair = tuple[str, str]  # prompt, response
@@ -111,7 +112,6 @@ class UnlearningTrainer(Trainer):
         monitor: Monitor | None = None,
         seed: int = 0,
         max_length: int | None = None,
-        show_progress: bool = True,
     ) -> None:
         method = METHODS[settings.method]
         self.retain_weight = settings.retain_weight if method.retain_term else 0.0
@@ -145,7 +145,7 @@ class UnlearningTrainer(Trainer):
             seed=seed,
             remove_unused_columns=False,
             report_to="none",
-            disable_tqdm=not show_progress,
+            disable_tqdm=True,
             dataloader_pin_memory=torch.cuda.is_available(),
         )
         super().__init__(
@@ -156,6 +156,7 @@ class UnlearningTrainer(Trainer):
             processing_class=tokenizer,
         )
         self.model_accepts_loss_kwargs = False
+        show_progress(self, f"unlearn ({settings.method})")
         if monitor is not None:
             self.add_callback(StopWhenForgotten(self, monitor, tokenizer, epoch_steps, settings.retain_recovery))
 

@@ -1,0 +1,86 @@
+"""`unilogit doctor`: what is installed, where state lives, whether a GPU is there, which servers answer."""
+
+import os
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+
+from rich.console import Console
+from rich.table import Table
+
+from tasks.home import home
+
+PACKAGES = {  # package → which extra brings it
+    "torch": "",
+    "transformers": "",
+    "accelerate": "",
+    "pandas": "",
+    "duckdb": "",
+    "SQLAlchemy": "",
+    "prefect": "server",
+    "mlflow": "server",
+    "dvc": "server",
+    "great_expectations": "server",
+}
+
+
+def examine() -> int:
+    """Print what was found.
+
+    Returns:
+        0, or 1 when something that a run needs is missing.
+    """
+    console, missing = Console(), []
+    table = Table("what", "found", title="unilogit doctor", title_justify="left")
+    table.add_row("Python", platform.python_version())
+    for package, extra in PACKAGES.items():
+        try:
+            table.add_row(package, version(package))
+        except PackageNotFoundError:
+            fix = f"pip install -c constraints.txt -e '.[{extra}]'" if extra else "pip install -e ."
+            table.add_row(package, f"[red]not installed[/]: {fix}")
+            missing.append(package)
+    table.add_row("GPU", _gpu() if "torch" not in missing else "–")
+    table.add_row("state (UNILOGIT_HOME)", _home())
+    table.add_row("requests", _requests() if "SQLAlchemy" not in missing else "–")
+    table.add_row("Prefect server", _server("PREFECT_API_URL", "http://127.0.0.1:4200/api", "/health"))
+    table.add_row("MLflow server", _server("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000", "/health"))
+    console.print(table)
+    return 1 if missing else 0
+
+
+def _gpu() -> str:
+    """From nvidia-smi where it is: importing torch takes seconds and this says the same."""
+    if shutil.which("nvidia-smi") is None:
+        return "none; runs on the CPU"
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, check=False)
+    return "; ".join(done.stdout.split("\n")).strip("; ") or "nvidia-smi finds none"
+
+
+def _home() -> str:
+    folder = home()
+    if not folder.exists():
+        return f"{folder} (made by the first run)"
+    free = shutil.disk_usage(folder).free / 2**30
+    writable = "writable" if os.access(folder, os.W_OK) else "[red]not writable[/]"
+    return f"{folder} ({writable}, {free:.0f} GiB free)"
+
+
+def _requests() -> str:
+    if not (home() / "ledger.db").exists():
+        return "no ledger yet"
+    from tasks.batch import open_ledger
+
+    with open_ledger() as ledger:
+        return ", ".join(f"{count} {state}" for state, count in ledger.counts().items() if count) or "none"
+
+
+def _server(variable: str, default: str, path: str) -> str:
+    from flows.up import answers
+
+    url = os.environ.get(variable) or default
+    if not url.startswith("http"):
+        return url
+    return f"{url} answers" if answers(url + path) else f"{url} does not answer; `unilogit up` starts one (not needed by `unilogit run`)"
