@@ -46,8 +46,8 @@ class Model(Section):
 
 
 class Example(Section):
-    people: Annotated[int, Field(ge=12, le=2000)]
-    unseen_people: Annotated[int, Field(ge=4, le=2000)]
+    people: Annotated[int, Field(ge=12, le=1500)]
+    unseen_people: Annotated[int, Field(ge=4, le=500)]
     seed: int
 
 

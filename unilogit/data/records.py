@@ -85,6 +85,8 @@ def explain(error: ValidationError) -> list[str]:
     """
     sentences = []
     for item in error.errors(include_url=False, include_input=False):
+        if item["type"] == "default_factory_not_called":
+            continue  # a field that follows from another, which has its own sentence
         name, *places = item["loc"] or ("",)
         field = f"field `{name}{''.join(f'[{place}]' for place in places)}`" if name else "the row"
         message = item["msg"].removeprefix("Value error, ")
