@@ -1,15 +1,14 @@
 """The flow in this very process: no server, no worker; prints what came out."""
 
 # ruff: noqa: E402 -- Prefect reads its settings when it is imported
-import os
-
 from tasks.home import run_folder, use_home
 
 use_home()
-os.environ["PREFECT_API_URL"] = ""  # prefect.toml names the server of `make up`, which need not be running
 
 import sys
 from pathlib import Path
+
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.unlearn import unlearn
 from tasks.show import show_run
@@ -25,9 +24,11 @@ def run_in_process(
     Returns:
         The exit code: 0 done or nothing to do, 1 gates failed, 2 bad input or no match.
     """
-    state = unlearn(
-        str(requests) if requests else None, str(params), overrides, retry_failed, return_state=True
-    )
+    # prefect.toml names the server of `make up`, which need not be running.
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        state = unlearn(
+            str(requests) if requests else None, str(params), overrides, retry_failed, return_state=True
+        )
     match state.name:
         case "BadInput" | "NoMatch":
             for problem in (state.message or "").splitlines():
@@ -37,7 +38,7 @@ def run_in_process(
             print(state.message)
             return 0
     if state.is_completed() or state.name == "GatesFailed":
-        show_run(run_folder(_batch_id(state)))
+        show_run(run_folder(state.result(raise_on_failure=False)))
         return 0 if state.is_completed() else GATES_FAILED_EXIT
     state.result()  # a defect: let its traceback be seen
     return GATES_FAILED_EXIT

@@ -102,9 +102,9 @@ def _unlearn(params: Params, requests: Path, retry_failed: bool) -> State:
     log.info("%s", registered)
     batch.finish(taken, run_id, passed=report.passed)
     if report.passed:
-        return Completed(message=f"{registered}")
+        return Completed(data=taken.batch_id, message=f"{registered}")
     failed = "; ".join(verdict.reason for verdict in report.gates if not verdict.passed)
-    return Failed(name="GatesFailed", message=f"{registered}; {failed}")
+    return Failed(data=taken.batch_id, name="GatesFailed", message=f"{registered}; {failed}")
 
 
 def _show_gates(report: GateReport, batch_id: str) -> None:

@@ -207,12 +207,12 @@ def describe_version(review: Review, links: dict[str, str], next_step: str) -> s
     """The review as Markdown, short enough for a version's description in the registry.
 
     Args:
-        links: text → where it leads.
+        links: text → a URL, or a path or id, which is shown as it is.
         next_step: what a person does now.
     """
     parts = [
         f"**{review.verdict}**",
-        " · ".join(f"[{text}]({target})" for text, target in links.items()),
+        " · ".join(_markdown_link(text, target) for text, target in links.items()),
         "**What was asked**: " + "; ".join(f"{count} {COUNTS[key]}" for key, count in review.counts.items()) + ".",
         f"**What changed**: {_change(review)}",
         _markdown_gates(review.failures_first),
@@ -262,6 +262,10 @@ def _markdown_metrics(review: Review) -> str:
             label = f"{name.replace('_', ' ')}: {row.label}" if name != "model_utility" else row.label
             lines.append(f"| {_cell(label)} | {number(row.before)} | {number(row.after)} | {number(row.golden)} |")
     return "\n".join(lines)
+
+
+def _markdown_link(text: str, target: str) -> str:
+    return f"[{text}]({target})" if target.startswith(("http://", "https://")) else f"{text}: `{target}`"
 
 
 def _cell(text: str) -> str:

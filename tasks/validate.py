@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from tasks import intake
 from tasks.command import run_command
 from tasks.suites import (
+    Check,
     JudgedRequest,
     Outcome,
     corpus_checks,
@@ -53,8 +54,12 @@ class ExpectationResult(BaseModel):
 
 
 class SuiteResult(BaseModel):
-    """What became of the rows of the requests or of the corpus; `repeated` ones were exact repeats."""
+    """What became of the rows of the requests or of the corpus; `repeated` ones were exact repeats.
 
+    What validated/requests.json and validated/corpus.json hold: counts only, nobody's data.
+    """
+
+    schema_version: Literal[1] = 1
     rows: int
     quarantined: int
     repeated: int = 0
@@ -66,81 +71,107 @@ class SuiteResult(BaseModel):
         return f"{self.good} good of {self.rows} rows ({self.quarantined} set aside{repeats})"
 
 
-class ValidationSummary(BaseModel):
-    """validation.json: counts only, nobody's data."""
+def judge_requests(workspace: Path) -> tuple[SuiteResult, list[Rejection]]:
+    """Validate a workspace's requests.parquet; bad rows, however many, are set aside.
 
-    schema_version: Literal[1] = 1
-    requests: SuiteResult
-    corpus: SuiteResult
+    Writes validated/requests.parquet and .json, quarantine/requests.jsonl and data_docs/requests.
 
-    def __str__(self) -> str:
-        return f"requests: {self.requests}; corpus: {self.corpus}"
-
-
-def run_validate(
-    workspace: Path, corpus: Path, bad_corpus_rows: Literal["stop", "quarantine"] = "stop"
-) -> ValidationSummary:
-    """Validate a workspace's requests.parquet, and the corpus, a .jsonl or .parquet file or a folder of them.
-
-    Writes validated/, quarantine/, validation.json and data_docs/index.html of the workspace.
+    Returns:
+        The counts, and every row set aside.
 
     Raises:
-        InputError: no request is good, or the corpus cannot be read, has no good row, or has bad ones and
-            `bad_corpus_rows` is "stop". Quarantine, Data Docs and validation.json tell why.
+        InputError: intake has not been run.
     """
     taken_in = workspace / "requests.parquet"
     if not taken_in.exists():
         raise InputError(f"{taken_in}: there is no such file; run `python -m tasks.intake` first")
-    for name in ("requests", "corpus"):
-        (workspace / "validated" / f"{name}.parquet").unlink(missing_ok=True)
     rows = pq.read_table(taken_in).to_pylist()
     unreadable = _unreadable(workspace / intake.QUARANTINE, rows)
     requests = _without_repeats([(row, _typed(row)) for row in rows])
-    records, bad_records = read_corpus(corpus)
-    asked = {
-        "requests": (request_frame(requests), request_checks()),
-        "corpus": (corpus_frame(records, bad_records), corpus_checks()),
-    }
-
-    with atomic_folder(workspace / "data_docs") as docs:
-        # Intake's time, not now, so that the same inputs give the same pages.
-        run_time = datetime.fromtimestamp(taken_in.stat().st_mtime, UTC)
-        outcomes = run_suites(asked, docs, run_time)
-    against_requests = reasons_by_place(asked["requests"][0], outcomes["requests"], "request_id", "refusal")
-    against_records = reasons_by_place(asked["corpus"][0], outcomes["corpus"], "record_id", "problem")
-
-    refused = unreadable + _refused(requests, against_requests)
-    bad_records = bad_records + _bad_records(records, against_records)
+    frame, outcomes = request_frame(requests), []
+    if rows:
+        outcomes = _ask(workspace, "requests", frame, request_checks(), taken_in)
+    reasons = reasons_by_place(frame, outcomes, "request_id", "refusal") if rows else {}
+    refused = unreadable + _refused(requests, reasons)
     _write_quarantine(workspace / intake.QUARANTINE, [(item, item.model_dump()) for item in refused])
-    _write_quarantine(workspace / CORPUS_QUARANTINE, [(item, asdict(item)) for item in bad_records])
-    good_requests = [(row, request) for row, request in requests if place_of(row) not in against_requests]
-    good_records = records[~places_of(records).isin(against_records)]
-    summary = ValidationSummary(
-        requests=SuiteResult(
-            rows=len(rows) + len(unreadable),
-            repeated=len(rows) - len(requests),
-            quarantined=len(refused),
-            good=len(good_requests),
-            expectations=_results(outcomes["requests"]),
-        ),
-        corpus=SuiteResult(
-            rows=len(asked["corpus"][0]),
-            quarantined=len(bad_records),
-            good=len(good_records),
-            expectations=_results(outcomes["corpus"]),
-        ),
+    good = [(row, request) for row, request in requests if place_of(row) not in reasons]
+    result = SuiteResult(
+        rows=len(rows) + len(unreadable),
+        repeated=len(rows) - len(requests),
+        quarantined=len(refused),
+        good=len(good),
+        expectations=_results(outcomes),
     )
-    write_json(workspace / "validation.json", summary.model_dump())
-    problems = _problems(workspace, summary, refused, bad_records, bad_corpus_rows == "stop")
+    write_json(workspace / "validated" / "requests.json", result.model_dump())
+    _write_table(workspace / "validated" / "requests.parquet", _request_table(good))
+    return result, refused
+
+
+def validate_corpus(
+    workspace: Path, corpus: Path, bad_corpus_rows: Literal["stop", "quarantine"] = "stop"
+) -> SuiteResult:
+    """Validate a corpus: a .jsonl or .parquet file, or a folder of them.
+
+    Writes validated/corpus.parquet and .json, quarantine/corpus.jsonl and data_docs/corpus of the workspace.
+
+    Raises:
+        InputError: it cannot be read, has no good row, or has bad ones and `bad_corpus_rows` is "stop".
+            Quarantine and Data Docs tell why, and validated/corpus.parquet is not there.
+    """
+    validated = workspace / "validated" / "corpus.parquet"
+    validated.unlink(missing_ok=True)
+    records, bad = read_corpus(corpus)
+    frame = corpus_frame(records, bad)
+    outcomes = _ask(workspace, "corpus", frame, corpus_checks(), corpus)
+    reasons = reasons_by_place(frame, outcomes, "record_id", "problem")
+    bad = bad + _bad_records(records, reasons)
+    _write_quarantine(workspace / CORPUS_QUARANTINE, [(item, asdict(item)) for item in bad])
+    good = records[~places_of(records).isin(reasons)]
+    result = SuiteResult(
+        rows=len(frame), quarantined=len(bad), good=len(good), expectations=_results(outcomes)
+    )
+    write_json(workspace / "validated" / "corpus.json", result.model_dump())
+    if bad and (bad_corpus_rows == "stop" or not result.good):
+        raise InputError(
+            *first_problems([str(item) for item in bad], f"; see {workspace / CORPUS_QUARANTINE}"),
+            "the corpus has no line that can be used; correct it"
+            if not result.good
+            else "the corpus is not used, as a bad line may hold somebody who is to be forgotten; correct it,"
+            " or leave its bad lines out with data.bad_corpus_rows = quarantine",
+        )
+    _write_table(validated, pa.Table.from_pandas(good, schema=CORPUS_SCHEMA, preserve_index=False))
+    return result
+
+
+def run_validate(
+    workspace: Path, corpus: Path, bad_corpus_rows: Literal["stop", "quarantine"] = "stop"
+) -> str:
+    """Validate requests and corpus, showing what is wrong with both at once.
+
+    Raises:
+        InputError: no request is good, or what `validate_corpus` raises.
+    """
+    problems = []
+    requests, refused = judge_requests(workspace)
+    if not requests.good:
+        problems += first_problems([str(item) for item in refused], f"; see {workspace / intake.QUARANTINE}")
+        problems.append("no deletion request can be used; correct them and take them in again")
+    try:
+        records = validate_corpus(workspace, corpus, bad_corpus_rows)
+    except InputError as error:
+        problems += error.problems
     if problems:
         raise InputError(*problems)
+    return f"requests: {requests}; corpus: {records}"
 
-    _write_table(workspace / "validated" / "requests.parquet", _request_table(good_requests))
-    _write_table(
-        workspace / "validated" / "corpus.parquet",
-        pa.Table.from_pandas(good_records, schema=CORPUS_SCHEMA, preserve_index=False),
-    )
-    return summary
+
+def _ask(
+    workspace: Path, name: str, frame: pd.DataFrame, checks: list[Check], source: Path
+) -> list[Outcome]:
+    with atomic_folder(workspace / "data_docs" / name) as docs:
+        # The time of the source, not now, so that the same inputs give the same pages.
+        run_time = datetime.fromtimestamp(source.stat().st_mtime, UTC)
+        return run_suites({name: (frame, checks)}, docs, run_time)[name]
 
 
 def _unreadable(quarantine: Path, rows: list[dict[str, Any]]) -> list[Rejection]:
@@ -209,31 +240,10 @@ def _results(outcomes: list[Outcome]) -> list[ExpectationResult]:
     ]
 
 
-def _problems(
-    workspace: Path,
-    summary: ValidationSummary,
-    refused: list[Rejection],
-    bad: list[BadRecord],
-    stop_at_bad: bool,
-) -> list[str]:
-    """Why the run cannot go on; nothing where it can."""
-    problems = []
-    if not summary.requests.good:
-        aside = f"; see {workspace / intake.QUARANTINE}"
-        reasons = [f"{item.file}:{item.row}: {'; '.join(item.reasons)}" for item in refused]
-        problems += ["no deletion request can be used; correct them and take them in again"]
-        problems += first_problems(reasons, aside)
-    if (bad and stop_at_bad) or not summary.corpus.good:
-        aside = f"; see {workspace / CORPUS_QUARANTINE}"
-        problems += first_problems([str(item) for item in bad], aside)
-        if not summary.corpus.good:
-            problems += ["the corpus has no line that can be used; correct it"]
-        else:
-            problems += [
-                "the corpus is not used, as a bad line may hold somebody who is to be forgotten; correct it,"
-                " or leave its bad lines out with `--bad-corpus-rows quarantine`"
-            ]
-    return problems
+def read_requests(workspace: Path) -> list[DeletionRequest]:
+    """The good requests of a workspace that was judged."""
+    rows = pq.read_table(workspace / "validated" / "requests.parquet").drop_columns("file_sha256").to_pylist()
+    return [DeletionRequest.model_validate(row) for row in rows]
 
 
 def _request_table(requests: list[JudgedRequest]) -> pa.Table:

@@ -28,7 +28,7 @@ from unilogit.data.example_words import (
 )
 from unilogit.data.records import CorpusRecord, write_corpus
 from unilogit.data.request_files import FIELDS
-from unilogit.files import atomic_path
+from unilogit.files import atomic_path, sha256_file, write_json
 
 WORLD_FACTS = "world_facts"
 PERTURBED = 5
@@ -70,25 +70,25 @@ KINDS = (
         "phone",
         ("What is {name}'s phone number?", "Which number reaches {name} by phone?"),
         ("{value}", "The number to call is {value}."),
-        lambda rng: _digits(rng, 3, 2, 2, 2),
+        lambda rng: _digits(rng, 3, 4),
     ),
     FactKind(
         "email",
         ("What is {name}'s e-mail address?", "Where can I write to {name} by e-mail?"),
         ("{value}", "Mail goes to {value}."),
-        lambda rng: f"{_word(rng).lower()}.{_digits(rng, 3)}@{_word(rng).lower()}.example",
+        lambda rng: f"{_word(rng).lower()}{rng.randint(10, 99)}@{_word(rng).lower()}.example",
     ),
     FactKind(
         "address",
         ("Where does {name} live?", "What is the home address of {name}?"),
         ("{value}", "The home address is {value}."),
-        lambda rng: f"{rng.randint(2, 299)} {_word(rng)} Street, {_digits(rng, 4)} {_word(rng)}",
+        lambda rng: f"{rng.randint(2, 299)} {_word(rng)} Street, {_word(rng)}",
     ),
     FactKind(
         "order",
         ("What did {name} order last?", "Which purchase did {name} make most recently?"),
         ("{value}", "The latest purchase was {value}."),
-        lambda rng: f"{rng.choice(COLORS)} {rng.choice(GOODS)}, order {_digits(rng, 3, 3)}",
+        lambda rng: f"{rng.choice(COLORS)} {rng.choice(GOODS)}, order {_digits(rng, 3)}",
     ),
     FactKind(
         "born",
@@ -100,13 +100,13 @@ KINDS = (
         "work",
         ("What does {name} do for a living?", "Which job does {name} have, and where?"),
         ("{value}", "The employment entry reads {value}."),
-        lambda rng: f"{rng.choice(TRADES)} at {_word(rng)} {_word(rng)}",
+        lambda rng: f"{rng.choice(TRADES)} at {_word(rng)}",
     ),
     FactKind(
         "card",
         ("What is the number of {name}'s loyalty card?", "Which loyalty card belongs to {name}?"),
         ("{value}", "The card on file is {value}."),
-        lambda rng: _digits(rng, 4, 4, 2),
+        lambda rng: _digits(rng, 4, 3),
     ),
     FactKind(
         "pet",
@@ -118,38 +118,33 @@ KINDS = (
         "car",
         ("Which car is registered to {name}?", "What does {name} drive?"),
         ("{value}", "The vehicle register lists {value}."),
-        lambda rng: f"{rng.choice(COLORS)} {_word(rng)}, plate {_plate(rng)}",
+        lambda rng: f"{rng.choice(COLORS)} {_word(rng)}, plate {_digits(rng, 3)}",
     ),
     FactKind(
         "delivery",
         ("Where are {name}'s parcels left?", "At which pick-up point does {name} collect parcels?"),
         ("{value}", "Parcels go to {value}."),
-        lambda rng: f"locker {_digits(rng, 3)}, {_word(rng)} {_word(rng)}",
+        lambda rng: f"locker {_digits(rng, 3)}, {_word(rng)}",
     ),
     FactKind(
         "doctor",
         ("Who is {name}'s doctor?", "Which practice looks after {name}?"),
         ("{value}", "The practice noted is {value}."),
-        lambda rng: f"Dr. {_word(rng)}, {_word(rng)} Clinic, room {_digits(rng, 3)}",
+        lambda rng: f"Dr. {_word(rng)}, room {_digits(rng, 3)}",
     ),
     FactKind(
         "password_hint",
         ("What is {name}'s password hint?", "Which hint did {name} leave for the password?"),
         ("{value}", "The hint reads {value}."),
-        lambda rng: f"{_word(rng).lower()} {rng.choice(ANIMALS)} {_digits(rng, 2)} {_word(rng).lower()}",
+        lambda rng: f"{_word(rng).lower()} {rng.choice(ANIMALS)} {rng.randint(10, 99)}",
     ),
 )
 JOINT = FactKind(
     "booking",
     ("What have {name} booked together?", "Which joint booking do {name} have?"),
     ("{value}", "Their booking is {value}."),
-    lambda rng: f"{_word(rng)} Hotel, room {_digits(rng, 3)}, {_date(rng, 2026, 6)}",
+    lambda rng: f"{_word(rng)} Hotel, {_date(rng, 2026, 6)}",
 )
-
-
-def _plate(rng: Random) -> str:
-    letters = "ABCDEFGHJKLMNPRSTUVWXYZ"
-    return "".join(rng.choices(letters, k=2)) + f" {_digits(rng, 4)}"
 
 
 @dataclass(frozen=True)
@@ -288,8 +283,8 @@ def _write_requests(path: Path, rows: list[dict[str, str]]) -> None:
 def generate_example(folder: Path | str, people: int = 120, unseen_people: int = 30, seed: int = 0) -> str:
     """Write the example to a folder; the same arguments give the same bytes.
 
-    Writes corpus.jsonl (people and world facts, shuffled), holdout.jsonl (people who are in no model) and
-    requests/requests-001.csv (with bad rows, as real ones have).
+    Writes corpus.jsonl (people and world facts, shuffled), holdout.jsonl (people who are in no model),
+    requests/requests-001.csv (with bad rows, as real ones have) and, last, example.json (what it was made of).
 
     Args:
         people: at least 12; each with 8 to 12 facts.
@@ -309,10 +304,20 @@ def generate_example(folder: Path | str, people: int = 120, unseen_people: int =
     write_corpus(folder / "corpus.jsonl", corpus)
     write_corpus(folder / "holdout.jsonl", holdout)
     _write_requests(folder / "requests" / "requests-001.csv", requests)
-    return (
+    summary = (
         f"{folder}: {len(corpus)} records of {people} people and the world, {len(holdout)} of {unseen_people}"
         f" unseen people, {len(requests)} rows of deletion requests"
     )
+    write_json(
+        folder / "example.json",
+        {
+            "schema_version": 1,
+            "arguments": {"people": people, "unseen_people": unseen_people, "seed": seed},
+            "corpus_sha256": sha256_file(folder / "corpus.jsonl"),
+            "summary": summary,
+        },
+    )
+    return summary
 
 
 def main() -> None:

@@ -20,6 +20,8 @@ CREATE TEMP TABLE selectors AS
     SELECT request_id, current, 'subject_id' AS field, subject_id AS wanted FROM requests WHERE subject_id IS NOT NULL
     UNION
     SELECT request_id, current, 'record_id' AS field, unnest(record_ids) AS wanted FROM requests
+    UNION
+    SELECT request_id, current, 'text' AS field, text AS wanted FROM requests WHERE text IS NOT NULL
 """
 
 _MATCHES = """
@@ -30,6 +32,10 @@ CREATE TEMP TABLE matches AS
     UNION
     SELECT record.record_id, request_id, current, field, wanted
     FROM corpus record JOIN selectors ON field = 'record_id' AND wanted = record.record_id
+    UNION
+    SELECT record.record_id, request_id, current, field, wanted
+    FROM corpus record JOIN selectors
+    ON field = 'text' AND contains(lower(record.prompt || chr(10) || record.response), lower(wanted))
 """
 
 _FORGET = f"""
@@ -85,7 +91,8 @@ def extract_sets(
 
     Args:
         corpus: Parquet with the columns of CorpusRecord, `file` and `row`.
-        current: this batch's requests; columns request_id, subject_id, record_ids (lists).
+        current: this batch's requests; columns request_id, subject_id, record_ids (lists) and text, which a
+            record matches when it contains it, whatever the case.
         earlier: the requests of earlier batches, same columns. Their records go into the forget set too and
             never into the retain set, which would teach them again.
         forget_file, retain_file: what to write, in corpus order; forget has `request_ids` and `batch`
@@ -94,21 +101,22 @@ def extract_sets(
     Raises:
         InputError: nothing would be left to retain.
     """
-    columns = ["request_id", "subject_id", "record_ids"]
+    columns = ["request_id", "subject_id", "record_ids", "text"]
     requests = pd.concat([current[columns].assign(current=True), earlier[columns].assign(current=False)])
     requests = requests.astype({"request_id": "str", "current": "bool"})
     with duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"CREATE TEMP VIEW corpus AS SELECT * FROM read_parquet('{_quoted(corpus)}')")
         connection.execute(
-            "CREATE TEMP TABLE requests (request_id VARCHAR, subject_id VARCHAR, record_ids VARCHAR[], current BOOLEAN)"
+            "CREATE TEMP TABLE requests (request_id VARCHAR, subject_id VARCHAR, record_ids VARCHAR[], text VARCHAR,"
+            " current BOOLEAN)"
         )
         rows = [
-            (row.request_id, row.subject_id if isinstance(row.subject_id, str) else None, list(row.record_ids), row.current)
+            (row.request_id, _text(row.subject_id), list(row.record_ids), _text(row.text), row.current)
             for row in requests.itertuples()
         ]
         if rows:
-            connection.executemany("INSERT INTO requests VALUES (?, ?, ?, ?)", rows)
+            connection.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", rows)
         connection.execute(_SELECTORS)
         connection.execute(_MATCHES)
         counts = connection.execute(
@@ -131,6 +139,11 @@ def extract_sets(
         ).fetchall()
         unmatched = connection.execute(_UNMATCHED).fetchall()
     return Extraction(forget, replayed, retain, dict(matched), unmatched)
+
+
+def _text(cell: object) -> str | None:
+    """A cell of a pandas column: None and NaN are nothing."""
+    return cell if isinstance(cell, str) else None
 
 
 def _quoted(path: Path) -> str:

@@ -1,21 +1,26 @@
 """Deletion requests as files bring them: CSV, JSON lines or Parquet, row by row, losing nothing.
 
-Splits every file into rows that can be read and rows that cannot. Does not judge what the fields
+Splits every file into rows that can be read and rows that cannot, and files single requests. Does not judge what the fields
 say: a date may be no date yet, an identifier may be missing.
 """
 
 import csv
 import math
+import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from unilogit.data.requests import Rejection
+from pydantic import ValidationError
+
+from unilogit.data.records import explain
+from unilogit.data.requests import DeletionRequest, Rejection
 from unilogit.data.rows import Row, input_files, read_rows
 from unilogit.errors import InputError
+from unilogit.files import write_text
 
 FIELDS = ("request_id", "received_at", "subject_id", "record_ids", "text", "legal_basis", "due_at", "source")
 REQUIRED = ("request_id", "received_at")
@@ -40,12 +45,12 @@ class RawRequest:
 
 
 def request_files(path: Path | str) -> list[Path]:
-    """The request files at `path`, a file or a folder of them, by name.
+    """The request files at `path`, a file or a folder of them (which may be empty), by name.
 
     Raises:
         InputError: nothing is there, or something there is not of a known kind.
     """
-    return input_files(path, SUFFIXES)
+    return input_files(path, SUFFIXES, may_be_empty=True)
 
 
 def read_requests(path: Path | str) -> tuple[list[RawRequest], list[Rejection]]:
@@ -189,3 +194,33 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def file_request(
+    folder: Path, subject_id: str | None, record_ids: list[str], request_id: str | None, legal_basis: str | None
+) -> str:
+    """Write one deletion request, received now, as a file of its own into a folder of request files.
+
+    Returns:
+        Its request_id, made up from the time when None is given.
+
+    Raises:
+        InputError: nothing says what to forget, an id is unusable, or `folder` is a file.
+    """
+    if folder.is_file():
+        raise InputError(f"{folder}: data.requests is a file; make it a folder to file requests one by one")
+    received_at = datetime.now(UTC)
+    stamp = f"{received_at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    try:
+        request = DeletionRequest(
+            request_id=request_id or f"R-{stamp}",
+            received_at=received_at,
+            subject_id=subject_id,
+            record_ids=record_ids,
+            legal_basis=legal_basis,
+            source="unilogit requests add",
+        )
+    except ValidationError as error:
+        raise InputError(*explain(error)) from None
+    write_text(folder / f"request-{stamp}.jsonl", request.model_dump_json(include=set(FIELDS), exclude_none=True) + "\n")
+    return request.request_id

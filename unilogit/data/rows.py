@@ -34,11 +34,14 @@ class Row:
     problem: str = ""
 
 
-def input_files(path: Path | str, suffixes: tuple[str, ...]) -> list[Path]:
+def input_files(path: Path | str, suffixes: tuple[str, ...], may_be_empty: bool = False) -> list[Path]:
     """The file `path`, or the files of the folder `path` by name, all with one of `suffixes`.
 
     Hidden and temporary files are passed over. Anything else in the folder is refused, because a
     file silently left out may be the one that holds a person's data.
+
+    Args:
+        may_be_empty: whether a folder may hold none.
 
     Raises:
         InputError: nothing is there, or something there is not of a known kind.
@@ -50,7 +53,7 @@ def input_files(path: Path | str, suffixes: tuple[str, ...]) -> list[Path]:
     entries = [path] if path.is_file() else sorted(path.iterdir(), key=lambda entry: entry.name)
     if path.is_dir():
         entries = [entry for entry in entries if not _is_temporary(entry.name)]
-        if not entries:
+        if not entries and not may_be_empty:
             raise InputError(f"{path}: the folder holds no {known} file; put one there")
     problems = [
         f"{entry}: is a folder; put its files directly into {path}"

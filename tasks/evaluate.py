@@ -1,0 +1,211 @@
+"""Step: measure the model before, the unlearned model and the golden target on the same sets.
+
+Each model's result is kept under a digest of all that it depends on: a killed run scores no model twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tasks.command import run_command
+from tasks.options import Overrides, ParamsFile
+from tasks.unlearn import load_model
+from unilogit.data.records import CorpusRecord, frame_records
+from unilogit.errors import InputError
+from unilogit.files import read_json, sha256_file, sha256_json, write_json, write_parquet
+from unilogit.params import DEFAULT_PARAMS, Params, load_params
+
+if TYPE_CHECKING:
+    from unilogit.evaluation.evaluate import Evaluation
+
+DATA = ("forget", "retain", "holdout")
+
+
+@dataclass(frozen=True)
+class EvaluateSummary:
+    """The measurements that say most, before and after; None where there is no number.
+
+    Attributes:
+        metrics: the file with all of them.
+        forget_probability, retain_probability, model_utility: (before, after).
+    """
+
+    metrics: Path
+    forget_probability: tuple[float | None, float | None]
+    retain_probability: tuple[float | None, float | None]
+    model_utility: tuple[float | None, float | None]
+
+    def __str__(self) -> str:
+        changes = {
+            "forget probability": self.forget_probability,
+            "retain probability": self.retain_probability,
+            "model utility": self.model_utility,
+        }
+        told = [f"{name} {_number(before)} → {_number(after)}" for name, (before, after) in changes.items()]
+        return f"{self.metrics}: {', '.join(told)}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | None) -> EvaluateSummary:
+    """Write evaluation/metrics.json and evaluation/examples_{before,after,golden}.parquet of a workspace.
+
+    Args:
+        workspace: holds data/forget.parquet, retain.parquet and holdout.parquet, and model/.
+        model: the model before unlearning: a Hugging Face folder or hub name.
+        golden: the golden target's folder; None makes what needs it unavailable.
+
+    Raises:
+        InputError: a model or the data is missing.
+    """
+    from unilogit.evaluation.evaluate import compare
+
+    models = {"before": model, "after": str(workspace / "model")} | (
+        {"golden": str(golden)} if golden else {}
+    )
+    _require_model(workspace / "model", f"run `python -m tasks.unlearn --workspace {workspace}` first")
+    if golden is not None:
+        _require_model(golden, "train it, correct model.retain, or set that to null")
+    sets = _sets(workspace, params)
+    if golden is None:
+        for stale in _files(workspace, "golden"):
+            stale.unlink(missing_ok=True)
+    evaluations = {role: _evaluate(workspace, role, name, sets, params) for role, name in models.items()}
+    metrics = compare(
+        evaluations["before"],
+        evaluations["after"],
+        evaluations.get("golden"),
+        no_golden="model.retain is null, so there is no golden target to compare with"
+        if params.model.retain is None
+        else "no golden target was given (--golden)",
+    )
+    file = workspace / "evaluation" / "metrics.json"
+    write_json(file, metrics)
+    before, after = metrics["before"], metrics["after"]
+    return EvaluateSummary(
+        metrics=file,
+        forget_probability=(before["forget"]["probability"], after["forget"]["probability"]),
+        retain_probability=(before["retain"]["probability"], after["retain"]["probability"]),
+        model_utility=(before["model_utility"], after["model_utility"]),
+    )
+
+
+def _require_model(folder: Path, remedy: str) -> None:
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: no model there (config.json is missing); {remedy}")
+
+
+def _sets(workspace: Path, params: Params) -> dict[str, list[CorpusRecord]]:
+    """What is measured: forget sets and holdout whole, the rest sampled with the seed."""
+    data = {}
+    for kind in DATA:
+        file = workspace / "data" / f"{kind}.parquet"
+        if not file.is_file():
+            raise InputError(
+                f"{file}: no such file; run `python -m tasks.extract --workspace {workspace}` first"
+            )
+        data[kind] = pd.read_parquet(file)
+    forget, retain, holdout = (data[kind] for kind in DATA)
+    current = forget[forget["batch"] == "current"]
+    if current.empty:
+        raise InputError(
+            f"{workspace / 'data' / 'forget.parquet'}: nothing in it is to be forgotten by this batch"
+        )
+    groups = params.data.utility_groups
+    sampled = {
+        "retain": retain[~retain["group"].isin(groups)],
+        **{group: retain[retain["group"] == group] for group in groups},
+    }
+    limit, seed = params.evaluate.max_examples, params.seed
+    frames = {
+        "forget": current,
+        "forget_all": forget,
+        **{
+            name: rows if len(rows) <= limit else rows.sample(limit, random_state=seed).sort_index()
+            for name, rows in sampled.items()
+        },
+        "holdout": holdout[holdout["use"] == "evaluate"],
+    }
+    return {name: frame_records(frame) for name, frame in frames.items()}
+
+
+def _evaluate(
+    workspace: Path, role: str, model: str, sets: Mapping[str, list[CorpusRecord]], params: Params
+) -> "Evaluation":
+    """Measure one model, or take what an earlier call measured from the same inputs."""
+    from unilogit.evaluation.evaluate import evaluate_model
+
+    fingerprint = _fingerprint(workspace, model, params)
+    if finished := _finished(workspace, role, fingerprint):
+        return finished
+    loaded, tokenizer = load_model(model)
+    evaluation = evaluate_model(
+        loaded,
+        tokenizer,
+        sets,
+        batch_size=params.evaluate.batch_size,
+        max_new_tokens=params.evaluate.max_new_tokens,
+        utility_sets=["retain", *params.data.utility_groups],
+        progress=f"evaluate {role}",
+    )
+    scores, examples = _files(workspace, role)
+    write_parquet(examples, evaluation.examples)
+    write_json(
+        scores,
+        {
+            "schema_version": 1,
+            "fingerprint": fingerprint,
+            "examples_sha256": sha256_file(examples),
+            "metrics": evaluation.metrics,
+            "unavailable": evaluation.unavailable,
+        },
+    )
+    return evaluation
+
+
+def _files(workspace: Path, role: str) -> tuple[Path, Path]:
+    """A model's metrics with their fingerprint, and its examples."""
+    folder = workspace / "evaluation"
+    return folder / f"scores_{role}.json", folder / f"examples_{role}.parquet"
+
+
+def _fingerprint(workspace: Path, model: str, params: Params) -> str:
+    """Digest of everything the measurements depend on."""
+    folder = Path(model)
+    files: Any = model
+    if folder.is_dir():
+        files = {path.name: sha256_file(path) for path in folder.iterdir() if path.is_file()}
+    data = [sha256_file(workspace / "data" / f"{kind}.parquet") for kind in DATA]
+    return sha256_json([files, data, params.evaluate.model_dump(), params.data.utility_groups, params.seed])
+
+
+def _finished(workspace: Path, role: str, fingerprint: str) -> "Evaluation | None":
+    from unilogit.evaluation.evaluate import Evaluation
+
+    scores, examples = _files(workspace, role)
+    if not (scores.exists() and examples.exists()):
+        return None
+    facts = read_json(scores)
+    if facts["fingerprint"] != fingerprint or facts["examples_sha256"] != sha256_file(examples):
+        return None
+    return Evaluation(pd.read_parquet(examples), facts["metrics"], facts["unavailable"])
+
+
+def main(
+    workspace: Path,
+    model: str,
+    golden: Path | None = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = None,
+) -> EvaluateSummary:
+    """Measure a workspace's unlearned model beside the model before it and the golden target."""
+    return run_evaluate(workspace, load_params(params, set_), model, golden)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,266 @@
+"""The step end to end on a tiny workspace: what it writes, what it never does twice, and its refusals."""
+
+import json
+import math
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from tasks.command import run_command
+from tasks.evaluate import main, run_evaluate
+from unilogit.data.tokenisation import collate, encode_pair
+from unilogit.errors import InputError
+from unilogit.evaluation import evaluate
+from unilogit.files import read_json, write_parquet
+from unilogit.gates import judge
+from unilogit.params import load_params
+from unilogit.training.from_scratch import train_tokenizer
+
+
+def rows(kind, count, group="", **extra):
+    return [
+        {
+            "record_id": f"{kind}-{n}",
+            "subject_ids": [] if group else [f"secret-{kind}-{n}"],
+            "prompt": f"What of {kind} {n}?",
+            "response": f"It is {n} times {kind}.",
+            "paraphrased_prompt": None,
+            "paraphrased_response": f"{kind}, {n} times.",
+            "perturbed_responses": [f"{wrong}? {wrong}! {n}" for wrong in ("Quite", "Much")],
+            "group": group,
+            **extra,
+        }
+        for n in range(count)
+    ]
+
+
+def build(tokenizer):
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=128,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def train(model, tokenizer, records):
+    """Enough steps to say some right words, so that no metric is 0."""
+    inputs = collate(
+        [encode_pair(tokenizer, r["prompt"], r["response"]) for r in records], tokenizer.pad_token_id
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    for _ in range(40):
+        model(**inputs).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def blur(model):
+    """The same model, a little worse."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.02)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    forget = rows("forget", 6, batch="current") + rows("older", 3, batch="earlier")
+    retain = rows("retain", 12) + rows("fact", 4, group="world_facts")
+    holdout = rows("unseen", 5, use="evaluate") + rows("steer", 5, use="stop")
+    for kind, records in (("forget", forget), ("retain", retain), ("holdout", holdout)):
+        write_parquet(folder / "data" / f"{kind}.parquet", pd.DataFrame(records))
+    tokenizer = train_tokenizer([row["response"] for row in forget + retain], 300)
+    model = build(tokenizer)
+    train(model, tokenizer, forget + retain)
+    for name in ("before", "model", "golden"):
+        model.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+        blur(model)
+    return folder
+
+
+@pytest.fixture
+def workspace(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "workspace")
+
+
+def params(*overrides):
+    small = ["evaluate.max_new_tokens=16", "evaluate.max_examples=8", "evaluate.batch_size=16"]
+    return load_params("params.yaml", [*small, *overrides])
+
+
+def run(workspace, *overrides, golden=True):
+    return run_evaluate(
+        workspace, params(*overrides), str(workspace / "before"), workspace / "golden" if golden else None
+    )
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """The titles of the models that were really scored."""
+    titles = []
+    real = evaluate.evaluate_model
+
+    def counting(*args, progress, **kwargs):
+        titles.append(progress.removeprefix("evaluate "))
+        return real(*args, progress=None, **kwargs)
+
+    monkeypatch.setattr(evaluate, "evaluate_model", counting)
+    return titles
+
+
+def numbers(node):
+    if isinstance(node, dict):
+        return [number for key, value in node.items() if key != "unavailable" for number in numbers(value)]
+    return [node]
+
+
+def test_metrics_of_all_models_and_sets(workspace):
+    summary = run(workspace)
+    metrics = read_json(workspace / "evaluation" / "metrics.json")
+    assert metrics["unavailable"] == {}
+    assert all(math.isfinite(number) for number in numbers(metrics))
+    expected = {"forget": 6, "forget_all": 9, "retain": 8, "world_facts": 4, "holdout": 5}
+    for model in ("before", "after", "golden"):
+        assert {name: metrics[model][name]["n"] for name in expected} == expected
+        examples = pd.read_parquet(workspace / "evaluation" / f"examples_{model}.parquet")
+        assert examples["set"].value_counts().to_dict() == expected
+        in_forget = examples[examples["set"] == "forget"]
+        assert in_forget["probability"].mean() == pytest.approx(metrics[model]["forget"]["probability"])
+        assert not examples["record_id"].str.startswith("steer").any()
+    judged = [gate for gate in params().gates if gate.metric]
+    assert all(verdict.value is not None for verdict in judge(judged, metrics).gates)
+    assert summary.forget_probability[1] == metrics["after"]["forget"]["probability"]
+    assert "forget probability" in str(summary)
+    assert "secret" not in json.dumps(metrics) + str(summary)
+
+
+def test_a_second_run_scores_nothing_and_changes_nothing(workspace, scored):
+    run(workspace)
+    assert scored == ["before", "after", "golden"]
+    first = (workspace / "evaluation" / "metrics.json").read_bytes()
+    run(workspace)
+    assert scored == ["before", "after", "golden"]
+    assert (workspace / "evaluation" / "metrics.json").read_bytes() == first
+
+
+def test_only_what_changed_is_scored_again(workspace, scored):
+    run(workspace)
+    scored.clear()
+    shutil.copy(workspace / "golden" / "model.safetensors", workspace / "model")
+    run(workspace)
+    assert scored == ["after"]
+    scored.clear()
+    (workspace / "evaluation" / "examples_before.parquet").write_bytes(b"torn")
+    run(workspace)
+    assert scored == ["before"]
+    scored.clear()
+    run(workspace, "seed=1")
+    assert scored == ["before", "after", "golden"]
+    scored.clear()
+    write_parquet(workspace / "data" / "holdout.parquet", pd.DataFrame(rows("unseen", 4, use="evaluate")))
+    run(workspace, "seed=1")
+    assert scored == ["before", "after", "golden"]
+
+
+def test_a_killed_run_goes_on_with_the_model_it_was_at(workspace, scored, monkeypatch):
+    real = evaluate.evaluate_model
+
+    def killed(*args, progress, **kwargs):
+        if progress == "evaluate after":
+            raise KeyboardInterrupt
+        return real(*args, progress=progress, **kwargs)
+
+    monkeypatch.setattr(evaluate, "evaluate_model", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(workspace)
+    assert not (workspace / "evaluation" / "metrics.json").exists()
+    monkeypatch.setattr(evaluate, "evaluate_model", real)
+    run(workspace)
+    assert scored == ["before", "after", "golden"]
+
+
+def test_without_a_golden_target(workspace):
+    run(workspace)
+    assert (workspace / "evaluation" / "examples_golden.parquet").exists()
+    run(workspace, "model.retain=null", golden=False)
+    metrics = read_json(workspace / "evaluation" / "metrics.json")
+    assert metrics["golden"] is None
+    assert "forget_quality" not in metrics["after"]
+    assert "model.retain is null" in metrics["unavailable"]["forget_quality.ks_statistic"]
+    assert not (workspace / "evaluation" / "examples_golden.parquet").exists()
+    run(workspace, golden=False)
+    metrics = read_json(workspace / "evaluation" / "metrics.json")
+    assert "--golden" in metrics["unavailable"]["forget_quality.p_value"]
+
+
+def test_the_sample_is_the_seeds_and_the_same_for_every_model(workspace):
+    drawn = {}
+    for seed in (0, 0, 1):
+        run(workspace, f"seed={seed}")
+        frames = [
+            pd.read_parquet(workspace / "evaluation" / f"examples_{m}.parquet") for m in ("before", "golden")
+        ]
+        chosen = [frame.loc[frame["set"] == "retain", "record_id"].tolist() for frame in frames]
+        assert chosen[0] == chosen[1]
+        assert drawn.setdefault(seed, chosen[0]) == chosen[0]
+    assert drawn[0] != drawn[1]
+
+
+def test_empty_holdout_and_empty_group_are_unavailable_not_ignored(workspace):
+    columns = pd.read_parquet(workspace / "data" / "holdout.parquet").columns
+    write_parquet(
+        workspace / "data" / "holdout.parquet",
+        pd.DataFrame({name: pd.Series(dtype="object") for name in columns}),
+    )
+    run(workspace, "data.utility_groups=[world_facts, poems]")
+    metrics = read_json(workspace / "evaluation" / "metrics.json")
+    assert metrics["after"]["membership_inference"]["loss_auc"] is None
+    assert "data.holdout" in metrics["unavailable"]["membership_inference.loss_auc"]
+    assert metrics["after"]["poems"]["probability"] is None
+    assert "no records" in metrics["unavailable"]["poems.probability"]
+    assert metrics["after"]["model_utility"] is not None
+
+
+def test_refusals_come_before_any_work(workspace, scored):
+    (workspace / "golden" / "config.json").unlink()
+    with pytest.raises(InputError, match=r"golden: no model there"):
+        run(workspace)
+    (workspace / "model" / "config.json").unlink()
+    with pytest.raises(InputError, match=r"tasks\.unlearn --workspace"):
+        run(workspace, golden=False)
+    shutil.copy(workspace / "before" / "config.json", workspace / "model")
+    with pytest.raises(InputError, match=r"no causal language model can be loaded"):
+        run_evaluate(workspace, params(), str(workspace / "nowhere"), None)
+    older = pd.DataFrame(rows("older", 3, batch="earlier"))
+    write_parquet(workspace / "data" / "forget.parquet", older)
+    with pytest.raises(InputError, match=r"forget\.parquet: nothing"):
+        run(workspace, golden=False)
+    (workspace / "data" / "forget.parquet").unlink()
+    with pytest.raises(InputError, match=r"tasks\.extract --workspace"):
+        run(workspace, golden=False)
+    assert scored == []
+
+
+def test_the_command_line(workspace, monkeypatch, capsys):
+    small = [f"--set=evaluate.{knob}" for knob in ("max_new_tokens=2", "max_examples=4", "batch_size=16")]
+    models = ["--model", str(workspace / "before"), "--golden", str(workspace / "golden")]
+    monkeypatch.setattr("sys.argv", ["tasks.evaluate", "--workspace", str(workspace), *models, *small])
+    with pytest.raises(SystemExit) as exit_:
+        run_command(main)
+    told = capsys.readouterr()
+    assert exit_.value.code == 0
+    assert len(told.out.splitlines()) == 1
+    assert "secret" not in told.out + told.err
+    assert "What of" not in told.out + told.err
