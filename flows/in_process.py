@@ -26,9 +26,7 @@ def run_in_process(
     """
     # prefect.toml names the server of `make up`, which need not be running.
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
-        state = unlearn(
-            str(requests) if requests else None, str(params), overrides, retry_failed, return_state=True
-        )
+        state = unlearn(str(requests) if requests else None, str(params), overrides, retry_failed, return_state=True)
     match state.name:
         case "BadInput" | "NoMatch":
             for problem in (state.message or "").splitlines():
@@ -38,7 +36,7 @@ def run_in_process(
             print(state.message)
             return 0
     if state.is_completed() or state.name == "GatesFailed":
-        show_run(run_folder(state.result(raise_on_failure=False)))
+        show_run(run_folder(str(state.result(raise_on_failure=False))))
         return 0 if state.is_completed() else GATES_FAILED_EXIT
     state.result()  # a defect: let its traceback be seen
     return GATES_FAILED_EXIT

@@ -5,10 +5,9 @@ Knows nothing of what the steps do.
 
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
-from prefect import Task, task
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed, State
 
@@ -33,8 +32,8 @@ def as_task(function: Callable[..., Any], name: str, *, retries: int = 0) -> Tas
         except InputError as error:
             return Failed(name=BAD_INPUT, message=str(error))
 
-    return task(
-        run,
+    return Task(
+        fn=run,
         name=name,
         retries=retries,
         retry_delay_seconds=10,

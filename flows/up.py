@@ -9,12 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from urllib.error import URLError
 
+from tasks.doctor import answers
 from tasks.home import use_home
 from unilogit.errors import InputError
 
@@ -54,7 +53,12 @@ def up() -> int:
     def start(name: str, *command: str) -> None:
         with open(logs / f"{name}.log", "ab") as log:
             servers[name] = subprocess.Popen(
-                command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
 
     _raise_on_signal()
@@ -92,7 +96,9 @@ def _need_free(port: int, variable: str) -> None:
         try:
             probe.bind((HOST, port))
         except OSError:
-            raise InputError(f"port {port} is taken; end what listens there, or choose another with {variable}") from None
+            raise InputError(
+                f"port {port} is taken; end what listens there, or choose another with {variable}"
+            ) from None
 
 
 def _raise_on_signal() -> None:
@@ -115,18 +121,14 @@ def _wait(title: str, url: str, servers: dict[str, subprocess.Popen[bytes]], log
     raise InputError(f"{title} does not answer at {url} after {PATIENCE} seconds; see {logs}")
 
 
-def answers(url: str, timeout: float = 2.0) -> bool:
-    """Whether an HTTP server answers at `url` with success."""
-    try:
-        with urllib.request.urlopen(url, timeout=timeout) as response:
-            return bool(200 <= response.status < 300)
-    except (URLError, OSError):
-        return False
-
-
 def _prefect(command: tuple[str, ...], environment: dict[str, str]) -> None:
     done = subprocess.run(
-        ("prefect", *command), env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        ("prefect", *command),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise InputError(f"`prefect {' '.join(command)}` failed: {(done.stderr or done.stdout).strip()}")

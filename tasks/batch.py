@@ -185,7 +185,9 @@ def print_requests(state: str | None, rejected: bool) -> None:
             table = Table("row", "taken in", "reasons", title="Refused rows", title_justify="left")
             for refused in ledger.rejections():
                 table.add_row(
-                    f"{refused.file}:{refused.row}", f"{refused.at:%Y-%m-%d %H:%M}", "\n".join(refused.reasons)
+                    f"{refused.file}:{refused.row}",
+                    f"{refused.at:%Y-%m-%d %H:%M}",
+                    "\n".join(refused.reasons),
                 )
         else:
             table = Table("request", "state", "received", "due", "batch", "row", title="Deletion requests")
@@ -214,6 +216,10 @@ def print_history(request_id: str) -> None:
     with open_ledger() as ledger:
         for move in ledger.history(request_id):
             table.add_row(
-                f"{move.at:%Y-%m-%d %H:%M:%S}", str(move.from_state or ""), str(move.to_state), move.why, move.run
+                f"{move.at:%Y-%m-%d %H:%M:%S}",
+                str(move.from_state or ""),
+                str(move.to_state),
+                move.why,
+                move.run,
             )
     Console().print(table)

@@ -55,6 +55,4 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be made a folder ({error.strerror}); choose another --workspace"
-        ) from error
+        raise InputError(f"{path}: cannot be made a folder ({error.strerror}); choose another --workspace") from error

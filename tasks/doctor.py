@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+import urllib.request
 from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
@@ -77,10 +78,21 @@ def _requests() -> str:
         return ", ".join(f"{count} {state}" for state, count in ledger.counts().items() if count) or "none"
 
 
-def _server(variable: str, default: str, path: str) -> str:
-    from flows.up import answers
+def answers(url: str, timeout: float = 2.0) -> bool:
+    """Whether an HTTP server answers at `url` with success."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as response:
+            return bool(200 <= response.status < 300)
+    except OSError:
+        return False
 
+
+def _server(variable: str, default: str, path: str) -> str:
     url = os.environ.get(variable) or default
     if not url.startswith("http"):
         return url
-    return f"{url} answers" if answers(url + path) else f"{url} does not answer; `unilogit up` starts one (not needed by `unilogit run`)"
+    return (
+        f"{url} answers"
+        if answers(url + path)
+        else f"{url} does not answer; `unilogit up` starts one (not needed by `unilogit run`)"
+    )

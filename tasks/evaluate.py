@@ -65,9 +65,7 @@ def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | Non
     """
     from unilogit.evaluation.evaluate import compare
 
-    models = {"before": model, "after": str(workspace / "model")} | (
-        {"golden": str(golden)} if golden else {}
-    )
+    models = {"before": model, "after": str(workspace / "model")} | ({"golden": str(golden)} if golden else {})
     _require_model(workspace / "model", f"run `python -m tasks.unlearn --workspace {workspace}` first")
     if golden is not None:
         _require_model(golden, "train it, correct model.retain, or set that to null")
@@ -106,16 +104,12 @@ def _sets(workspace: Path, params: Params) -> dict[str, list[CorpusRecord]]:
     for kind in DATA:
         file = workspace / "data" / f"{kind}.parquet"
         if not file.is_file():
-            raise InputError(
-                f"{file}: no such file; run `python -m tasks.extract --workspace {workspace}` first"
-            )
+            raise InputError(f"{file}: no such file; run `python -m tasks.extract --workspace {workspace}` first")
         data[kind] = pd.read_parquet(file)
     forget, retain, holdout = (data[kind] for kind in DATA)
     current = forget[forget["batch"] == "current"]
     if current.empty:
-        raise InputError(
-            f"{workspace / 'data' / 'forget.parquet'}: nothing in it is to be forgotten by this batch"
-        )
+        raise InputError(f"{workspace / 'data' / 'forget.parquet'}: nothing in it is to be forgotten by this batch")
     groups = params.data.utility_groups
     sampled = {
         "retain": retain[~retain["group"].isin(groups)],

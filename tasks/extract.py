@@ -61,7 +61,11 @@ def run_extract(
     before = pd.read_parquet(earlier) if earlier else current.iloc[:0]
     data = workspace / "data"
     found = extract_sets(
-        workspace / "validated" / "corpus.parquet", current, before, data / "forget.parquet", data / "retain.parquet"
+        workspace / "validated" / "corpus.parquet",
+        current,
+        before,
+        data / "forget.parquet",
+        data / "retain.parquet",
     )
     holdout = _holdout(params, workspace / "validated" / "corpus.parquet")
     write_parquet(data / "holdout.parquet", holdout)
@@ -98,7 +102,9 @@ def _holdout(params: Params, corpus: Path) -> pd.DataFrame:
     if params.data.holdout is None:
         return pd.DataFrame({name: pd.Series(dtype="object") for name in columns})
     records = read_records(params.data.holdout)
-    trained = {subject for subjects in pd.read_parquet(corpus, columns=["subject_ids"])["subject_ids"] for subject in subjects}
+    trained = {
+        subject for subjects in pd.read_parquet(corpus, columns=["subject_ids"])["subject_ids"] for subject in subjects
+    }
     if seen := sorted({subject for record in records for subject in record.subject_ids} & trained):
         raise InputError(
             f"{params.data.holdout}: {len(seen)} of its people are in {params.data.corpus} too, e.g. {seen[0]};"
@@ -107,9 +113,7 @@ def _holdout(params: Params, corpus: Path) -> pd.DataFrame:
     people = sorted({_person(record) for record in records})
     random.Random(params.seed).shuffle(people)
     steering = set(people[: len(people) // 2])
-    rows = [
-        {**record.model_dump(), "use": "stop" if _person(record) in steering else "evaluate"} for record in records
-    ]
+    rows = [{**record.model_dump(), "use": "stop" if _person(record) in steering else "evaluate"} for record in records]
     return pd.DataFrame(rows, columns=columns)
 
 

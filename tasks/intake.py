@@ -43,9 +43,7 @@ def run_intake(requests: Path, workspace: Path) -> IntakeSummary:
     """
     digests = {file.name: sha256_file(file) for file in request_files(requests)}
     rows, rejections = read_requests(requests)
-    write_text(
-        workspace / QUARANTINE, "".join(f"{rejection.model_dump_json()}\n" for rejection in rejections)
-    )
+    write_text(workspace / QUARANTINE, "".join(f"{rejection.model_dump_json()}\n" for rejection in rejections))
     table = pa.Table.from_pylist(
         [{**row.fields, "file": row.file, "file_sha256": digests[row.file], "row": row.row} for row in rows],
         schema=SCHEMA,

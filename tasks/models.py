@@ -40,7 +40,8 @@ def promote(name: str, version: int) -> str:
         found = registry.get_model_version(name, str(version))
     if found.tags.get("gates") != "passed":
         raise InputError(
-            f"{name} version {version} did not pass its gates and may not be promoted; its description in MLflow says why"
+            f"{name} version {version} did not pass its gates and may not be promoted;"
+            " its description in MLflow says why"
         )
     registry.set_registered_model_alias(name, CHAMPION, str(version))
     return f"{name} version {version} is champion; the next run starts from it"

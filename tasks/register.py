@@ -95,9 +95,7 @@ def run_register(
             model_id = _complete_run(store, run, workspace, params)
             version = _create_version(store, name, run, model_id, tags)
         if not version.description:
-            store.update_model_version(
-                name, version.version, _describe(store, review, version, workspace)
-            )
+            store.update_model_version(name, version.version, _describe(store, review, version, workspace))
         if review.gates.passed:
             store.set_registered_model_alias(name, CANDIDATE, version.version)
     registration = Registration(
@@ -112,9 +110,7 @@ def run_register(
     return registration
 
 
-def _tags(
-    workspace: Path, params: Params, review: Review, parent_version: str | None, batch_id: str
-) -> dict[str, str]:
+def _tags(workspace: Path, params: Params, review: Review, parent_version: str | None, batch_id: str) -> dict[str, str]:
     """The tags of the version; all but the verdicts also are tags of the run."""
     params_md5 = hashlib.md5(_canonical(params.as_dict()).encode(), usedforsecurity=False).hexdigest()
     return {
@@ -230,14 +226,19 @@ def _counts(workspace: Path) -> dict[str, int]:
 
 
 def _log_model(store: "MlflowClient", run: "Run", folder: Path) -> str:
-    """Log the model once; one that a kill left half-logged is logged again in its place."""
+    """Log the model once; one that a kill left half-logged makes room for a new one."""
     import mlflow
     from mlflow.entities import LoggedModelStatus
 
     experiment, run_id = run.info.experiment_id, run.info.run_id
-    found = store.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=1)
-    model = found[0] if found else store.create_logged_model(experiment, "model", source_run_id=run_id)
-    if model.status != LoggedModelStatus.READY:
+    model = None
+    for found in store.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
+        if found.status == LoggedModelStatus.READY:
+            model = found
+        else:
+            store.delete_logged_model(found.model_id)
+    if model is None:
+        model = store.create_logged_model(experiment, "model", source_run_id=run_id)
         with _as_it_was_saved():
             mlflow.transformers.log_model(
                 _load(folder),
@@ -297,14 +298,12 @@ def _create_version(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return store.create_model_version(
-        name, f"models:/{model_id}", run_id=run.info.run_id, tags=tags, model_id=model_id
-    )
+    return store.create_model_version(name, f"models:/{model_id}", run_id=run.info.run_id, tags=tags, model_id=model_id)
 
 
 def _describe(store: "MlflowClient", review: Review, version: "ModelVersion", workspace: Path) -> str:
     name, number = version.name, version.version
-    run = store.get_run(version.run_id).info
+    run = store.get_run(str(version.run_id)).info
     if store.tracking_uri.startswith(("http://", "https://")):
         page = f"{store.tracking_uri.rstrip('/')}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
         links = {"Run": page, "Report": f"{page}/artifacts/report.html", "Plots": f"{page}/artifacts/plots"}

@@ -36,7 +36,8 @@ SECTIONS = {
 NOTES = {
     "forget_quality": "Kolmogorov–Smirnov test of the truth ratio against the golden target: p-value 1 and statistic 0"
     " mean that the two cannot be told apart.",
-    "membership_inference": "How well an attacker tells forgotten people from unseen ones: 0.5 is guessing, 1 always right.",
+    "membership_inference": "How well an attacker tells forgotten people from unseen ones:"
+    " 0.5 is guessing, 1 always right.",
 }
 METRICS = {
     "probability": "answer probability",
@@ -242,7 +243,10 @@ def _change(review: Review) -> str:
 
 
 def _markdown_gates(gates: list[GateVerdict], room: int = _DESCRIPTION_LIMIT) -> str:
-    lines = ["| gate | scope | metric | value | threshold | margin | |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| gate | scope | metric | value | threshold | margin | |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for place, gate in enumerate(gates):
         line = (
             f"| {_cell(gate.name)} | {gate.scope} | {_cell(gate.metric)} | {number(gate.value)} |"

@@ -18,7 +18,12 @@ def show_run(workspace: Path, console: Console | None = None) -> None:
     gates = read_json(workspace / "gates.json")
     registration = read_json(workspace / "registration.json")
     (console or Console()).print(
-        Group(_sets_table(metrics), _whole_table(metrics), _gates_table(gates), _closing(workspace, gates, registration))
+        Group(
+            _sets_table(metrics),
+            _whole_table(metrics),
+            _gates_table(gates),
+            _closing(workspace, gates, registration),
+        )
     )
 
 
@@ -75,9 +80,7 @@ def _closing(workspace: Path, gates: dict[str, Any], registration: dict[str, Any
     else:
         lines.append("[bold red]Gates failed: nothing became candidate.[/] Every reason:")
         lines += [f"  {gate['name']}: {gate['reason']}" for gate in gates["gates"] if not gate["passed"]]
-        lines.append(
-            "Next: change the `unlearn` section of params.yaml, then [bold]unilogit run --retry-failed[/]"
-        )
+        lines.append("Next: change the `unlearn` section of params.yaml, then [bold]unilogit run --retry-failed[/]")
     return "\n".join(lines)
 
 

@@ -78,9 +78,7 @@ def request_checks() -> list[Check]:
             gxe.ExpectColumnValuesToBeInSet(column="received_at_reads", value_set=[True]),
             f"field `received_at` {time}",
         ),
-        Check(
-            gxe.ExpectColumnValuesToBeInSet(column="due_at_reads", value_set=[True]), f"field `due_at` {time}"
-        ),
+        Check(gxe.ExpectColumnValuesToBeInSet(column="due_at_reads", value_set=[True]), f"field `due_at` {time}"),
         Check(
             gxe.ExpectColumnPairValuesAToBeGreaterThanB(
                 column_A="due_at_utc",
@@ -173,9 +171,7 @@ def corpus_frame(records: pd.DataFrame, bad: list[BadRecord]) -> pd.DataFrame:
     """Good rows by their fields, bad ones by the column `problem`."""
     good = records[["record_id", "prompt", "response"]].assign(**{PLACE: places_of(records)})
     problems = [{PLACE: f"{item.file}:{item.row}", "problem": "\n".join(item.reasons)} for item in bad]
-    return pd.concat(
-        [good, pd.DataFrame(problems, columns=[PLACE, "problem"], dtype="str")], ignore_index=True
-    )
+    return pd.concat([good, pd.DataFrame(problems, columns=[PLACE, "problem"], dtype="str")], ignore_index=True)
 
 
 def run_suites(
@@ -221,7 +217,7 @@ def run_suites(
             suite=context.suites.add(gx.ExpectationSuite(name, [check.expectation for check in checks])),
         )
         checkpoint = gx.Checkpoint(
-            name,
+            name=name,
             validation_definitions=[context.validation_definitions.add(definition)],
             actions=[gx.checkpoint.UpdateDataDocsAction(name="data docs")],
             result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [PLACE]},
@@ -241,9 +237,7 @@ def _outcomes(checks: list[Check], results: list[Any]) -> list[Outcome]:
         result = by_id[check.expectation.id]
         places = [row[PLACE] for row in result.result.get("unexpected_index_list") or []]
         if result.success == bool(places):
-            raise RuntimeError(
-                f"Great Expectations could not evaluate {check.expectation}: {result.exception_info}"
-            )
+            raise RuntimeError(f"Great Expectations could not evaluate {check.expectation}: {result.exception_info}")
         outcomes.append(Outcome(check, places))
     return outcomes
 

@@ -75,7 +75,11 @@ def _train(records: list[CorpusRecord], output: Path, params: Params, like: str 
         )
         model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
         scores = score_answers(
-            model, tokenizer, [r.prompt for r in records], [r.response for r in records], params.evaluate.batch_size
+            model,
+            tokenizer,
+            [r.prompt for r in records],
+            [r.response for r in records],
+            params.evaluate.batch_size,
         )
         write_json(
             folder / "training_summary.json",
@@ -114,7 +118,11 @@ def train_golden_target(workspace: Path, params: Params, store: Path) -> Path | 
 
 
 def main(
-    corpus: Path, output: Path, like: str | None = None, params: ParamsFile = DEFAULT_PARAMS, set_: Overrides = None
+    corpus: Path,
+    output: Path,
+    like: str | None = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = None,
 ) -> TrainSummary:
     """Train a small Llama from scratch on all records of a corpus; with --like, a golden target of that model."""
     return run_train(corpus, output, load_params(params, set_), like)

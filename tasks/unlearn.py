@@ -4,6 +4,7 @@ import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -72,7 +73,7 @@ def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
 
 
 def _train(
-    model: object, tokenizer: object, workspace: Path, checkpoints: Path, params: Params
+    model: Any, tokenizer: Any, workspace: Path, checkpoints: Path, params: Params
 ) -> tuple[list[dict[str, float]], float]:
     from unilogit.training.trainer import Monitor, UnlearningTrainer
 
@@ -82,8 +83,8 @@ def _train(
     rng = random.Random(params.seed)
     watch = [rng.sample(pairs, min(MONITORED, len(pairs))) for pairs in (forget, retain, unseen)]
     trainer = UnlearningTrainer(
-        model=model,  # type: ignore[arg-type]
-        tokenizer=tokenizer,  # type: ignore[arg-type]
+        model=model,
+        tokenizer=tokenizer,
         forget=forget,
         retain=retain,
         settings=params.unlearn,
@@ -125,7 +126,7 @@ def _drop_checkpoints_of_other_settings(checkpoints: Path, fingerprint: str) -> 
         write_json(stamp, {"schema_version": 1, "fingerprint": fingerprint})
 
 
-def load_model(name: str) -> tuple[object, object]:
+def load_model(name: str) -> tuple[Any, Any]:
     """A causal language model (float32 on CPU, its own dtype on a GPU) and its tokenizer.
 
     Raises:
@@ -135,7 +136,9 @@ def load_model(name: str) -> tuple[object, object]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype="auto" if torch.cuda.is_available() else torch.float32)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            name, dtype="auto" if torch.cuda.is_available() else torch.float32
+        )
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -39,9 +39,7 @@ from unilogit.files import atomic_folder, atomic_path, write_json, write_text
 
 CORPUS_QUARANTINE = Path("quarantine") / "corpus.jsonl"
 _UTC = pa.timestamp("us", tz="UTC")
-_REQUEST_SCHEMA = pa.schema(
-    [field.with_type(_UTC) if field.name.endswith("_at") else field for field in intake.SCHEMA]
-)
+_REQUEST_SCHEMA = pa.schema([field.with_type(_UTC) if field.name.endswith("_at") else field for field in intake.SCHEMA])
 
 
 class ExpectationResult(BaseModel):
@@ -127,9 +125,7 @@ def validate_corpus(
     bad = bad + _bad_records(records, reasons)
     _write_quarantine(workspace / CORPUS_QUARANTINE, [(item, asdict(item)) for item in bad])
     good = records[~places_of(records).isin(reasons)]
-    result = SuiteResult(
-        rows=len(frame), quarantined=len(bad), good=len(good), expectations=_results(outcomes)
-    )
+    result = SuiteResult(rows=len(frame), quarantined=len(bad), good=len(good), expectations=_results(outcomes))
     write_json(workspace / "validated" / "corpus.json", result.model_dump())
     if bad and (bad_corpus_rows == "stop" or not result.good):
         raise InputError(
@@ -143,9 +139,7 @@ def validate_corpus(
     return result
 
 
-def run_validate(
-    workspace: Path, corpus: Path, bad_corpus_rows: Literal["stop", "quarantine"] = "stop"
-) -> str:
+def run_validate(workspace: Path, corpus: Path, bad_corpus_rows: Literal["stop", "quarantine"] = "stop") -> str:
     """Validate requests and corpus, showing what is wrong with both at once.
 
     Raises:
@@ -165,9 +159,7 @@ def run_validate(
     return f"requests: {requests}; corpus: {records}"
 
 
-def _ask(
-    workspace: Path, name: str, frame: pd.DataFrame, checks: list[Check], source: Path
-) -> list[Outcome]:
+def _ask(workspace: Path, name: str, frame: pd.DataFrame, checks: list[Check], source: Path) -> list[Outcome]:
     with atomic_folder(workspace / "data_docs" / name) as docs:
         # The time of the source, not now, so that the same inputs give the same pages.
         run_time = datetime.fromtimestamp(source.stat().st_mtime, UTC)
@@ -185,9 +177,7 @@ def _unreadable(quarantine: Path, rows: list[dict[str, Any]]) -> list[Rejection]
 def _typed(row: dict[str, Any]) -> DeletionRequest | str:
     """The request of a row, or why it is none."""
     try:
-        return DeletionRequest(
-            **{name: row[name] for name in FIELDS if row[name]}, file=row["file"], row=row["row"]
-        )
+        return DeletionRequest(**{name: row[name] for name in FIELDS if row[name]}, file=row["file"], row=row["row"])
     except ValidationError as error:
         return "\n".join(explain(error))
     except OverflowError:

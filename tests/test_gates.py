@@ -48,15 +48,16 @@ def test_a_missing_or_nan_metric_fails(after):
 
 
 def test_the_reason_why_a_metric_is_missing_is_given():
-    report = judge([gate(metric="forget_quality.p_value")], {"after": {}, "unavailable": {"forget_quality.p_value": "no retain model"}})
+    report = judge(
+        [gate(metric="forget_quality.p_value")],
+        {"after": {}, "unavailable": {"forget_quality.p_value": "no retain model"}},
+    )
     assert report.gates[0].reason == "forget_quality.p_value is not available: no retain model"
 
 
 def test_scopes_are_judged_apart():
     metrics = {"after": {"forget": {"probability": 0.9}, "retain": {"probability": 0.9}}}
-    report = judge(
-        [gate(name="a"), gate(">=", 0.8, "retain.probability", "utility", "b")], metrics
-    )
+    report = judge([gate(name="a"), gate(">=", 0.8, "retain.probability", "utility", "b")], metrics)
     assert not report.passed
     assert not report.scope_passed("forget", "forget_all")
     assert report.scope_passed("utility")

@@ -594,9 +594,7 @@ TestAnyOrder.settings = settings(max_examples=25, stateful_step_count=20, deadli
 # --- another database ---
 
 
-@pytest.mark.skipif(
-    "UNILOGIT_TEST_POSTGRESQL" not in os.environ, reason="UNILOGIT_TEST_POSTGRESQL is not set"
-)
+@pytest.mark.skipif("UNILOGIT_TEST_POSTGRESQL" not in os.environ, reason="UNILOGIT_TEST_POSTGRESQL is not set")
 def test_the_same_on_postgresql():
     url = sa.make_url(os.environ["UNILOGIT_TEST_POSTGRESQL"])
     schema = f"unilogit_{uuid.uuid4().hex}"

@@ -3,7 +3,6 @@
 Imports nothing heavy until a command needs it, so that `--help` is instant. Holds no logic of its own.
 """
 
-import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -173,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

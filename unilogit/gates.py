@@ -69,7 +69,11 @@ def _judge_one(gate: Gate, metrics: dict[str, Any]) -> GateVerdict:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         why = metrics.get("unavailable", {}).get(gate.metric) or _no_such_metric(gate.metric, metrics)
         return GateVerdict(
-            **gate.model_dump(), value=None, margin=None, passed=False, reason=f"{gate.metric} is not available: {why}"
+            **gate.model_dump(),
+            value=None,
+            margin=None,
+            passed=False,
+            reason=f"{gate.metric} is not available: {why}",
         )
     margin = value - gate.threshold if gate.op.startswith(">") else gate.threshold - value
     passed = bool(_HOLDS[gate.op](value, gate.threshold))

@@ -281,9 +281,7 @@ class Ledger:
                 try:
                     session.connection().exec_driver_sql("BEGIN IMMEDIATE")
                 except sa.exc.OperationalError as error:
-                    raise InputError(
-                        f"the ledger cannot be written ({error.orig}); try again later"
-                    ) from error
+                    raise InputError(f"the ledger cannot be written ({error.orig}); try again later") from error
             session.execute(sa.select(_Schema).with_for_update())  # the lock elsewhere; nothing to SQLite
             yield session
 
@@ -312,9 +310,7 @@ class Ledger:
             if session.get(_File, sha256):
                 return Receipt(file, new=0, repeated=len(requests), rejected=0)
             session.add(_File(sha256=sha256, file=file, at=now, run=run))
-            refused = [
-                _Rejection(file=item.file, row=item.row, reasons=item.reasons, at=now) for item in rejections
-            ]
+            refused = [_Rejection(file=item.file, row=item.row, reasons=item.reasons, at=now) for item in rejections]
             known = _find(session, [request.request_id for request in requests])
             new, repeated = [], 0
             for request in requests:
@@ -428,9 +424,7 @@ class Ledger:
         """How many requests stand in each state, zeros included; `rejected` counts the refused rows too."""
         with self._reading() as session:
             counts = dict.fromkeys(map(str, RequestState), 0)
-            for state, count in session.execute(
-                sa.select(_Request.state, sa.func.count()).group_by(_Request.state)
-            ):
+            for state, count in session.execute(sa.select(_Request.state, sa.func.count()).group_by(_Request.state)):
                 counts[state] = count
             counts[_S.rejected] += session.scalar(sa.select(sa.func.count(_Rejection.number))) or 0
             return counts
@@ -484,9 +478,7 @@ class Ledger:
             AuditBroken: naming the first sequence number that does not fit, or else the request.
         """
         previous, count, stands = "", 0, {}
-        columns = sa.text(
-            f"SELECT {', '.join(_Audit.__table__.columns.keys())} FROM ledger_audit ORDER BY sequence"
-        )
+        columns = sa.text(f"SELECT {', '.join(_Audit.__table__.columns.keys())} FROM ledger_audit ORDER BY sequence")
         with self._writing() as session:
             for count, row in enumerate(session.execute(columns).mappings(), start=1):
                 entry = {name: value for name, value in row.items() if name != "sha256"}

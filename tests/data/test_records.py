@@ -62,9 +62,7 @@ def test_records_survive_every_way_of_storing_them(tmp_path_factory, originals):
 @settings(max_examples=150, deadline=None)
 @given(
     st.binary(max_size=300)
-    | st.lists(st.sampled_from([json.dumps(GOOD), "{}", "[", "\x00", "", " ", "é"]))
-    .map("\n".join)
-    .map(str.encode)
+    | st.lists(st.sampled_from([json.dumps(GOOD), "{}", "[", "\x00", "", " ", "é"])).map("\n".join).map(str.encode)
 )
 def test_any_file_at_all_gives_a_row_or_a_bad_record_for_every_line(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
@@ -125,9 +123,7 @@ def test_what_is_wrong_is_said_in_words(tmp_path, line, reason):
 
 
 def test_the_sentence_of_a_missing_field(tmp_path):
-    path = corpus(
-        tmp_path, *[{**GOOD, "record_id": f"r{i}"} for i in range(16)], {"record_id": "r", "prompt": ""}
-    )
+    path = corpus(tmp_path, *[{**GOOD, "record_id": f"r{i}"} for i in range(16)], {"record_id": "r", "prompt": ""})
     with pytest.raises(InputError) as error:
         read_records(path)
     assert str(error.value) == "corpus.jsonl:17: field `response` is missing; add it or remove the line"
@@ -167,10 +163,7 @@ def test_shards_are_read_by_name_and_temporary_files_passed_over(tmp_path):
 def test_a_byte_order_mark_blank_lines_and_carriage_returns_are_no_problem(tmp_path):
     path = tmp_path / "corpus.jsonl"
     path.write_bytes(
-        b"\xef\xbb\xbf"
-        + json.dumps(GOOD).encode()
-        + b"\r\n\r\n"
-        + json.dumps(GOOD | {"record_id": "r2"}).encode()
+        b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n\r\n" + json.dumps(GOOD | {"record_id": "r2"}).encode()
     )
     frame, bad = read_corpus(path)
     assert (list(frame["row"]), bad) == ([1, 3], [])

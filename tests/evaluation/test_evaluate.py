@@ -124,13 +124,9 @@ def test_metrics_equal_a_plain_loop(models, evaluations):
         if name == "holdout":
             assert set(metrics[name]) == {"probability", "n"}
             continue
-        assert metrics[name]["rouge_l_recall"] == pytest.approx(
-            np.mean([plain_recall(model, r) for r in records])
-        )
+        assert metrics[name]["rouge_l_recall"] == pytest.approx(np.mean([plain_recall(model, r) for r in records]))
         ratios = [
-            plain_ratio(
-                model, r, r.response if name == "world_facts" else r.paraphrased_response or r.response
-            )
+            plain_ratio(model, r, r.response if name == "world_facts" else r.paraphrased_response or r.response)
             for r in records
             if r.perturbed_responses
         ]
@@ -199,8 +195,7 @@ def test_side_by_side(evaluations):
     assert metrics["unavailable"] == {}
     for name, evaluation in (("before", before), ("after", after)):
         ratios = [
-            each.examples.loc[each.examples["set"] == "forget", "truth_ratio"].dropna()
-            for each in (evaluation, golden)
+            each.examples.loc[each.examples["set"] == "forget", "truth_ratio"].dropna() for each in (evaluation, golden)
         ]
         test = ks_2samp(*ratios)
         quality = metrics[name]["forget_quality"]
@@ -208,9 +203,7 @@ def test_side_by_side(evaluations):
         assert quality["ks_statistic"] == pytest.approx(test.statistic)
         assert quality["log10_p_value"] == pytest.approx(math.log10(test.pvalue))
     retained = metrics["after"]["retained"]["retain_probability"]
-    assert retained == pytest.approx(
-        after.metrics["retain"]["probability"] / before.metrics["retain"]["probability"]
-    )
+    assert retained == pytest.approx(after.metrics["retain"]["probability"] / before.metrics["retain"]["probability"])
     assert metrics["golden"] == golden.metrics
     assert "retained" not in metrics["before"]
     assert compare(golden, golden, golden)["after"]["forget_quality"]["p_value"] == 1

@@ -63,9 +63,9 @@ def test_batches_say_what_each_prompt_says_alone(batch_size, end_bias):
 
 
 def test_a_model_that_ends_at_once_says_nothing():
-    assert generate_greedily(build(end_bias=1e6), TOKENIZER, PROMPTS, batch_size=3, max_new_tokens=5) == [
-        ""
-    ] * len(PROMPTS)
+    assert generate_greedily(build(end_bias=1e6), TOKENIZER, PROMPTS, batch_size=3, max_new_tokens=5) == [""] * len(
+        PROMPTS
+    )
 
 
 def test_no_prompts():

@@ -34,8 +34,6 @@ def test_groups_count_with_their_normalised_probability():
 
 
 def test_what_has_no_data_is_left_out():
-    assert model_utility([{"probability": 0.5, "rouge_l_recall": 1.0, "truth_ratio": None}]) == pytest.approx(
-        2 / 3
-    )
+    assert model_utility([{"probability": 0.5, "rouge_l_recall": 1.0, "truth_ratio": None}]) == pytest.approx(2 / 3)
     assert model_utility([{"probability": None}]) is None
     assert model_utility([]) is None

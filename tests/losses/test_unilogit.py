@@ -49,7 +49,9 @@ def test_value_and_gradient_equal_the_papers_definition(direction, rows, vocabul
     weights = torch.rand(rows, dtype=torch.float64, generator=generator)  # uniform weights would hide errors
     expected = value_and_gradient(lambda z: paper_loss(z, target, direction), logits, weights)
     actual = value_and_gradient(
-        lambda z: unilogit_loss(target_log_prob_from_logits(z, target), vocabulary, direction), logits, weights
+        lambda z: unilogit_loss(target_log_prob_from_logits(z, target), vocabulary, direction),
+        logits,
+        weights,
     )
     for ours, papers in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours, papers, rtol=1e-10, atol=1e-10)

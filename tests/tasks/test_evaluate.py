@@ -55,9 +55,7 @@ def build(tokenizer):
 
 def train(model, tokenizer, records):
     """Enough steps to say some right words, so that no metric is 0."""
-    inputs = collate(
-        [encode_pair(tokenizer, r["prompt"], r["response"]) for r in records], tokenizer.pad_token_id
-    )
+    inputs = collate([encode_pair(tokenizer, r["prompt"], r["response"]) for r in records], tokenizer.pad_token_id)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     for _ in range(40):
         model(**inputs).loss.backward()
@@ -209,9 +207,7 @@ def test_the_sample_is_the_seeds_and_the_same_for_every_model(workspace):
     drawn = {}
     for seed in (0, 0, 1):
         run(workspace, f"seed={seed}")
-        frames = [
-            pd.read_parquet(workspace / "evaluation" / f"examples_{m}.parquet") for m in ("before", "golden")
-        ]
+        frames = [pd.read_parquet(workspace / "evaluation" / f"examples_{m}.parquet") for m in ("before", "golden")]
         chosen = [frame.loc[frame["set"] == "retain", "record_id"].tolist() for frame in frames]
         assert chosen[0] == chosen[1]
         assert drawn.setdefault(seed, chosen[0]) == chosen[0]

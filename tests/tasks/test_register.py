@@ -1,5 +1,6 @@
-"""Registering on SQLite with a real, tiny Llama: what is recorded, repeating, kills, aliases, and what must not leak."""
+"""Registering on SQLite with a real, tiny Llama: what is recorded, repeating, kills, aliases, no leaks."""
 
+import io
 import json
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from tasks import register
 from tasks.models import print_versions, promote
 from tasks.register import run_register
-from tasks.tracking import CANDIDATE, CHAMPION, champion_model, client
+from tasks.tracking import CANDIDATE, champion_model, client
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_weights, write_json, write_parquet
 from unilogit.gates import judge
@@ -120,7 +121,12 @@ def write_workspace(folder, params, *, seed=0, forget_probability=0.01):
     }
     write_json(folder / "evaluation" / "metrics.json", metrics)
     for model in ("before", "after"):
-        examples = {"set": ["forget"] * 2, "prompt": [prompt] * 2, "response": [subject] * 2, "truth_ratio": [0.5, 2.0]}
+        examples = {
+            "set": ["forget"] * 2,
+            "prompt": [prompt] * 2,
+            "response": [subject] * 2,
+            "truth_ratio": [0.5, 2.0],
+        }
         write_parquet(folder / "evaluation" / f"examples_{model}.parquet", pd.DataFrame(examples))
     write_json(folder / "gates.json", judge(params.gates, metrics).model_dump())
     return folder
@@ -148,6 +154,7 @@ def test_a_passed_workspace_becomes_a_candidate_that_generates_as_before(store, 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     workspace = write_workspace(home / "runs" / "batch-1", params)
+    capfd.readouterr()
     registered = run_register(workspace, params, parent_version="7", batch_id="batch-1")
     assert capfd.readouterr() == ("", "")
 
@@ -192,7 +199,14 @@ def test_a_passed_workspace_becomes_a_candidate_that_generates_as_before(store, 
     assert run.data.metrics["before.forget.probability"] == 0.99
     assert "before.retain.truth_ratio" not in run.data.metrics
     artifacts = {item.path for item in store.list_artifacts(run.info.run_id)}
-    assert {"report.html", "gates.json", "metrics.json", "params.yaml", "extraction.json", "plots"} <= artifacts
+    assert {
+        "report.html",
+        "gates.json",
+        "metrics.json",
+        "params.yaml",
+        "extraction.json",
+        "plots",
+    } <= artifacts
     assert store.list_artifacts(run.info.run_id, "plots")
     counts = json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/extraction.json"))
     assert (counts["requests"], counts["no_match"]) == (3, 1)
@@ -250,9 +264,10 @@ def test_a_killed_registration_is_completed_not_repeated(store, home, params, mo
     def killed(*args, **kwargs):
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(register, where, killed)
-        run_register(workspace, params)
+        with pytest.raises(Killed):
+            run_register(workspace, params)
     assert not (workspace / "registration.json").exists()
     assert (len(runs(store)), len(logged_models(store)), len(versions(store))) == {
         "nothing": (0, 0, 0),
@@ -282,9 +297,10 @@ def test_a_half_logged_model_is_logged_again_in_its_place(store, home, params, m
         raise Killed
 
     workspace = write_workspace(home / "runs" / "batch-1", params)
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "log_model_artifacts", half_a_copy)
-        run_register(workspace, params)
+        with pytest.raises(Killed):
+            run_register(workspace, params)
     run_register(workspace, params)
     assert len(logged_models(store)) == 1
     promote(NAME, 1)
@@ -357,18 +373,26 @@ def test_versions_are_listed_newest_first_with_their_aliases(store, home, params
     run_register(write_workspace(home / "runs" / "batch-1", params), params)
     run_register(write_workspace(home / "runs" / "batch-2", params, seed=1, forget_probability=0.9), params, "1")
     promote(NAME, 1)
-    console = Console(width=120, record=True, quiet=False, file=open("/dev/null", "w"))
+    console = Console(width=120, record=True, quiet=False, file=io.StringIO())
     print_versions(NAME, console)
     lines = [line.split() for line in console.export_text().splitlines()]
     rows = [[cell for cell in line if cell != "│"] for line in lines if "batch-1" in line or "batch-2" in line]
-    assert rows == [["2", "failed", "batch-2", "3", "1"], ["1", "candidate,", "champion", "passed", "batch-1", "3"]]
+    assert rows == [
+        ["2", "failed", "batch-2", "3", "1"],
+        ["1", "candidate,", "champion", "passed", "batch-1", "3"],
+    ]
 
 
 def test_the_git_commit_is_marked_when_tracked_files_differ(tmp_path):
     assert register.git_commit() == ""
     identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
     (tmp_path / "tracked").write_text("1")
-    for command in (["init", "-q"], ["add", "tracked"], [*identity, "commit", "-q", "-m", "c"], ["tag", "v1"]):
+    for command in (
+        ["init", "-q"],
+        ["add", "tracked"],
+        [*identity, "commit", "-q", "-m", "c"],
+        ["tag", "v1"],
+    ):
         subprocess.run(["git", *command], check=True)
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     assert register.git_commit() == head

@@ -14,6 +14,8 @@ from unilogit.data.records import COLUMNS
 from unilogit.errors import InputError
 from unilogit.files import atomic_path
 
+_RECORD = ", ".join(f'"{name}"' for name in COLUMNS)  # quoted: `group` is a word of SQL
+
 # One row a selector. `current` tells this batch's requests from earlier ones, which stay forgotten.
 _SELECTORS = """
 CREATE TEMP TABLE selectors AS
@@ -39,7 +41,7 @@ CREATE TEMP TABLE matches AS
 """
 
 _FORGET = f"""
-    SELECT {", ".join(COLUMNS)}, request_ids, CASE WHEN current THEN 'current' ELSE 'earlier' END AS batch
+    SELECT {_RECORD}, request_ids, CASE WHEN current THEN 'current' ELSE 'earlier' END AS batch
     FROM corpus JOIN (
         SELECT record_id, list(DISTINCT request_id ORDER BY request_id) AS request_ids, bool_or(current) AS current
         FROM matches GROUP BY record_id
@@ -48,7 +50,7 @@ _FORGET = f"""
 """
 
 _RETAIN = f"""
-    SELECT {", ".join(COLUMNS)} FROM corpus
+    SELECT {_RECORD} FROM corpus
     WHERE record_id NOT IN (SELECT record_id FROM matches)
     ORDER BY file, row
 """
@@ -112,8 +114,8 @@ def extract_sets(
             " current BOOLEAN)"
         )
         rows = [
-            (row.request_id, _text(row.subject_id), list(row.record_ids), _text(row.text), row.current)
-            for row in requests.itertuples()
+            (request_id, _text(subject_id), list(record_ids), _text(text), current)
+            for request_id, subject_id, record_ids, text, current in requests[[*columns, "current"]].values.tolist()
         ]
         if rows:
             connection.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", rows)

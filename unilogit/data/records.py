@@ -169,9 +169,7 @@ def read_records(path: Path | str) -> list[CorpusRecord]:
         file, row, record = item
         place = first_seen.setdefault(record.record_id, f"{file}:{row}")
         if place != f"{file}:{row}":
-            problems.append(
-                f"{file}:{row}: field `record_id` repeats that of {place}; give it one of its own"
-            )
+            problems.append(f"{file}:{row}: field `record_id` repeats that of {place}; give it one of its own")
         records.append(record)
     if problems:
         raise InputError(*first_problems(problems))
@@ -193,7 +191,7 @@ def frame_records(frame: pd.DataFrame) -> list[CorpusRecord]:
     columns = {name: zip(frame[name], frame[name].notna(), strict=True) for name in COLUMNS if name in frame}
     return [
         CorpusRecord(
-            **{
+            **{  # type: ignore[arg-type]
                 name: list(value) if name in _LISTS else value
                 for name, (value, is_given) in zip(columns, cells, strict=True)
                 if is_given

@@ -1,7 +1,7 @@
 """Deletion requests as files bring them: CSV, JSON lines or Parquet, row by row, losing nothing.
 
-Splits every file into rows that can be read and rows that cannot, and files single requests. Does not judge what the fields
-say: a date may be no date yet, an identifier may be missing.
+Splits every file into rows that can be read and rows that cannot, and files single requests. Does not judge
+what the fields say: a date may be no date yet, an identifier may be missing.
 """
 
 import csv
@@ -100,9 +100,7 @@ def _absent_as_none(value: Any) -> Any:
     """Parquet has types of its own for what is text elsewhere: dates, and NaN for nothing."""
     if isinstance(value, date):
         return value.isoformat()
-    is_nothing = (isinstance(value, float) and math.isnan(value)) or (
-        isinstance(value, str) and not value.strip()
-    )
+    is_nothing = (isinstance(value, float) and math.isnan(value)) or (isinstance(value, str) and not value.strip())
     return None if is_nothing else value
 
 
@@ -118,9 +116,7 @@ def _csv_rows(file: Path) -> Iterator[Row]:
                 row = _csv_row(number, raw, header, cells, problem)
                 last = number + raw.count("\n")
                 if row.problem and last > number:
-                    row = replace(
-                        row, problem=f"{row.problem} (a quote joins lines {number} to {last} into one row)"
-                    )
+                    row = replace(row, problem=f"{row.problem} (a quote joins lines {number} to {last} into one row)")
                 yield row
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); make it readable") from error
@@ -164,9 +160,7 @@ def _header(file: Path, record: tuple[int, str, list[str], str] | None) -> list[
         raise InputError(f"{where}: the header {problem or 'is not UTF-8 text; save the file as UTF-8'}")
     for name in REQUIRED:
         if name not in names:
-            raise InputError(
-                f"{where}: the header lacks the column `{name}`; add it, with commas between columns"
-            )
+            raise InputError(f"{where}: the header lacks the column `{name}`; add it, with commas between columns")
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{where}: the header names the column `{name}` twice; remove one")
@@ -197,7 +191,11 @@ def _is_utf8(text: str) -> bool:
 
 
 def file_request(
-    folder: Path, subject_id: str | None, record_ids: list[str], request_id: str | None, legal_basis: str | None
+    folder: Path,
+    subject_id: str | None,
+    record_ids: list[str],
+    request_id: str | None,
+    legal_basis: str | None,
 ) -> str:
     """Write one deletion request, received now, as a file of its own into a folder of request files.
 
@@ -222,5 +220,8 @@ def file_request(
         )
     except ValidationError as error:
         raise InputError(*explain(error)) from None
-    write_text(folder / f"request-{stamp}.jsonl", request.model_dump_json(include=set(FIELDS), exclude_none=True) + "\n")
+    write_text(
+        folder / f"request-{stamp}.jsonl",
+        request.model_dump_json(include=set(FIELDS), exclude_none=True) + "\n",
+    )
     return request.request_id

@@ -84,9 +84,7 @@ def read_rows(file: Path) -> Iterator[Row]:
             empty = False
             yield row
     except OSError as error:
-        raise InputError(
-            f"{file}: cannot be read ({error.strerror or 'it is damaged'}); write it again"
-        ) from error
+        raise InputError(f"{file}: cannot be read ({error.strerror or 'it is damaged'}); write it again") from error
     if empty:
         raise InputError(f"{file}: the file is empty; write its rows, or take the file away")
 
@@ -118,9 +116,7 @@ def _json_row(number: int, line: bytes) -> Row:
 def _parse_object(text: str) -> dict[str, Any]:
     if not text.startswith("{"):
         raise ValueError("is not a JSON object in braces")
-    fields: dict[str, Any] = json.loads(
-        text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
-    )
+    fields: dict[str, Any] = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
     if "\\u" in text:
         try:
             json.dumps(fields, ensure_ascii=False).encode("utf-8")

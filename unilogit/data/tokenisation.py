@@ -71,9 +71,7 @@ def _end(tokenizer: Any) -> int:
     end: int | None = tokenizer.eos_token_id
     if end is None:
         where = tokenizer.name_or_path or "the tokenizer"
-        raise InputError(
-            f"{where}: has no end-of-sequence token; set `eos_token` in its tokenizer_config.json"
-        )
+        raise InputError(f"{where}: has no end-of-sequence token; set `eos_token` in its tokenizer_config.json")
     return end
 
 

@@ -76,9 +76,7 @@ def evaluate_model(
     """
     rows = [(name, record) for name, records in sets.items() for record in records]
     groups = set(utility_sets) - {RETAIN}
-    pairs = list(
-        dict.fromkeys((r.prompt, answer) for name, r in rows for answer in _answers(name, r, groups))
-    )
+    pairs = list(dict.fromkeys((r.prompt, answer) for name, r in rows for answer in _answers(name, r, groups)))
     scores = score_answers(
         model,
         tokenizer,
@@ -98,9 +96,7 @@ def evaluate_model(
         progress=progress and f"{progress}: generate",
     )
     text_of = dict(zip(prompts, texts, strict=True))
-    examples = pd.DataFrame(
-        [_example(name, r, groups, score_of, text_of) for name, r in rows], columns=COLUMNS
-    )
+    examples = pd.DataFrame([_example(name, r, groups, score_of, text_of) for name, r in rows], columns=COLUMNS)
     is_generated = examples["generated"].notna()
     references = [record.response for name, record in rows if name != HOLDOUT]
     examples.loc[is_generated, "rouge_l_recall"] = rouge_l_recall(
@@ -143,9 +139,7 @@ def _example(
         "probability": response.probability,
         "rouge_l_recall": math.nan,
         "truth_ratio": truth_ratio(correct.nll, [score.nll for score in wrong]),
-        "normalised_probability": normalized_probability(
-            response.probability, [score.probability for score in wrong]
-        ),
+        "normalised_probability": normalized_probability(response.probability, [score.probability for score in wrong]),
         "n_perturbed": len(wrong),
         "generated": None if name == HOLDOUT else text_of[record.prompt],
     }
@@ -176,9 +170,7 @@ def _loss_auc(examples: pd.DataFrame) -> float | None:
     return loss_auc(members, others) if np.isfinite(np.r_[members, others]).all() else math.nan
 
 
-def _without_nan(
-    metrics: dict[str, Any], utility_sets: Sequence[str]
-) -> tuple[dict[str, Any], dict[str, str]]:
+def _without_nan(metrics: dict[str, Any], utility_sets: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Metrics with None for every NaN, and why each None is one."""
     unavailable: dict[str, str] = {}
 

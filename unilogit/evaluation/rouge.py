@@ -20,9 +20,6 @@ def rouge_l_recall(references: Sequence[str], generated: Sequence[str]) -> np.nd
 
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     return np.array(
-        [
-            scorer.score(reference, text)["rougeL"].recall
-            for reference, text in zip(references, generated, strict=True)
-        ],
+        [scorer.score(reference, text)["rougeL"].recall for reference, text in zip(references, generated, strict=True)],
         dtype=np.float64,
     )

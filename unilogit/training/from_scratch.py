@@ -71,7 +71,9 @@ def train_from_scratch(
     """
     set_seed(seed)
     if like is None:
-        tokenizer: Any = train_tokenizer([text for r in records for text in (r.prompt, r.response)], settings.vocabulary)
+        tokenizer: Any = train_tokenizer(
+            [text for r in records for text in (r.prompt, r.response)], settings.vocabulary
+        )
         model = LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=len(tokenizer),
@@ -92,7 +94,13 @@ def train_from_scratch(
         tokenizer = AutoTokenizer.from_pretrained(like)
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(like), dtype=torch.float32)
     examples = [
-        dict(zip(("input_ids", "start"), encode_pair(tokenizer, r.prompt, r.response, max_length=max_length), strict=True))
+        dict(
+            zip(
+                ("input_ids", "start"),
+                encode_pair(tokenizer, r.prompt, r.response, max_length=max_length),
+                strict=True,
+            )
+        )
         for r in records
     ]
     arguments = TrainingArguments(
@@ -116,7 +124,7 @@ def train_from_scratch(
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=examples,  # type: ignore[arg-type]
+        train_dataset=examples,
         data_collator=lambda batch: collate([(e["input_ids"], e["start"]) for e in batch], tokenizer.pad_token_id),
         processing_class=tokenizer,
     )

@@ -121,9 +121,7 @@ class UnlearningTrainer(Trainer):
         self.pieces: dict[str, list[Tensor]] = {"forget_loss": [], "retain_loss": []}
         examples = PairedExamples(
             [encode_pair(tokenizer, *pair, max_length=max_length) for pair in forget],
-            [encode_pair(tokenizer, *pair, max_length=max_length) for pair in retain]
-            if self.retain_weight
-            else [],
+            [encode_pair(tokenizer, *pair, max_length=max_length) for pair in retain] if self.retain_weight else [],
             epochs=settings.epochs,
             retain_per_forget=settings.retain_per_forget,
             seed=seed,
@@ -171,10 +169,15 @@ class UnlearningTrainer(Trainer):
         return self.state.log_history
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+        examples: Any = train_dataset or self.train_dataset
+        return SequentialSampler(examples)
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         labels = inputs["labels"][:, 1:]
         answered = labels != IGNORED
@@ -253,12 +256,11 @@ class StopWhenForgotten(TrainerCallback):
 
     def measure(self) -> dict[str, float]:
         """Mean NLL per answer token of forget and unseen answers (nats) and probability of retain answers."""
-        model, measured = self.trainer.model, {}
-        was_training = model.training
+        measured = {}
         for name, pairs in self.pairs.items():
             if pairs:
                 scores = score_answers(
-                    model,
+                    self.trainer.model,
                     self.tokenizer,
                     [prompt for prompt, _ in pairs],
                     [response for _, response in pairs],
@@ -268,7 +270,6 @@ class StopWhenForgotten(TrainerCallback):
                     measured["retain_probability"] = float(scores["probability"].mean())
                 else:
                     measured[f"{name}_nll"] = float(scores["nll"].mean())
-        model.train(was_training)
         return measured
 
 
