@@ -1,9 +1,12 @@
 """The flow in this very process: no server, no worker; prints what came out."""
 
 # ruff: noqa: E402 -- Prefect reads its settings when it is imported
+import os
+
 from tasks.home import run_folder, use_home
 
 use_home()
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what happens is printed; a defect is raised
 
 import sys
 from pathlib import Path
@@ -26,7 +29,9 @@ def run_in_process(
     """
     # prefect.toml names the server of `make up`, which need not be running.
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
-        state = unlearn(str(requests) if requests else None, str(params), overrides, retry_failed, return_state=True)
+        state = unlearn.with_options(log_prints=False)(
+            str(requests) if requests else None, str(params), overrides, retry_failed, return_state=True
+        )
     match state.name:
         case "BadInput" | "NoMatch":
             for problem in (state.message or "").splitlines():

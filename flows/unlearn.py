@@ -13,7 +13,7 @@ use_home()
 
 from pathlib import Path
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
@@ -45,7 +45,7 @@ gate = as_task(run_gate, "gate")
 register = as_task(run_register, "register", retries=2)
 
 
-@flow(name="unlearn", log_prints=False)
+@flow(name="unlearn", log_prints=True)
 def unlearn(
     requests: str | None = None,
     params_file: str = "params.yaml",
@@ -73,33 +73,33 @@ def unlearn(
 
 
 def _unlearn(params: Params, requests: Path, retry_failed: bool) -> State:
-    log, run_id = get_run_logger(), str(flow_run.get_id())
+    run_id = str(flow_run.get_id())
     for file in batch.new_files(requests):
-        log.info("%s", call(take_in, file, run_id))
+        print(call(take_in, file, run_id))
     taken = call(take_batch, params.batch.max_requests, retry_failed, run_id)
     if taken is None:
         return Completed(name="NothingToDo", message="no deletion request is pending; nothing was changed")
-    log.info("%s", taken)
+    print(taken)
     workspace = taken.workspace
 
-    log.info("%s", call(validate, workspace, params.data.corpus, params.data.bad_corpus_rows))
+    print(call(validate, workspace, params.data.corpus, params.data.bad_corpus_rows))
     extracted = call(extract, workspace, params, taken.current, taken.earlier)
-    log.info("%s", extracted)
+    print(extracted)
     batch.record_no_match(taken, extracted.no_match, run_id)
     if not extracted.forget:
         batch.finish(taken, run_id, passed=None)
         return Completed(name="NoMatch", message="\n".join(extracted.warnings))
-    log.info("%s", call(store, workspace))
+    print(call(store, workspace))
 
     parent = call(choose_parent, workspace, params)
     golden = call(train_golden, workspace, params, batch.golden_store())
-    log.info("%s", call(unlearn_model, workspace, params, parent.model))
+    print(call(unlearn_model, workspace, params, parent.model))
     batch.record_unlearned(taken, run_id)
-    log.info("%s", call(evaluate, workspace, params, parent.model, golden))
+    print(call(evaluate, workspace, params, parent.model, golden))
     report = call(gate, workspace, params)
     _show_gates(report, taken.batch_id)
     registered = call(register, workspace, params, parent.version, taken.batch_id)
-    log.info("%s", registered)
+    print(registered)
     batch.finish(taken, run_id, passed=report.passed)
     if report.passed:
         return Completed(data=taken.batch_id, message=f"{registered}")

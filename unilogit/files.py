@@ -35,18 +35,25 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(target: Path | str) -> Iterator[Path]:
-    """Yield a temporary folder beside `target`; on success it takes the place of `target`."""
+    """Yield a temporary folder beside `target`; on success it takes the place of `target`.
+
+    A kill or an exception at any instant leaves the old folder or the new one, or, for the instant between
+    two renames, none (the old one then lies beside it under a hidden name); never half of one.
+    """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     temporary.chmod(0o755)
+    old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
-        for path in temporary.rglob("*"):
+        for path in [temporary, *temporary.rglob("*")]:
             _sync(path)
-        shutil.rmtree(target, ignore_errors=True)
+        if target.is_dir():
+            target.replace(old)  # a kill while it is deleted in its place would leave half of it there
         temporary.replace(target)
         _sync(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

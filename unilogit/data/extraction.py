@@ -108,7 +108,9 @@ def extract_sets(
     requests = requests.astype({"request_id": "str", "current": "bool"})
     with duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false")
-        connection.execute(f"CREATE TEMP VIEW corpus AS SELECT * FROM read_parquet('{_quoted(corpus)}')")
+        # A folder called `group=x` on the way to the file is no column of it.
+        source = f"'{_quoted(corpus)}', hive_partitioning = false"
+        connection.execute(f"CREATE TEMP VIEW corpus AS SELECT * FROM read_parquet({source})")
         connection.execute(
             "CREATE TEMP TABLE requests (request_id VARCHAR, subject_id VARCHAR, record_ids VARCHAR[], text VARCHAR,"
             " current BOOLEAN)"

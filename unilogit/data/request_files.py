@@ -220,6 +220,9 @@ def file_request(
         )
     except ValidationError as error:
         raise InputError(*explain(error)) from None
+    _, problems = _checked(request.model_dump(mode="json", include=set(FIELDS)))
+    if problems:
+        raise InputError(*problems)
     write_text(
         folder / f"request-{stamp}.jsonl",
         request.model_dump_json(include=set(FIELDS), exclude_none=True) + "\n",

@@ -75,7 +75,7 @@ def read_rows(file: Path) -> Iterator[Row]:
     """Every row of a JSON lines or Parquet file, readable or not; blank lines are passed over.
 
     Raises:
-        InputError: the file holds no rows, cannot be opened, or is no Parquet file.
+        InputError: the file holds no rows, cannot be opened, is no Parquet file, or names a column twice.
     """
     rows = _parquet_rows(file) if file.suffix.lower() == ".parquet" else _json_rows(file)
     empty = True
@@ -140,6 +140,10 @@ def _parquet_rows(file: Path) -> Iterator[Row]:
     number = 0
     try:
         with pq.ParquetFile(file) as parquet:
+            names = parquet.schema_arrow.names
+            for name in names:
+                if names.count(name) > 1:
+                    raise InputError(f"{file}: names the column `{name}` twice; remove one")
             for batch in parquet.iter_batches(batch_size=10_000):
                 for fields in batch.to_pylist():
                     number += 1

@@ -15,6 +15,7 @@ from unilogit.errors import InputError
 IGNORED = -100  # the label of a token that no loss and no metric counts
 # Templates that tell the model today's date would otherwise give another prompt every day.
 TEMPLATE_DATE = "10 Apr 2025"
+_FIXED_DATE = "{% macro strftime_now(format) %}" + TEMPLATE_DATE + "{% endmacro +%}"
 
 
 def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
@@ -36,6 +37,7 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
             [{"role": "user", "content": prompt}],
             add_generation_prompt=True,
             return_dict=False,
+            chat_template=_FIXED_DATE + tokenizer.get_chat_template(),
             date_string=TEMPLATE_DATE,
         )
         return ids
