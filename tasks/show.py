@@ -59,7 +59,7 @@ def _whole_table(metrics: dict[str, Any]) -> Table:
 
 def _gates_table(gates: dict[str, Any]) -> Table:
     table = Table(title="Gates", title_justify="left")
-    for column in ("gate", "scope", "metric"):
+    for column in ("gate", "scope"):
         table.add_column(column)
     for column in ("value", "threshold"):
         table.add_column(column, justify="right")
@@ -67,7 +67,7 @@ def _gates_table(gates: dict[str, Any]) -> Table:
     for gate in gates["gates"]:
         verdict = "[green]passed[/]" if gate["passed"] else "[bold red]failed[/]"
         limit = f"{gate['op']} {gate['threshold']:g}"
-        table.add_row(gate["name"], gate["scope"], gate["metric"], _number(gate["value"]), limit, verdict)
+        table.add_row(gate["name"], gate["scope"], _number(gate["value"]), limit, verdict)
     return table
 
 

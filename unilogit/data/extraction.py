@@ -26,6 +26,7 @@ CREATE TEMP TABLE selectors AS
     SELECT request_id, current, 'text' AS field, text AS wanted FROM requests WHERE text IS NOT NULL
 """
 
+# lower(upper(…)): a letter may have two lower-case forms, as the Greek sigma has, but one upper-case form.
 _MATCHES = """
 CREATE TEMP TABLE matches AS
     SELECT record.record_id, request_id, current, field, wanted
@@ -35,9 +36,9 @@ CREATE TEMP TABLE matches AS
     SELECT record.record_id, request_id, current, field, wanted
     FROM corpus record JOIN selectors ON field = 'record_id' AND wanted = record.record_id
     UNION
-    SELECT record.record_id, request_id, current, field, wanted
-    FROM corpus record JOIN selectors
-    ON field = 'text' AND contains(lower(record.prompt || chr(10) || record.response), lower(wanted))
+    SELECT record_id, request_id, current, field, wanted
+    FROM (SELECT record_id, lower(upper(prompt || chr(10) || response)) AS said FROM corpus)
+    JOIN (SELECT *, lower(upper(wanted)) AS sought FROM selectors WHERE field = 'text') ON contains(said, sought)
 """
 
 _FORGET = f"""
