@@ -1,17 +1,15 @@
 """The flow in this very process: no server, no worker; prints what came out."""
 
 # ruff: noqa: E402 -- Prefect reads its settings when it is imported
-import os
-
 from tasks.home import run_folder, use_home
 
 use_home()
-os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what happens is printed; a defect is raised
 
 import sys
 from pathlib import Path
 
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.logging.configuration import setup_logging
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 
 from flows.unlearn import unlearn
 from tasks.show import show_run
@@ -27,8 +25,10 @@ def run_in_process(
     Returns:
         The exit code: 0 done or nothing to do, 1 gates failed, 2 bad input or no match.
     """
-    # prefect.toml names the server of `make up`, which need not be running.
-    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+    # prefect.toml names the server of `make up`, which need not be running. What happens is printed, and a
+    # defect is raised: Prefect's log would say both a second time.
+    with temporary_settings(updates={PREFECT_LOGGING_LEVEL: "CRITICAL"}, restore_defaults={PREFECT_API_URL}):
+        setup_logging()
         state = unlearn.with_options(log_prints=False)(
             str(requests) if requests else None, str(params), overrides, retry_failed, return_state=True
         )

@@ -23,9 +23,9 @@ from tasks import batch
 from tasks.evaluate import run_evaluate
 from tasks.extract import run_extract
 from tasks.gate import run_gate
+from tasks.golden import run_golden
 from tasks.register import run_register
 from tasks.store_data import store_data
-from tasks.train import train_golden_target
 from tasks.unlearn import run_unlearn
 from tasks.validate import validate_corpus
 from unilogit.errors import InputError
@@ -38,7 +38,7 @@ validate = as_task(validate_corpus, "validate corpus")
 extract = as_task(run_extract, "extract")
 store = as_task(store_data, "store data", retries=2)
 choose_parent = as_task(batch.choose_parent, "choose parent model", retries=2)
-train_golden = as_task(train_golden_target, "train golden target")
+find_golden = as_task(run_golden, "find golden target")
 unlearn_model = as_task(run_unlearn, "unlearn")
 evaluate = as_task(run_evaluate, "evaluate")
 gate = as_task(run_gate, "gate")
@@ -92,10 +92,11 @@ def _unlearn(params: Params, requests: Path, retry_failed: bool) -> State:
     print(call(store, workspace))
 
     parent = call(choose_parent, workspace, params)
-    golden = call(train_golden, workspace, params, batch.golden_store())
+    golden = call(find_golden, workspace, params, batch.golden_store())
+    print(golden)
     print(call(unlearn_model, workspace, params, parent.model))
     batch.record_unlearned(taken, run_id)
-    print(call(evaluate, workspace, params, parent.model, golden))
+    print(call(evaluate, workspace, params, parent.model, golden.model))
     report = call(gate, workspace, params)
     _show_gates(report, taken.batch_id)
     registered = call(register, workspace, params, parent.version, taken.batch_id)
@@ -114,3 +115,11 @@ def _show_gates(report: GateReport, batch_id: str) -> None:
         table=[verdict.model_dump(include=set(columns)) for verdict in report.gates],
         description=f"Gates of batch {batch_id}: {'passed' if report.passed else 'failed'}",
     )
+
+
+if __name__ == "__main__":
+    import typer
+
+    from unilogit.cli import run
+
+    typer.run(run)

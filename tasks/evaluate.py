@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tasks.command import run_command
+from tasks.golden import read_golden
 from tasks.options import Overrides, ParamsFile
 from tasks.unlearn import load_model
 from unilogit.data.records import CorpusRecord, frame_records
@@ -78,9 +79,7 @@ def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | Non
         evaluations["before"],
         evaluations["after"],
         evaluations.get("golden"),
-        no_golden="model.retain is null, so there is no golden target to compare with"
-        if params.model.retain is None
-        else "no golden target was given (--golden)",
+        no_golden="model.retain is null, so there is no golden target to compare with",
     )
     file = workspace / "evaluation" / "metrics.json"
     write_json(file, metrics)
@@ -193,12 +192,11 @@ def _finished(workspace: Path, role: str, fingerprint: str) -> "Evaluation | Non
 def main(
     workspace: Path,
     model: str,
-    golden: Path | None = None,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = None,
 ) -> EvaluateSummary:
     """Measure a workspace's unlearned model beside the model before it and the golden target."""
-    return run_evaluate(workspace, load_params(params, set_), model, golden)
+    return run_evaluate(workspace, load_params(params, set_), model, read_golden(workspace))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,11 @@ def _stack(panels: int, height: float) -> tuple["Figure", list["Axes"]]:
 def _draw_metrics(workspace: Path) -> "Figure | None":
     metrics = read_json(workspace / "evaluation" / "metrics.json")
     models = [model for model in MODELS if metrics.get(model)]
-    sets = [name for name, values in metrics["after"].items() if isinstance(values, dict) and set(BARS) & set(values)]
+    sets = [
+        name
+        for name, values in metrics["after"].items()
+        if isinstance(values, dict) and any(values.get(metric) is not None for metric in BARS)
+    ]
     if not sets:
         return None
     figure, axes = _stack(len(BARS), 3.2)

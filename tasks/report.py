@@ -223,7 +223,8 @@ def describe_version(review: Review, links: dict[str, str], next_step: str) -> s
     text = "\n\n".join(parts)
     if len(text) > _DESCRIPTION_LIMIT:
         parts[5] = "The measurements are in the report."
-        room = _DESCRIPTION_LIMIT - len("\n\n".join([*parts[:4], *parts[5:]])) - 100
+        around_rows = 200  # the table's head, and the line that counts what is left out
+        room = _DESCRIPTION_LIMIT - len("\n\n".join([*parts[:4], *parts[5:]])) - around_rows
         parts[4] = _markdown_gates(review.failures_first, room)
         text = "\n\n".join(parts)
     return text

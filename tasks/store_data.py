@@ -4,6 +4,7 @@ Runs live outside the project's own DVC pipeline, so `runs/` is a DVC repository
 beside the data holds its hash, and is enough to `dvc pull` it again.
 """
 
+import logging
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -34,7 +35,7 @@ def store_data(workspace: Path) -> StoredData:
     """Put `workspace/data` under DVC and push it; repeating it pushes what is missing.
 
     Raises:
-        InputError: the remote cannot be reached or refuses.
+        InputError: .dvc/config is wrong, or the remote cannot be reached or refuses.
     """
     use_home()
     from dvc.exceptions import DvcException
@@ -46,7 +47,7 @@ def store_data(workspace: Path) -> StoredData:
             target = str(workspace.resolve() / "data")
             repository.add(target)
             repository.push([f"{target}.dvc"])
-    except DvcException as error:
+    except (DvcException, ImportError, OSError) as error:  # an import: what its kind of remote needs
         raise InputError(
             f"the data of {workspace.name} could not be pushed to {remote['url']} ({error}); check .dvc/config"
         ) from error
@@ -69,22 +70,26 @@ def data_md5(workspace: Path) -> str | None:
 
 def _default_remote() -> dict[str, Any]:
     """The default remote of the project in the current folder; without one, a folder in `home()`."""
-    from dvc.config import Config
-    from dvc.exceptions import NotDvcRepoError
+    from dvc.config import Config, ConfigError
 
     try:
         config = Config(str(Path(".dvc").absolute())) if Path(".dvc").is_dir() else {}
-    except NotDvcRepoError:
-        config = {}
+    except ConfigError as error:
+        raise InputError(f".dvc/config cannot be used ({error}); correct it") from error
     name = config.get("core", {}).get("remote")
-    remote = dict(config.get("remote", {}).get(name, {})) if name else {}
-    return {**remote, "url": str(remote.get("url", home() / "dvc-remote"))}
+    if not name:
+        return {"url": str(home() / "dvc-remote")}
+    remote = config["remote"].get(name, {})
+    if "url" not in remote:
+        raise InputError(f".dvc/config: there is no URL for the default remote {name}; add it, or correct core.remote")
+    return {**remote, "url": str(remote["url"])}
 
 
 def _runs_repository(repo: Any, folder: Path, remote: dict[str, Any]) -> Any:
     """The DVC repository of all runs, made when it is not there yet."""
     if not (folder / ".dvc" / "config").exists():
-        with redirect_stdout(StringIO()):  # it greets on stdout
+        with redirect_stdout(StringIO()):  # it greets twice
+            logging.getLogger("dvc.repo.init").setLevel(logging.WARNING)
             repo.init(str(folder), no_scm=True, force=True).close()
     repository = repo(str(folder))
     with repository.config.edit() as config:

@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 CANDIDATE = "candidate"
 
-_QUIET = {
-    "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or SQLite in UNILOGIT_HOME."""
@@ -38,8 +31,6 @@ def tracking_uri() -> str:
 def client(uri: str | None = None) -> "MlflowClient":
     """A client of the runs and the registry at `uri`, which is `tracking_uri()` when not given."""
     use_home()
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     uri = uri or tracking_uri()

@@ -1,8 +1,4 @@
-"""Step: train a small model from scratch, the example's base model or a batch's golden target.
-
-A golden target (retain model) is what perfect unlearning would give: the same architecture and tokenizer,
-trained on the retain set alone.
-"""
+"""Step: train a small model from scratch: the example's base model, or (tasks/golden.py) a golden target."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,22 +95,6 @@ def _tokenizer_and_architecture(model: str) -> list[str]:
     if not (folder / "config.json").is_file():
         raise InputError(f"{model}: no model there (config.json is missing); train it or correct model.base")
     return [sha256_file(folder / name) for name in ("config.json", "tokenizer.json") if (folder / name).exists()]
-
-
-def train_golden_target(workspace: Path, params: Params, store: Path) -> Path | None:
-    """The golden target that this batch is compared with; None when params.yaml names none.
-
-    Args:
-        workspace: holds data/retain.parquet.
-        store: where trained golden targets are kept, by what they were trained on, so that batches with
-            the same retain set share one.
-    """
-    if params.model.retain is None:
-        return None
-    if params.model.retain != "train":
-        return Path(params.model.retain)
-    retain = workspace / "data" / "retain.parquet"
-    return run_train(retain, store / sha256_file(retain)[:16], params, like=params.model.base).model
 
 
 def main(

@@ -11,7 +11,7 @@ import pandas as pd
 from tasks.command import run_command
 from tasks.options import Overrides, ParamsFile
 from unilogit.errors import InputError
-from unilogit.files import atomic_folder, read_json, sha256_file, sha256_json, sha256_weights, write_json
+from unilogit.files import atomic_folder, read_json, sha256_file, sha256_json, sha256_weights, write_json, write_text
 from unilogit.params import DEFAULT_PARAMS, Params, load_params
 
 MONITORED = 200  # records of each set that the early stop watches
@@ -68,8 +68,16 @@ def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
             "history": history,
         },
     )
+    write_text(workspace / "loss.csv", _loss_csv(history))
     shutil.rmtree(checkpoints, ignore_errors=True)
     return summary
+
+
+def _loss_csv(history: list[dict[str, float]]) -> str:
+    """Both terms of the loss by step, for `dvc plots`."""
+    terms = ["step", "forget_loss", "retain_loss"]
+    rows = [entry for entry in history if "forget_loss" in entry]
+    return pd.DataFrame(rows, columns=terms).to_csv(index=False)
 
 
 def _train(

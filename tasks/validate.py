@@ -161,7 +161,7 @@ def run_validate(workspace: Path, corpus: Path, bad_corpus_rows: Literal["stop",
 
 def _ask(workspace: Path, name: str, frame: pd.DataFrame, checks: list[Check], source: Path) -> list[Outcome]:
     with atomic_folder(workspace / "data_docs" / name) as docs:
-        # The time of the source, not now, so that the same inputs give the same pages.
+        # The time of the source, not now, so that the page of the same input keeps its address.
         run_time = datetime.fromtimestamp(source.stat().st_mtime, UTC)
         return run_suites({name: (frame, checks)}, docs, run_time)[name]
 

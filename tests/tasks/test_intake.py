@@ -31,7 +31,9 @@ def write(path, *requests):
         with open(path, "w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, FIELDS)
             writer.writeheader()
-            writer.writerows({**request, "record_ids": ";".join(request.get("record_ids") or [])} for request in requests)
+            writer.writerows(
+                {**request, "record_ids": ";".join(request.get("record_ids") or [])} for request in requests
+            )
     return path
 
 

@@ -4,6 +4,7 @@ DuckDB joins the corpus (Parquet, out of core) with the requests' selectors. Kno
 of models or of who asked.
 """
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,8 +110,8 @@ def extract_sets(
     requests = requests.astype({"request_id": "str", "current": "bool"})
     with duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false")
-        # A folder called `group=x` on the way to the file is no column of it.
-        source = f"'{_quoted(corpus)}', hive_partitioning = false"
+        # On the way to the file, a folder called `a*` is no pattern and one called `group=x` no column.
+        source = f"'{_quoted(glob.escape(str(corpus)))}', hive_partitioning = false"
         connection.execute(f"CREATE TEMP VIEW corpus AS SELECT * FROM read_parquet({source})")
         connection.execute(
             "CREATE TEMP TABLE requests (request_id VARCHAR, subject_id VARCHAR, record_ids VARCHAR[], text VARCHAR,"
@@ -138,7 +139,7 @@ def extract_sets(
             )
         for query, target in ((_FORGET, forget_file), (_RETAIN, retain_file)):
             with atomic_path(target) as temporary:
-                connection.execute(f"COPY ({query}) TO '{_quoted(temporary)}' (FORMAT parquet)")
+                connection.execute(f"COPY ({query}) TO '{_quoted(str(temporary))}' (FORMAT parquet)")
         matched = connection.execute(
             "SELECT request_id, count(DISTINCT record_id) FROM matches WHERE current GROUP BY ALL ORDER BY ALL"
         ).fetchall()
@@ -151,5 +152,5 @@ def _text(cell: object) -> str | None:
     return cell if isinstance(cell, str) else None
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

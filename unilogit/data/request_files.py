@@ -84,13 +84,16 @@ def _checked(given: dict[str, Any]) -> tuple[RawFields, list[str]]:
     fields: RawFields = {}
     for name in FIELDS:
         value = _absent_as_none(given.get(name))
+        texts = [value] if isinstance(value, str) else value or []
         is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
         if name == "record_ids" and not (value is None or is_list):
             problems.append('field `record_ids` must be a list of texts; write it as ["…", "…"]')
         elif name != "record_ids" and not (value is None or isinstance(value, str)):
             problems.append(f"field `{name}` must be text; put its value in quotes")
-        elif any("\x00" in item for item in ([value] if isinstance(value, str) else value or [])):
+        elif any("\x00" in item for item in texts):
             problems.append(f"field `{name}` holds a NUL character; remove it")
+        elif not all(map(_is_utf8, texts)):
+            problems.append(f"field `{name}` is not UTF-8 text; correct it")
         else:
             fields[name] = value or [] if name == "record_ids" else value
     return fields, problems
@@ -209,20 +212,21 @@ def file_request(
         raise InputError(f"{folder}: data.requests is a file; make it a folder to file requests one by one")
     received_at = datetime.now(UTC)
     stamp = f"{received_at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-    try:
-        request = DeletionRequest(
-            request_id=request_id or f"R-{stamp}",
-            received_at=received_at,
-            subject_id=subject_id,
-            record_ids=record_ids,
-            legal_basis=legal_basis,
-            source="unilogit requests add",
-        )
-    except ValidationError as error:
-        raise InputError(*explain(error)) from None
-    _, problems = _checked(request.model_dump(mode="json", include=set(FIELDS)))
+    given = {
+        "request_id": request_id or f"R-{stamp}",
+        "received_at": received_at.isoformat(),
+        "subject_id": subject_id,
+        "record_ids": record_ids,
+        "legal_basis": legal_basis,
+        "source": "unilogit requests add",
+    }
+    fields, problems = _checked(given)
     if problems:
         raise InputError(*problems)
+    try:
+        request = DeletionRequest.model_validate({name: value for name, value in fields.items() if value})
+    except ValidationError as error:
+        raise InputError(*explain(error)) from None
     write_text(
         folder / f"request-{stamp}.jsonl",
         request.model_dump_json(include=set(FIELDS), exclude_none=True) + "\n",

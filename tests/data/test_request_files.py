@@ -1,0 +1,314 @@
+"""Every row of a request file is a request row or a rejection; none is lost, in any format."""
+
+import csv
+import io
+import json
+import re
+from datetime import UTC, date, datetime, timedelta
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from unilogit.data.request_files import FIELDS, RawRequest, file_request, read_requests
+from unilogit.data.requests import DeletionRequest
+from unilogit.errors import InputError
+
+HEADER = "request_id,received_at,subject_id,record_ids,text"
+NOW = "2026-03-01T12:00:00Z"
+
+
+def write(folder, content, name="requests.csv"):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def under_header(folder, *lines):
+    return read_requests(write(folder, "\n".join([HEADER, *lines]) + "\n"))
+
+
+def row(number, file="requests.csv", **fields):
+    return RawRequest(file, number, dict.fromkeys(FIELDS) | {"record_ids": []} | fields)
+
+
+def no_nul(text):
+    return "\0" not in text
+
+
+cells = st.none() | st.text().filter(no_nul)
+record_ids = st.lists(st.text().map(str.strip).filter(lambda item: item and ";" not in item and no_nul(item)))
+rows_of_text = st.lists(
+    st.fixed_dictionaries({name: record_ids if name == "record_ids" else cells for name in FIELDS}),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows_of_text, st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), st.booleans()
+)
+def test_rows_survive_every_format(tmp_path_factory, rows, line_end, quoting, mark):
+    folder = tmp_path_factory.mktemp("requests")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator=line_end, quoting=quoting)
+    writer.writerow(FIELDS)
+    writer.writerows(
+        [";".join(cell) if isinstance(cell, list) else cell for cell in map(item.get, FIELDS)] for item in rows
+    )
+    write(folder, b"\xef\xbb\xbf" * mark + text.getvalue().encode(), "a.csv")
+    write(folder, "".join(json.dumps(item) + line_end for item in rows), "b.jsonl")
+    pd.DataFrame(rows).to_parquet(folder / "c.parquet")
+    requests, rejections = read_requests(folder)
+    wanted = [
+        {name: cell if cell and (name == "record_ids" or cell.strip()) else None for name, cell in item.items()}
+        | {"record_ids": item["record_ids"]}
+        for item in rows
+    ]
+    assert rejections == []
+    assert [item.fields for item in requests] == wanted * 3
+    assert [item.file for item in requests] == [name for name in ("a.csv", "b.jsonl", "c.parquet") for _ in rows]
+    assert [item.row for item in requests if item.file != "a.csv"] == [*range(1, len(rows) + 1)] * 2
+
+
+bodies = st.binary(max_size=120) | st.lists(
+    st.sampled_from(["r1", NOW, ",", "\n", "\r", "\r\n", " ", "é", "\0", ";", ",,,,", "\x1c", "\ufeff"]), max_size=25
+).map(lambda parts: "".join(parts).encode())
+
+
+@settings(max_examples=150, deadline=None)
+@given(bodies.map(lambda body: body.replace(b'"', b"'")))
+@example(f"r1,{NOW},P-1,,".encode())
+def test_every_filled_line_of_a_csv_without_quotes_is_a_row_or_a_rejection(tmp_path_factory, body):
+    path = write(tmp_path_factory.mktemp("requests"), HEADER.encode() + b"\n" + body)
+    lines = re.split("\r\n|\r|\n", body.decode(errors="replace"))
+    filled = [number for number, line in enumerate(lines, start=2) if line.strip()]
+    if not filled:
+        with pytest.raises(InputError, match="no rows under the header"):
+            read_requests(path)
+        return
+    requests, rejections = read_requests(path)
+    assert sorted([*(item.row for item in requests), *(item.row for item in rejections)]) == filled
+    assert all(item.reasons and item.raw for item in rejections)
+    assert {item.row for item in requests} <= {n for n, line in enumerate(lines, 2) if line.count(",") == 4}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(['"', '""', '","', "r1", ",", "\n", "\r\n", ",,,,\n"]), max_size=25).map("".join))
+def test_quotes_in_any_place_lose_nothing(tmp_path_factory, body):
+    path = write(tmp_path_factory.mktemp("requests"), f"{HEADER}\n{body}\nlast,{NOW},P-1,,\n")
+    requests, rejections = read_requests(path)
+    starts = sorted([*(item.row for item in requests), *(item.row for item in rejections)])
+    assert len(set(starts)) == len(starts)
+    assert starts[0] == next(number for number, line in enumerate([*body.split("\n"), "last"], 2) if line.strip())
+    swallowed = any("last," in item.raw for item in rejections) or any(
+        "last," in str(item.fields) for item in requests if item.fields["request_id"] != "last"
+    )
+    assert swallowed != any(item.fields["request_id"] == "last" for item in requests)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.binary(max_size=200)
+    | st.lists(st.sampled_from(['{"request_id": "r1"}', "{}", "[", "\0", "", " ", "é"])).map("\n".join).map(str.encode)
+)
+def test_every_filled_line_of_json_lines_is_a_row_or_a_rejection(tmp_path_factory, content):
+    path = write(tmp_path_factory.mktemp("requests"), content, "requests.jsonl")
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    filled = [number for number, line in enumerate(lines, start=1) if line.strip()]
+    if not filled:
+        with pytest.raises(InputError, match="empty"):
+            read_requests(path)
+        return
+    requests, rejections = read_requests(path)
+    assert sorted([*(item.row for item in requests), *(item.row for item in rejections)]) == filled
+
+
+def test_quoted_cells_hold_commas_quotes_and_lines_and_rows_keep_their_line_numbers(tmp_path):
+    requests, rejections = under_header(
+        tmp_path,
+        f'r1,{NOW},"Doe, ""Jo""", a ; b;; ,"one',
+        "",
+        'two"',
+        f"r2,{NOW},P-2,,",
+    )
+    assert rejections == []
+    assert requests == [
+        row(2, request_id="r1", received_at=NOW, subject_id='Doe, "Jo"', record_ids=["a", "b"], text="one\n\ntwo"),
+        row(5, request_id="r2", received_at=NOW, subject_id="P-2"),
+    ]
+
+
+def test_a_text_longer_than_a_cell_of_the_csv_module_is_one_cell(tmp_path):
+    text = "long, " * 50_000
+    requests, rejections = under_header(tmp_path, f'r1,{NOW},,,"{text}"', f"r2,{NOW},P-2,,")
+    assert rejections == []
+    assert [item.fields["text"] for item in requests] == [text, None]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("r1,now,P-1,", r"^has 4 columns where the header has 5; .*double quotes$"),
+        ("r1,now,Doe, Jo,,", r"^has 6 columns where the header has 5;"),
+        ('r1,now,"Jo"e,,', r"^is not CSV .*close every quote"),
+        (b"r1,now,Zo\xeb,,", r"^is not UTF-8 text; save the file as UTF-8$"),
+        ("r1,now,P\0,,", r"^field `subject_id` holds a NUL character; remove it$"),
+    ],
+)
+def test_a_bad_csv_row_is_set_aside_and_the_next_one_read(tmp_path, line, reason):
+    line = line if isinstance(line, bytes) else line.encode()
+    path = write(tmp_path, HEADER.encode() + b"\n\n" + line + b"\nr2,now,P-2,,\n")
+    requests, (rejection,) = read_requests(path)
+    assert requests == [row(4, request_id="r2", received_at="now", subject_id="P-2")]
+    assert (rejection.file, rejection.row) == ("requests.csv", 3)
+    assert re.search(reason, rejection.reasons[0])
+    assert rejection.raw == line.decode(errors="backslashreplace")
+
+
+def test_an_open_quote_says_which_lines_it_took(tmp_path):
+    requests, (rejection,) = under_header(tmp_path, "r1,now,P-1,,", 'r2,now,"P-2,,', "r3,now,P-3,,", "r4,now,P-4,,")
+    assert [item.row for item in requests] == [2]
+    assert rejection.row == 3
+    assert rejection.reasons[0].endswith("(a quote joins lines 3 to 5 into one row)")
+    assert rejection.raw == 'r2,now,"P-2,,\nr3,now,P-3,,\nr4,now,P-4,,'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", r"requests\.csv: the file is empty"),
+        (b"\n \r\n", r"requests\.csv: the file is empty"),
+        (b"\xef\xbb\xbf", r"requests\.csv: the file is empty"),
+        (b"request_id,received_at\n", r"requests\.csv: there are no rows under the header"),
+        (b"\n\nrequest_id,subject_id\nr1,P-1\n", r"requests\.csv:3: the header lacks the column `received_at`"),
+        (b"request_id;received_at\nr1;now\n", r":1: the header lacks the column `request_id`; .*commas"),
+        (b"request_id,received_at,text,text\n1,2,3,4\n", r":1: the header names the column `text` twice"),
+        (b'request_id,"received_at\nr1,now\n', r":1: the header is not CSV"),
+        ("request_id,received_at\nr1,now\n".encode("utf-16"), r":1: the header is not UTF-8 text"),
+    ],
+)
+def test_a_file_without_a_good_header_and_rows_is_refused(tmp_path, content, words):
+    with pytest.raises(InputError, match=words) as error:
+        read_requests(write(tmp_path, content))
+    assert len(error.value.problems) == 1
+
+
+def test_a_header_may_be_spaced_and_an_unknown_column_is_refused_in_each_row(tmp_path):
+    requests, _ = read_requests(write(tmp_path, " request_id , received_at\nr1,now\n"))
+    assert requests == [row(2, request_id="r1", received_at="now")]
+    requests, rejections = read_requests(write(tmp_path, "request_id,received_at,subject\nr1,now,P-1\nr2,now,P-2\n"))
+    assert requests == []
+    assert [item.row for item in rejections] == [2, 3]
+    assert rejections[0].reasons[0].startswith("field `subject` is not known; remove it, or name it one of: ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"subject_id": 7}, "field `subject_id` must be text"),
+        ({"record_ids": "a;b"}, "field `record_ids` must be a list of texts"),
+        ({"record_ids": ["a", None]}, "field `record_ids` must be a list of texts"),
+        ({"record_ids": ["a\0"]}, "field `record_ids` holds a NUL character"),
+        ({"subject": "P-1"}, "field `subject` is not known"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_fields_of_another_type_are_refused_without_their_values(tmp_path, fields, reason, kind):
+    path = tmp_path / f"requests.{kind}"
+    if kind == "jsonl":
+        path.write_text(json.dumps(fields))
+    else:
+        pq.write_table(pa.Table.from_pylist([fields]), path)
+    requests, (rejection,) = read_requests(path)
+    assert requests == []
+    assert rejection.row == 1
+    assert rejection.reasons[0].startswith(reason)
+    assert not re.search("P-1|7|a;b", rejection.reasons[0].split(";")[0])
+
+
+def test_parquet_times_dates_and_nothings_are_understood(tmp_path):
+    pd.DataFrame(
+        {
+            "request_id": ["r1", "r2"],
+            "received_at": [datetime(2026, 3, 1, 12, tzinfo=UTC)] * 2,
+            "due_at": [date(2026, 4, 1), None],
+            "subject_id": ["P-1", None],
+            "text": [float("nan")] * 2,
+        }
+    ).to_parquet(tmp_path / "requests.parquet")
+    requests, rejections = read_requests(tmp_path / "requests.parquet")
+    assert rejections == []
+    shared = {"file": "requests.parquet", "received_at": "2026-03-01T12:00:00+00:00"}
+    assert requests == [
+        row(1, request_id="r1", subject_id="P-1", due_at="2026-04-01", **shared),
+        row(2, request_id="r2", **shared),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (pa.table({"request_id": pa.array([], pa.string())}), "the file is empty"),
+        (pa.Table.from_arrays([["P-1"], ["P-2"]], ["subject_id"] * 2), "names the column `subject_id` twice"),
+    ],
+)
+def test_a_parquet_file_without_rows_or_with_a_column_twice_is_refused(tmp_path, table, words):
+    pq.write_table(table, tmp_path / "requests.parquet")
+    with pytest.raises(InputError, match=words):
+        read_requests(tmp_path)
+
+
+def test_a_folder_may_be_empty_but_holds_nothing_else(tmp_path):
+    assert read_requests(tmp_path) == ([], [])
+    write(tmp_path, "{}", "requests.csv.part")
+    assert read_requests(tmp_path) == ([], [])
+    write(tmp_path, "r1", "requests.txt")
+    with pytest.raises(InputError, match=r"requests\.txt: the kind of file is not known"):
+        read_requests(tmp_path)
+
+
+words = st.text(st.characters(exclude_categories=["Cc"]), max_size=12) | st.sampled_from(["a\0b", "\ud800", "x" * 201])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.none() | words, st.lists(words, max_size=2), st.none() | words, st.none() | words)
+@example("P-1", [], None, None)
+@example("P-1", [], "\x1f", None)
+@example("\x1f", [], None, None)
+def test_a_filed_request_reads_back_or_is_refused(tmp_path_factory, subject_id, ids, request_id, legal_basis):
+    folder = tmp_path_factory.mktemp("var") / "requests"
+    before = datetime.now(UTC)
+    try:
+        given_id = file_request(folder, subject_id, ids, request_id, legal_basis)
+    except InputError:
+        assert not folder.exists()
+        return
+    (request,), rejections = read_requests(folder)
+    assert rejections == []
+    fields = request.fields
+    assert given_id == fields["request_id"] == (request_id.strip() if request_id else given_id)
+    assert fields["subject_id"] == (subject_id and subject_id.strip())
+    assert fields["record_ids"] == [item.strip() for item in ids]
+    assert fields["legal_basis"] == (legal_basis if legal_basis and legal_basis.strip() else None)
+    typed = DeletionRequest(**{name: value for name, value in fields.items() if value})
+    assert before <= typed.received_at <= datetime.now(UTC)
+    assert typed.due_at == typed.received_at + timedelta(days=30)
+
+
+def test_filed_requests_have_files_and_ids_of_their_own(tmp_path):
+    ids = [file_request(tmp_path, "P-1", [], None, None) for _ in range(20)]
+    requests, _ = read_requests(tmp_path)
+    assert sorted(item.fields["request_id"] for item in requests) == sorted(set(ids))
+    assert len(list(tmp_path.iterdir())) == 20
+
+
+def test_a_request_is_not_filed_into_a_file(tmp_path):
+    path = write(tmp_path, "kept")
+    with pytest.raises(InputError, match=r"requests\.csv: data\.requests is a file; make it a folder"):
+        file_request(path, "P-1", [], None, None)
+    assert path.read_text() == "kept"
