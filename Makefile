@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 ARGS ?=
 
-.PHONY: demo test test-all lint bench up clean-state
+.PHONY: demo test test-all lint bench up
 .DEFAULT_GOAL := help
 
 help:  ## This list

@@ -54,7 +54,7 @@ def _number(value: float | None) -> str:
 
 
 def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | None) -> EvaluateSummary:
-    """Write evaluation/metrics.json and evaluation/examples_{before,after,golden}.parquet of a workspace.
+    """Write evaluation/metrics.json and evaluation/models/{before,after,golden}.parquet of a workspace.
 
     Args:
         workspace: holds data/forget.parquet, retain.parquet and holdout.parquet, and model/.
@@ -163,8 +163,8 @@ def _evaluate(
 
 def _files(workspace: Path, role: str) -> tuple[Path, Path]:
     """A model's metrics with their fingerprint, and its examples."""
-    folder = workspace / "evaluation"
-    return folder / f"scores_{role}.json", folder / f"examples_{role}.parquet"
+    folder = workspace / "evaluation" / "models"
+    return folder / f"{role}.json", folder / f"{role}.parquet"
 
 
 def _fingerprint(workspace: Path, model: str, params: Params) -> str:

@@ -4,14 +4,22 @@ from pathlib import Path
 
 from tasks.command import run_command
 from tasks.options import Overrides, ParamsFile
+from unilogit.errors import InputError
 from unilogit.files import read_json, write_json
 from unilogit.gates import GateReport, judge
 from unilogit.params import DEFAULT_PARAMS, Params, load_params
 
 
 def run_gate(workspace: Path, params: Params) -> GateReport:
-    """Write gates.json (every verdict) and verdict.json (passed or not, by scope) of a workspace."""
-    report = judge(params.gates, read_json(workspace / "evaluation" / "metrics.json"))
+    """Write gates.json (every verdict) and verdict.json (passed or not, by scope) of a workspace.
+
+    Raises:
+        InputError: nothing was measured yet.
+    """
+    metrics = workspace / "evaluation" / "metrics.json"
+    if not metrics.is_file():
+        raise InputError(f"{metrics}: no such file; run `python -m tasks.evaluate --workspace {workspace}` first")
+    report = judge(params.gates, read_json(metrics))
     write_json(workspace / "gates.json", report.model_dump())
     write_json(
         workspace / "verdict.json",

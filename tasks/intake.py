@@ -13,7 +13,7 @@ from tasks.command import run_command
 from unilogit.data.request_files import FIELDS, read_requests, request_files
 from unilogit.files import atomic_path, sha256_file, write_text
 
-QUARANTINE = Path("quarantine") / "requests.jsonl"
+UNREADABLE = "unreadable_requests.jsonl"
 SCHEMA = pa.schema(
     [(name, pa.list_(pa.string()) if name == "record_ids" else pa.string()) for name in FIELDS]
     + [("file", pa.string()), ("file_sha256", pa.string()), ("row", pa.int64())]
@@ -29,21 +29,21 @@ class IntakeSummary:
     unreadable: int
 
     def __str__(self) -> str:
-        aside = f" (set aside in {QUARANTINE})" if self.unreadable else ""
+        aside = f" (set aside in {UNREADABLE})" if self.unreadable else ""
         return f"files: {self.files}; request rows read: {self.read}; unreadable: {self.unreadable}{aside}"
 
 
 def run_intake(requests: Path, workspace: Path) -> IntakeSummary:
     """Take deletion requests from a CSV, JSON lines or Parquet file, or a folder of them, into a workspace.
 
-    Writes requests.parquet (fields as given, and where each row stands) and quarantine/requests.jsonl.
+    Writes requests.parquet (fields as given, and where each row stands) and unreadable_requests.jsonl.
 
     Raises:
         InputError: a file is missing, empty, of an unknown kind, or lacks a required column.
     """
     digests = {file.name: sha256_file(file) for file in request_files(requests)}
     rows, rejections = read_requests(requests)
-    write_text(workspace / QUARANTINE, "".join(f"{rejection.model_dump_json()}\n" for rejection in rejections))
+    write_text(workspace / UNREADABLE, "".join(f"{rejection.model_dump_json()}\n" for rejection in rejections))
     table = pa.Table.from_pylist(
         [{**row.fields, "file": row.file, "file_sha256": digests[row.file], "row": row.row} for row in rows],
         schema=SCHEMA,

@@ -23,9 +23,9 @@ _WIDTH = 7.0  # inches; with 12-point text readable on a phone
 
 
 def draw_plots(workspace: Path) -> list[Path]:
-    """Write evaluation/plots/*.png of a workspace, one for each kind of number that is there.
+    """Write plots/*.png of a workspace, one for each kind of number that is there.
 
-    Reads evaluation/metrics.json, training.json and evaluation/examples_*.parquet (columns `set` and
+    Reads evaluation/metrics.json, training.json and evaluation/models/*.parquet (columns `set` and
     `truth_ratio`).
 
     Returns:
@@ -38,7 +38,7 @@ def draw_plots(workspace: Path) -> list[Path]:
     }
     files = []
     for name, draw in drawers.items():
-        file = workspace / "evaluation" / "plots" / f"{name}.png"
+        file = workspace / "plots" / f"{name}.png"
         figure = draw(workspace)
         if figure is None:
             file.unlink(missing_ok=True)
@@ -137,7 +137,7 @@ def _draw_truth_ratio(workspace: Path) -> "Figure | None":
 
     ratios = {}
     for model in MODELS:
-        file = workspace / "evaluation" / f"examples_{model}.parquet"
+        file = workspace / "evaluation" / "models" / f"{model}.parquet"
         if file.exists() and {"set", "truth_ratio"} <= set(pq.read_schema(file).names):
             examples = pd.read_parquet(file, columns=["set", "truth_ratio"])
             values = examples.loc[examples["set"] == "forget", "truth_ratio"].dropna()

@@ -166,7 +166,7 @@ def _complete_run(store: "MlflowClient", run: "Run", workspace: Path, params: Pa
         store.log_batch(run_id, params=some_params)
     for some_metrics in _chunks(_metrics(workspace, run.info.start_time), _METRICS_IN_A_BATCH):
         store.log_batch(run_id, metrics=some_metrics)
-    for picture in sorted((workspace / "evaluation" / "plots").glob("*.png")):
+    for picture in sorted((workspace / "plots").glob("*.png")):
         store.log_artifact(run_id, str(picture), "plots")
     for file in ("report.html", "gates.json", "evaluation/metrics.json"):
         store.log_artifact(run_id, str(workspace / file))
@@ -312,7 +312,7 @@ def _describe(store: "MlflowClient", review: Review, version: "ModelVersion", wo
         links = {
             "Run": run.run_id,
             "Report": str(folder / "report.html"),
-            "Plots": str(folder / "evaluation" / "plots"),
+            "Plots": str(folder / "plots"),
         }
     if review.gates.passed:
         next_step = f"read the report, then `unilogit models promote {name} {number}` or give it alias champion here."

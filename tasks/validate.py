@@ -37,6 +37,7 @@ from unilogit.data.rows import first_problems
 from unilogit.errors import InputError
 from unilogit.files import atomic_folder, atomic_path, write_json, write_text
 
+REQUESTS_QUARANTINE = Path("quarantine") / "requests.jsonl"
 CORPUS_QUARANTINE = Path("quarantine") / "corpus.jsonl"
 _UTC = pa.timestamp("us", tz="UTC")
 _REQUEST_SCHEMA = pa.schema([field.with_type(_UTC) if field.name.endswith("_at") else field for field in intake.SCHEMA])
@@ -84,14 +85,14 @@ def judge_requests(workspace: Path) -> tuple[SuiteResult, list[Rejection]]:
     if not taken_in.exists():
         raise InputError(f"{taken_in}: there is no such file; run `python -m tasks.intake` first")
     rows = pq.read_table(taken_in).to_pylist()
-    unreadable = _unreadable(workspace / intake.QUARANTINE, rows)
+    unreadable = _unreadable(workspace)
     requests = _without_repeats([(row, _typed(row)) for row in rows])
     frame, outcomes = request_frame(requests), []
     if rows:
         outcomes = _ask(workspace, "requests", frame, request_checks(), taken_in)
     reasons = reasons_by_place(frame, outcomes, "request_id", "refusal") if rows else {}
     refused = unreadable + _refused(requests, reasons)
-    _write_quarantine(workspace / intake.QUARANTINE, [(item, item.model_dump()) for item in refused])
+    _write_quarantine(workspace / REQUESTS_QUARANTINE, [(item, item.model_dump()) for item in refused])
     good = [(row, request) for row, request in requests if place_of(row) not in reasons]
     result = SuiteResult(
         rows=len(rows) + len(unreadable),
@@ -148,7 +149,7 @@ def run_validate(workspace: Path, corpus: Path, bad_corpus_rows: Literal["stop",
     problems = []
     requests, refused = judge_requests(workspace)
     if not requests.good:
-        problems += first_problems([str(item) for item in refused], f"; see {workspace / intake.QUARANTINE}")
+        problems += first_problems([str(item) for item in refused], f"; see {workspace / REQUESTS_QUARANTINE}")
         problems.append("no deletion request can be used; correct them and take them in again")
     try:
         records = validate_corpus(workspace, corpus, bad_corpus_rows)
@@ -163,15 +164,25 @@ def _ask(workspace: Path, name: str, frame: pd.DataFrame, checks: list[Check], s
     with atomic_folder(workspace / "data_docs" / name) as docs:
         # The time of the source, not now, so that the page of the same input keeps its address.
         run_time = datetime.fromtimestamp(source.stat().st_mtime, UTC)
-        return run_suites({name: (frame, checks)}, docs, run_time)[name]
+        outcomes = run_suites({name: (frame, checks)}, docs, run_time)[name]
+        for page in docs.rglob("*.html"):
+            _forbid_loading(page)
+    return outcomes
 
 
-def _unreadable(quarantine: Path, rows: list[dict[str, Any]]) -> list[Rejection]:
-    """What intake set aside; what an earlier validation added to it is left out."""
-    read = {(row["file"], row["row"]) for row in rows}
-    lines = quarantine.read_bytes().splitlines() if quarantine.exists() else []
-    rejections = [Rejection.model_validate_json(line) for line in lines]
-    return [item for item in rejections if (item.file, item.row) not in read]
+def _forbid_loading(page: Path) -> None:
+    """Great Expectations' pages fetch pictures and styles from the Internet when somebody opens them."""
+    policy = "default-src 'unsafe-inline' data: file:"
+    html = page.read_text(encoding="utf-8")
+    tag = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    page.write_text(html.replace("<head>", f"<head>{tag}", 1), encoding="utf-8")
+
+
+def _unreadable(workspace: Path) -> list[Rejection]:
+    """What intake set aside."""
+    file = workspace / intake.UNREADABLE
+    lines = file.read_bytes().splitlines() if file.exists() else []
+    return [Rejection.model_validate_json(line) for line in lines]
 
 
 def _typed(row: dict[str, Any]) -> DeletionRequest | str:

@@ -8,7 +8,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.intake import IntakeSummary, run_intake
@@ -107,6 +107,7 @@ def test_records_have_paraphrases_and_five_wrong_answers(corpus, holdout):
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**32), st.integers(12, 40))
+@example(0, 800)
 def test_no_value_is_shared_and_no_wrong_answer_is_true_of_anybody(tmp_path_factory, seed, people):
     folder = tmp_path_factory.mktemp("example")
     generate_example(folder, people=people, unseen_people=6, seed=seed)

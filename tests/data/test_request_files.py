@@ -1,7 +1,5 @@
 """Every row of a request file is a request row or a rejection; none is lost, in any format."""
 
-import csv
-import io
 import json
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -48,20 +46,22 @@ rows_of_text = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    rows_of_text, st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), st.booleans()
-)
-def test_rows_survive_every_format(tmp_path_factory, rows, line_end, quoting, mark):
-    folder = tmp_path_factory.mktemp("requests")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator=line_end, quoting=quoting)
-    writer.writerow(FIELDS)
-    writer.writerows(
-        [";".join(cell) if isinstance(cell, list) else cell for cell in map(item.get, FIELDS)] for item in rows
+def as_csv(row, quote_all):
+    """By hand: Python's own writer leaves a carriage return without quotes where lines end in a newline."""
+    given = [";".join(cell) if isinstance(cell, list) else cell or "" for cell in map(row.get, FIELDS)]
+    return ",".join(
+        '"' + cell.replace('"', '""') + '"' if quote_all or re.search('[",\r\n]', cell) else cell for cell in given
     )
-    write(folder, b"\xef\xbb\xbf" * mark + text.getvalue().encode(), "a.csv")
-    write(folder, "".join(json.dumps(item) + line_end for item in rows), "b.jsonl")
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows_of_text, st.sampled_from(["\n", "\r\n", "\r"]), st.booleans(), st.booleans())
+@example([dict.fromkeys(FIELDS) | {"text": "\r0", "source": "0\r", "record_ids": []}], "\n", False, False)
+def test_rows_survive_every_format(tmp_path_factory, rows, line_end, quote_all, mark):
+    folder = tmp_path_factory.mktemp("requests")
+    lines = [",".join(FIELDS), *[as_csv(item, quote_all) for item in rows]]
+    write(folder, b"\xef\xbb\xbf" * mark + line_end.join(lines).encode(), "a.csv")
+    write(folder, "".join(json.dumps(item) + "\n" for item in rows), "b.jsonl")
     pd.DataFrame(rows).to_parquet(folder / "c.parquet")
     requests, rejections = read_requests(folder)
     wanted = [
@@ -279,7 +279,8 @@ words = st.text(st.characters(exclude_categories=["Cc"]), max_size=12) | st.samp
 @given(st.none() | words, st.lists(words, max_size=2), st.none() | words, st.none() | words)
 @example("P-1", [], None, None)
 @example("P-1", [], "\x1f", None)
-@example("\x1f", [], None, None)
+@example("\x1f", ["r1"], None, None)
+@example("", ["r1"], None, None)
 def test_a_filed_request_reads_back_or_is_refused(tmp_path_factory, subject_id, ids, request_id, legal_basis):
     folder = tmp_path_factory.mktemp("var") / "requests"
     before = datetime.now(UTC)
@@ -294,7 +295,7 @@ def test_a_filed_request_reads_back_or_is_refused(tmp_path_factory, subject_id, 
     assert given_id == fields["request_id"] == (request_id.strip() if request_id else given_id)
     assert fields["subject_id"] == (subject_id and subject_id.strip())
     assert fields["record_ids"] == [item.strip() for item in ids]
-    assert fields["legal_basis"] == (legal_basis if legal_basis and legal_basis.strip() else None)
+    assert fields["legal_basis"] == legal_basis
     typed = DeletionRequest(**{name: value for name, value in fields.items() if value})
     assert before <= typed.received_at <= datetime.now(UTC)
     assert typed.due_at == typed.received_at + timedelta(days=30)

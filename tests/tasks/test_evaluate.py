@@ -132,7 +132,7 @@ def test_metrics_of_all_models_and_sets(workspace):
     expected = {"forget": 6, "forget_all": 9, "retain": 8, "world_facts": 4, "holdout": 5}
     for model in ("before", "after", "golden"):
         assert {name: metrics[model][name]["n"] for name in expected} == expected
-        examples = pd.read_parquet(workspace / "evaluation" / f"examples_{model}.parquet")
+        examples = pd.read_parquet(workspace / "evaluation" / "models" / f"{model}.parquet")
         assert examples["set"].value_counts().to_dict() == expected
         in_forget = examples[examples["set"] == "forget"]
         assert in_forget["probability"].mean() == pytest.approx(metrics[model]["forget"]["probability"])
@@ -160,7 +160,7 @@ def test_only_what_changed_is_scored_again(workspace, scored):
     run(workspace)
     assert scored == ["after"]
     scored.clear()
-    (workspace / "evaluation" / "examples_before.parquet").write_bytes(b"torn")
+    (workspace / "evaluation" / "models" / "before.parquet").write_bytes(b"torn")
     run(workspace)
     assert scored == ["before"]
     scored.clear()
@@ -191,13 +191,13 @@ def test_a_killed_run_goes_on_with_the_model_it_was_at(workspace, scored, monkey
 
 def test_without_a_golden_target(workspace):
     run(workspace)
-    assert (workspace / "evaluation" / "examples_golden.parquet").exists()
+    assert (workspace / "evaluation" / "models" / "golden.parquet").exists()
     run(workspace, "model.retain=null", golden=False)
     metrics = read_json(workspace / "evaluation" / "metrics.json")
     assert metrics["golden"] is None
     assert "forget_quality" not in metrics["after"]
     assert "model.retain is null" in metrics["unavailable"]["forget_quality.ks_statistic"]
-    assert not (workspace / "evaluation" / "examples_golden.parquet").exists()
+    assert not (workspace / "evaluation" / "models" / "golden.parquet").exists()
     run(workspace, golden=False)
     metrics = read_json(workspace / "evaluation" / "metrics.json")
     assert "--golden" in metrics["unavailable"]["forget_quality.p_value"]
@@ -207,7 +207,7 @@ def test_the_sample_is_the_seeds_and_the_same_for_every_model(workspace):
     drawn = {}
     for seed in (0, 0, 1):
         run(workspace, f"seed={seed}")
-        frames = [pd.read_parquet(workspace / "evaluation" / f"examples_{m}.parquet") for m in ("before", "golden")]
+        frames = [pd.read_parquet(workspace / "evaluation" / "models" / f"{m}.parquet") for m in ("before", "golden")]
         chosen = [frame.loc[frame["set"] == "retain", "record_id"].tolist() for frame in frames]
         assert chosen[0] == chosen[1]
         assert drawn.setdefault(seed, chosen[0]) == chosen[0]

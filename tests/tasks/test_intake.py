@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.intake import QUARANTINE, run_intake
+from tasks.intake import UNREADABLE, run_intake
 from unilogit.data.request_files import FIELDS
 from unilogit.errors import InputError
 
@@ -42,7 +42,7 @@ def taken_in(workspace):
 
 
 def set_aside(workspace):
-    return [json.loads(line) for line in (workspace / QUARANTINE).read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (workspace / UNREADABLE).read_text(encoding="utf-8").splitlines()]
 
 
 def test_a_folder_of_every_kind_of_file(tmp_path):
@@ -76,7 +76,7 @@ def test_unreadable_rows_are_set_aside_as_they_came_and_the_rest_goes_on(tmp_pat
     (folder / "b.jsonl").write_text(f'{good}\n{{"request_id": \n\n{{"name": "ann"}}\n{{"request_id": 7}}\n')
     summary = run_intake(folder, tmp_path / "w")
     assert (summary.files, summary.read, summary.unreadable) == (2, 2, 5)
-    assert str(QUARANTINE) in str(summary)
+    assert str(UNREADABLE) in str(summary)
     assert [(row["file"], row["row"]) for row in taken_in(tmp_path / "w")] == [("a.csv", 2), ("b.jsonl", 1)]
     found = [(item["file"], item["row"], item["raw"]) for item in set_aside(tmp_path / "w")]
     assert found == [

@@ -127,7 +127,7 @@ def write_workspace(folder, params, *, seed=0, forget_probability=0.01):
             "response": [subject] * 2,
             "truth_ratio": [0.5, 2.0],
         }
-        write_parquet(folder / "evaluation" / f"examples_{model}.parquet", pd.DataFrame(examples))
+        write_parquet(folder / "evaluation" / "models" / f"{model}.parquet", pd.DataFrame(examples))
     write_json(folder / "gates.json", judge(params.gates, metrics).model_dump())
     return folder
 

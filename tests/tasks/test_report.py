@@ -71,7 +71,7 @@ def build(folder, metrics=METRICS, gates=GATES, history=HISTORY, ratios=(0.5, 2.
     write_json(folder / "gates.json", judge(gates, metrics).model_dump())
     if ratios is not None:
         examples = {"set": ["forget"] * len(ratios), "truth_ratio": pd.Series(ratios, dtype="float64")}
-        write_parquet(folder / "evaluation" / "examples_after.parquet", pd.DataFrame(examples))
+        write_parquet(folder / "evaluation" / "models" / "after.parquet", pd.DataFrame(examples))
     return folder
 
 
@@ -243,7 +243,7 @@ def test_pictures_are_drawn_of_what_there_is(workspace):
     files = draw_plots(workspace)
     assert [file.name for file in files] == ["metrics.png", "training.png", "truth_ratio.png"]
     assert all(file.read_bytes().startswith(PNG) for file in files)
-    assert sorted((workspace / "evaluation" / "plots").iterdir()) == sorted(files)
+    assert sorted((workspace / "plots").iterdir()) == sorted(files)
 
 
 @pytest.mark.parametrize("history", [[], [{"epoch": 1.0, "forget_loss": 2.0}], [{"step": 1, "forget_loss": None}]])
@@ -251,10 +251,10 @@ def test_pictures_are_drawn_of_what_there_is(workspace):
 @pytest.mark.parametrize("after", [{"model_utility": 0.5}, {"forget": {"probability": None, "n": 7}}])
 def test_no_picture_without_numbers_not_even_an_old_one(tmp_path, history, ratios, after):
     folder = build(tmp_path, {"before": {}, "after": after, "golden": None}, history=history, ratios=ratios)
-    (folder / "evaluation" / "plots").mkdir()
+    (folder / "plots").mkdir()
     for name in ("metrics", "training", "truth_ratio"):
-        (folder / "evaluation" / "plots" / f"{name}.png").write_bytes(PNG)
-    assert draw_plots(folder) == list((folder / "evaluation" / "plots").iterdir()) == []
+        (folder / "plots" / f"{name}.png").write_bytes(PNG)
+    assert draw_plots(folder) == list((folder / "plots").iterdir()) == []
 
 
 def test_a_set_without_numbers_among_others_is_no_trouble(tmp_path):

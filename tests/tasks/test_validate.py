@@ -9,8 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tasks.intake import QUARANTINE, run_intake
-from tasks.validate import CORPUS_QUARANTINE, judge_requests, read_requests, run_validate, validate_corpus
+from tasks.intake import run_intake
+from tasks.validate import (
+    CORPUS_QUARANTINE,
+    REQUESTS_QUARANTINE,
+    judge_requests,
+    read_requests,
+    run_validate,
+    validate_corpus,
+)
 from unilogit.data.requests import DeletionRequest
 from unilogit.errors import InputError
 from unilogit.files import read_json
@@ -117,7 +124,11 @@ def judged(tmp_path_factory):
 @pytest.mark.parametrize("number", range(1, len(ROWS) + 1))
 def test_every_bad_request_gets_its_sentences(judged, number):
     fields, sentences = ROWS[number - 1]
-    found = [item for item in quarantine(judged[0] / QUARANTINE) if (item["file"], item["row"]) == ("a.jsonl", number)]
+    found = [
+        item
+        for item in quarantine(judged[0] / REQUESTS_QUARANTINE)
+        if (item["file"], item["row"]) == ("a.jsonl", number)
+    ]
     assert [item["reasons"] for item in found] == ([sentences] if sentences else [])
     for item in found:
         assert json.loads(item["raw"]) == {name: value for name, value in fields.items() if is_filled(value)}
@@ -136,7 +147,7 @@ def test_good_requests_go_on_as_they_were_written(judged):
 
 def test_an_unreadable_row_stays_set_aside_as_it_came(judged):
     workspace, _, refused = judged
-    items = quarantine(workspace / QUARANTINE)
+    items = quarantine(workspace / REQUESTS_QUARANTINE)
     assert [item.model_dump() for item in sorted(refused, key=lambda item: (item.file, item.row))] == items
     assert (items[-1]["file"], items[-1]["row"], items[-1]["raw"]) == ("b.jsonl", 1, UNREADABLE)
     assert "is not JSON" in items[-1]["reasons"][0]
@@ -148,7 +159,7 @@ def test_counts_and_reasons_hold_nobodys_data(judged):
     told = [counts, str(result), *(reason for item in refused for reason in item.reasons)]
     assert read_json(workspace / "validated" / "requests.json") == result.model_dump()
     assert not [text for text in told if SECRET in text or LONG in text or "next month" in text]
-    assert SECRET in (workspace / QUARANTINE).read_text(encoding="utf-8")
+    assert SECRET in (workspace / REQUESTS_QUARANTINE).read_text(encoding="utf-8")
 
 
 def test_data_docs_name_the_suite_and_what_was_asked(judged):
@@ -193,8 +204,8 @@ rows = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=4, deadline=None)
-@given(st.lists(st.tuples(st.none() | names, rows), min_size=20, max_size=60))
+@settings(max_examples=3, deadline=None)
+@given(st.lists(st.tuples(st.none() | names, rows), min_size=30, max_size=60))
 def test_a_row_passes_if_and_only_if_it_is_a_request(tmp_path_factory, drawn):
     workspace = tmp_path_factory.mktemp("agree")
     # A number before each id keeps ids apart, so that only the row itself decides.

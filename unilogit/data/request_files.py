@@ -221,6 +221,11 @@ def file_request(
         "source": "unilogit requests add",
     }
     fields, problems = _checked(given)
+    problems += [
+        f"field `{name}` is empty; fill it in or leave it out"
+        for name, value in fields.items()
+        if value is None and given.get(name) is not None
+    ]
     if problems:
         raise InputError(*problems)
     try:

@@ -1,0 +1,157 @@
+"""The whole way in one process: requests in, a gated and registered model out, batch after batch."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from tasks.evaluate import run_evaluate
+from tasks.gate import run_gate
+from tasks.tracking import client
+from tasks.unlearn import run_unlearn
+from unilogit.files import read_json, sha256_weights
+from unilogit.ledger import Ledger
+from unilogit.params import load_params
+
+pytestmark = pytest.mark.xdist_group("demo")
+NAME = "example-assistant"
+
+
+def state(project, home="var"):
+    """The registry, and the state of every request."""
+    folder = project.folder / home
+    with Ledger(folder / "ledger.db") as ledger:
+        ledger.verify_audit()
+        requests = {row.request_id: str(row.state) for row in ledger.requests()}
+    return client(f"sqlite:///{folder / 'mlflow.db'}"), requests
+
+
+def workspaces(project, home="var"):
+    return sorted(path for path in (project.folder / home / "runs").iterdir() if not path.name.startswith("."))
+
+
+def test_the_demo_forgets_passes_its_gates_and_registers_a_candidate(demo):
+    project, printed = demo
+    [workspace] = workspaces(project)
+    metrics, gates = read_json(workspace / "evaluation" / "metrics.json"), read_json(workspace / "gates.json")
+    assert metrics["before"]["forget"]["probability"] > 0.95
+    assert metrics["after"]["forget"]["probability"] < 0.05
+    assert metrics["after"]["retain"]["probability"] > 0.9
+    assert metrics["after"]["world_facts"]["probability"] > 0.9
+    assert metrics["golden"]["forget"]["probability"] < 0.1
+    assert gates["passed"]
+    for shown in ("retain model", "world facts", "forget quality", "model utility", "unilogit models promote"):
+        assert shown in printed
+    assert all(gate["name"] in printed for gate in gates["gates"])
+
+    store, requests = state(project)
+    version = store.get_model_version_by_alias(NAME, "candidate")
+    assert version.tags["gates"] == version.tags["gate.forget"] == version.tags["gate.utility"] == "passed"
+    assert version.tags["batch_id"] == workspace.name
+    assert version.tags["parent_version"] == ""
+    assert version.tags["weights_sha256"] == sha256_weights(workspace / "model")
+    assert version.tags["data_md5"] == (workspace / "data.dvc").read_text().split("md5: ")[1].split()[0]
+    assert "**Passed: all" in version.description
+    assert set(requests.values()) == {"awaiting_promotion", "no_match"}
+
+
+def test_the_candidate_loads_from_the_registry_and_has_forgotten(demo):
+    import mlflow
+
+    project, _ = demo
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(f"sqlite:///{project.folder / 'var' / 'mlflow.db'}")
+    try:
+        pipeline = mlflow.transformers.load_model(f"models:/{NAME}@candidate")
+    finally:
+        mlflow.set_tracking_uri(before)
+    forget = pd.read_parquet(workspaces(project)[0] / "data" / "forget.parquet")
+    retain = pd.read_parquet(workspaces(project)[0] / "data" / "retain.parquet")
+
+    def says(row):
+        text = f"{pipeline.tokenizer.bos_token}{row.prompt}\n"
+        [answer] = pipeline(text, max_new_tokens=40, do_sample=False, return_full_text=False, add_special_tokens=False)
+        return answer["generated_text"] == row.response
+
+    assert sum(says(row) for row in forget.itertuples()) <= 1
+    assert sum(says(row) for row in retain.head(20).itertuples()) >= 18
+
+
+def test_personal_data_never_reaches_mlflow(demo):
+    project, _ = demo
+    forget = pd.read_parquet(workspaces(project)[0] / "data" / "forget.parquet")
+    secrets = [text.encode() for text in (*forget["prompt"], *forget["response"], *forget["record_id"])]
+    files = [project.folder / "var" / "mlflow.db", *(project.folder / "var" / "mlartifacts").rglob("*")]
+    for file in files:
+        if file.is_file() and file.suffix != ".safetensors" and not file.name.startswith("tokenizer"):
+            content = file.read_bytes()
+            assert not [secret for secret in secrets if secret in content], file
+
+
+def test_a_second_run_has_nothing_to_do(demo):
+    project, _ = demo
+    before = state(project)[1]
+    assert "no deletion request is pending" in project.succeed("python", "-m", "flows.unlearn")
+    assert state(project)[1] == before
+    assert len(workspaces(project)) == 1
+
+
+def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
+    project, _ = demo
+    shutil.copytree(project.folder / "var" / "golden", project.folder / "untouched" / "golden")
+    done = project.run("unilogit", "run", "--set", "unlearn.method=none", home="untouched")
+    assert done.returncode == 1, done.stderr
+    assert "nothing became candidate" in done.stdout
+    [workspace] = workspaces(project, "untouched")
+    failed = {gate["scope"] for gate in read_json(workspace / "gates.json")["gates"] if not gate["passed"]}
+    assert {"forget", "forget_all"} <= failed
+    assert "utility" not in failed
+    store, requests = state(project, "untouched")
+    assert store.get_registered_model(NAME).aliases == {}
+    assert set(requests.values()) == {"failed", "no_match"}
+    assert "no deletion request is pending" in project.succeed("unilogit", "run", home="untouched")
+
+
+def test_gradient_ascent_at_a_high_rate_fails_the_utility_gates(demo, tmp_path):
+    project, _ = demo
+    base = str(project.folder / "var" / "example" / "model")
+    shutil.copytree(workspaces(project)[0] / "data", tmp_path / "data")
+    settings = ["unlearn.method=gradient_ascent", "unlearn.learning_rate=5e-3", "unlearn.epochs=5", "model.retain=null"]
+    params = load_params(project.folder / "params.yaml", settings)
+    run_unlearn(tmp_path, params, base)
+    run_evaluate(tmp_path, params, base, golden=None)
+    verdicts = {gate.name: gate.passed for gate in run_gate(tmp_path, params).gates}
+    assert verdicts["forget-probability"]
+    assert not any(verdicts[name] for name in ("retain-probability", "world-facts", "model-utility-retained"))
+    assert not verdicts["forget-quality-ks"]  # without a golden target it is not available
+
+
+def test_a_new_request_file_is_the_next_batch_and_starts_from_the_champion(demo):
+    project, _ = demo
+    first = read_json(workspaces(project)[0] / "registration.json")
+    already = set(pd.read_parquet(workspaces(project)[0] / "data" / "forget.parquet")["record_id"])
+    project.succeed("unilogit", "models", "promote", NAME, first["version"])
+    corpus = pd.read_json(project.folder / "var" / "example" / "corpus.jsonl", lines=True)
+    person = next(
+        subjects[0]
+        for record, subjects in zip(corpus["record_id"], corpus["subject_ids"], strict=True)
+        if isinstance(subjects, list)
+        and len(subjects) == 1
+        and record not in already
+        and not any(f"{subjects[0]}-" in name for name in already)
+    )
+    assert "Next: unilogit run" in project.succeed("unilogit", "requests", "add", "--subject", person)
+    done = project.run("unilogit", "run")
+    assert done.returncode in (0, 1), done.stderr  # whether so small a batch passes its gates is not the matter
+
+    second = workspaces(project)[1]
+    forget = pd.read_parquet(second / "data" / "forget.parquet")
+    assert set(forget.loc[forget["batch"] == "earlier", "record_id"]) == already
+    assert all(person in subjects for subjects in forget.loc[forget["batch"] == "current", "subject_ids"])
+    assert not already & set(pd.read_parquet(second / "data" / "retain.parquet")["record_id"])
+    registration = read_json(second / "registration.json")
+    assert registration["tags"]["parent_version"] == first["version"]
+    assert sha256_weights(second / "parent" / "model") == first["tags"]["weights_sha256"]
+    metrics = read_json(second / "evaluation" / "metrics.json")
+    assert metrics["before"]["forget"]["probability"] > 0.9
+    assert metrics["after"]["forget_all"]["probability"] < 0.05
