@@ -17,10 +17,6 @@ def stages_run(printed):
     return re.findall(r"^Running stage '(\w+)'", printed, re.MULTILINE)
 
 
-def stages_that_would_run(project):
-    return stages_run(project.succeed("dvc", "repro", "--dry"))
-
-
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("repro"), with_code=True)
@@ -43,16 +39,16 @@ def test_changing_a_threshold_runs_the_gate_alone(reproduced):
     project.change_gate("retain-probability", 0.901)
     assert stages_run(project.succeed("dvc", "repro")) == ["gate"]
     shutil.copy(kept, project.folder / "params.yaml")
-    project.succeed("dvc", "repro")
+    assert stages_run(project.succeed("dvc", "repro")) == []
 
 
 def test_changing_the_learning_rate_runs_from_unlearning_on(reproduced):
     project, _ = reproduced
     kept = shutil.copy(project.folder / "params.yaml", project.folder / "params.kept")
     project.change_params(unlearn={"learning_rate": 1e-4})
-    assert stages_that_would_run(project) == ["unlearn", "evaluate", "gate", "register"]
+    assert stages_run(project.succeed("dvc", "repro")) == ["unlearn", "evaluate", "gate", "register"]
     shutil.copy(kept, project.folder / "params.yaml")
-    assert stages_that_would_run(project) == []
+    assert stages_run(project.succeed("dvc", "repro")) == []  # the earlier results are in the cache
 
 
 def test_metrics_and_plots_are_dvcs(reproduced):
@@ -60,7 +56,7 @@ def test_metrics_and_plots_are_dvcs(reproduced):
     assert "after.forget.probability" in project.succeed("dvc", "metrics", "show", "--md")
     project.succeed("dvc", "plots", "show", "--out", "plots_page")
     page = (project.folder / "plots_page" / "index.html").read_text()
-    assert "loss.csv" in page
+    assert "loss of unlearning" in page
     assert "forget_loss" in page
     with open(project.folder / "var" / "repro" / "loss.csv") as stream:
         assert all(float(row["forget_loss"]) >= 0 for row in csv.DictReader(stream))
