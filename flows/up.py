@@ -105,7 +105,8 @@ def _raise_on_signal() -> None:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may have started us with SIGINT ignored
+        signal.signal(number, interrupt)
 
 
 def _wait(title: str, url: str, servers: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:

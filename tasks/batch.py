@@ -145,13 +145,15 @@ def choose_parent(workspace: Path, params: Params) -> Parent:
 def _base(params: Params) -> str:
     from transformers import AutoConfig
 
+    from tasks.unlearn import why_no_model
+
     base = params.model.base
     try:
         AutoConfig.from_pretrained(base)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"params.yaml: model.base = {base!r}: no model there ({reason}); give a Hugging Face folder or hub name"
+            f"params.yaml: model.base = {base!r}: no model there ({why_no_model(error)});"
+            " give a Hugging Face folder or hub name"
         ) from None
     return base
 

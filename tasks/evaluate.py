@@ -6,14 +6,14 @@ Each model's result is kept under a digest of all that it depends on: a killed r
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from tasks.command import run_command
 from tasks.golden import read_golden
 from tasks.options import Overrides, ParamsFile
-from tasks.unlearn import load_model
+from tasks.unlearn import data_files, load_model, model_files
 from unilogit.data.records import CorpusRecord, frame_records
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_file, sha256_json, write_json, write_parquet
@@ -21,8 +21,6 @@ from unilogit.params import DEFAULT_PARAMS, Params, load_params
 
 if TYPE_CHECKING:
     from unilogit.evaluation.evaluate import Evaluation
-
-DATA = ("forget", "retain", "holdout")
 
 
 @dataclass(frozen=True)
@@ -99,13 +97,7 @@ def _require_model(folder: Path, remedy: str) -> None:
 
 def _sets(workspace: Path, params: Params) -> dict[str, list[CorpusRecord]]:
     """What is measured: forget sets and holdout whole, the rest sampled with the seed."""
-    data = {}
-    for kind in DATA:
-        file = workspace / "data" / f"{kind}.parquet"
-        if not file.is_file():
-            raise InputError(f"{file}: no such file; run `python -m tasks.extract --workspace {workspace}` first")
-        data[kind] = pd.read_parquet(file)
-    forget, retain, holdout = (data[kind] for kind in DATA)
+    forget, retain, holdout = (pd.read_parquet(file) for file in data_files(workspace).values())
     current = forget[forget["batch"] == "current"]
     if current.empty:
         raise InputError(f"{workspace / 'data' / 'forget.parquet'}: nothing in it is to be forgotten by this batch")
@@ -169,12 +161,10 @@ def _files(workspace: Path, role: str) -> tuple[Path, Path]:
 
 def _fingerprint(workspace: Path, model: str, params: Params) -> str:
     """Digest of everything the measurements depend on."""
-    folder = Path(model)
-    files: Any = model
-    if folder.is_dir():
-        files = {path.name: sha256_file(path) for path in folder.iterdir() if path.is_file()}
-    data = [sha256_file(workspace / "data" / f"{kind}.parquet") for kind in DATA]
-    return sha256_json([files, data, params.evaluate.model_dump(), params.data.utility_groups, params.seed])
+    data = [sha256_file(file) for file in data_files(workspace).values()]
+    return sha256_json(
+        [model_files(model), data, params.evaluate.model_dump(), params.data.utility_groups, params.seed]
+    )
 
 
 def _finished(workspace: Path, role: str, fingerprint: str) -> "Evaluation | None":

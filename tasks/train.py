@@ -5,7 +5,8 @@ from pathlib import Path
 
 from tasks.command import run_command
 from tasks.options import Overrides, ParamsFile
-from unilogit.data.records import CorpusRecord, frame_records, read_records
+from unilogit.data.records import SUFFIXES, CorpusRecord, frame_records, read_records
+from unilogit.data.rows import input_files
 from unilogit.errors import InputError
 from unilogit.files import atomic_folder, read_json, sha256_file, sha256_json, sha256_weights, write_json
 from unilogit.params import DEFAULT_PARAMS, Params, load_params
@@ -28,7 +29,7 @@ def run_train(corpus: Path, output: Path, params: Params, like: str | None = Non
     """Train on all records of `corpus`; a finished model of the same data and settings is kept as it is.
 
     Args:
-        corpus: .jsonl or .parquet in the record format.
+        corpus: .jsonl or .parquet in the record format, or a folder of such shards.
         output: the Hugging Face folder to write, whole or not at all.
         like: a model whose tokenizer and architecture to take (golden targets), not its weights.
 
@@ -37,7 +38,7 @@ def run_train(corpus: Path, output: Path, params: Params, like: str | None = Non
     """
     fingerprint = sha256_json(
         {
-            "corpus": sha256_file(corpus) if corpus.is_file() else [str(corpus)],
+            "corpus": [sha256_file(file) for file in input_files(corpus, SUFFIXES)],
             "train": params.train.model_dump(),
             "seed": params.seed,
             "max_length": params.model.max_length,
@@ -45,10 +46,18 @@ def run_train(corpus: Path, output: Path, params: Params, like: str | None = Non
         }
     )
     summary = output / "training_summary.json"
-    if not (summary.exists() and read_json(summary)["fingerprint"] == fingerprint):
+    if not _is_finished(output, summary, fingerprint):
         _train(_records(corpus), output, params, like, fingerprint)
     facts = read_json(summary)
     return TrainSummary(output, facts["records"], facts["probability"], facts["weights_sha256"])
+
+
+def _is_finished(output: Path, summary: Path, fingerprint: str) -> bool:
+    """Whether an earlier call with the same inputs made the model that is there, and it is still whole."""
+    if not summary.exists():
+        return False
+    facts = read_json(summary)
+    return bool(facts["fingerprint"] == fingerprint and facts["weights_sha256"] == sha256_weights(output))
 
 
 def _records(corpus: Path) -> list[CorpusRecord]:

@@ -38,7 +38,7 @@ def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
         model: the model to start from: a Hugging Face folder or hub name.
 
     Raises:
-        InputError: the model cannot be loaded.
+        InputError: the model or the data is missing.
     """
     from transformers import set_seed
 
@@ -57,6 +57,8 @@ def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
         original.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     summary = UnlearnSummary(output, params.unlearn.method, epochs, sha256_weights(output))
+    write_text(workspace / "loss.csv", _loss_csv(history))
+    # Last, as it says that all the others are there.
     write_json(
         workspace / "training.json",
         {
@@ -68,7 +70,6 @@ def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
             "history": history,
         },
     )
-    write_text(workspace / "loss.csv", _loss_csv(history))
     shutil.rmtree(checkpoints, ignore_errors=True)
     return summary
 
@@ -85,11 +86,13 @@ def _train(
 ) -> tuple[list[dict[str, float]], float]:
     from unilogit.training.trainer import Monitor, UnlearningTrainer
 
-    data = {kind: pd.read_parquet(workspace / "data" / f"{kind}.parquet") for kind in ("forget", "retain", "holdout")}
+    data = {kind: pd.read_parquet(file) for kind, file in data_files(workspace).items()}
     forget, retain = _pairs(data["forget"]), _pairs(data["retain"])
     unseen = _pairs(data["holdout"][data["holdout"]["use"] == "stop"])
     rng = random.Random(params.seed)
-    watch = [rng.sample(pairs, min(MONITORED, len(pairs))) for pairs in (forget, retain, unseen)]
+    # Apart: beside many forgotten records of earlier batches, the few of this batch would go unnoticed.
+    current, earlier = (_pairs(data["forget"][data["forget"]["batch"] == batch]) for batch in ("current", "earlier"))
+    watch = [rng.sample(pairs, min(MONITORED, len(pairs))) for pairs in (current, earlier, retain, unseen)]
     trainer = UnlearningTrainer(
         model=model,
         tokenizer=tokenizer,
@@ -110,10 +113,9 @@ def _pairs(frame: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _fingerprint(workspace: Path, params: Params, model: str) -> str:
-    """Digest of everything the unlearned weights depend on."""
-    weights = sha256_weights(model) if Path(model).is_dir() else model
-    data = [sha256_file(workspace / "data" / f"{kind}.parquet") for kind in ("forget", "retain", "holdout")]
-    return sha256_json([params.unlearn.model_dump(), params.seed, params.model.max_length, weights, data])
+    """Digest of everything the unlearned model depends on."""
+    data = [sha256_file(file) for file in data_files(workspace).values()]
+    return sha256_json([params.unlearn.model_dump(), params.seed, params.model.max_length, model_files(model), data])
 
 
 def _finished(workspace: Path, fingerprint: str) -> UnlearnSummary | None:
@@ -134,6 +136,27 @@ def _drop_checkpoints_of_other_settings(checkpoints: Path, fingerprint: str) -> 
         write_json(stamp, {"schema_version": 1, "fingerprint": fingerprint})
 
 
+def data_files(workspace: Path) -> dict[str, Path]:
+    """The sets of a workspace that extract wrote: forget, retain and holdout.
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    files = {kind: workspace / "data" / f"{kind}.parquet" for kind in ("forget", "retain", "holdout")}
+    for file in files.values():
+        if not file.is_file():
+            raise InputError(f"{file}: no such file; run `python -m tasks.extract --workspace {workspace}` first")
+    return files
+
+
+def model_files(name: str) -> dict[str, str] | str:
+    """What tells a model from others: the digests of a folder's files by name, or a hub name as it is."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return name
+    return {path.name: sha256_file(path) for path in folder.iterdir() if path.is_file()}
+
+
 def load_model(name: str) -> tuple[Any, Any]:
     """A causal language model (float32 on CPU, its own dtype on a GPU) and its tokenizer.
 
@@ -149,11 +172,19 @@ def load_model(name: str) -> tuple[Any, Any]:
         )
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{name}: no causal language model can be loaded from there ({reason})") from None
+        raise InputError(f"{name}: no causal language model can be loaded from there ({why_no_model(error)})") from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
+def why_no_model(error: Exception) -> str:
+    """What transformers said when it found no model, in one clause."""
+    from huggingface_hub.errors import HFValidationError
+
+    if isinstance(error.__cause__, HFValidationError):
+        return "there is no such folder, and no model on the hub can be called so"
+    return str(error).strip().splitlines()[0]
 
 
 def main(workspace: Path, model: str, params: ParamsFile = DEFAULT_PARAMS, set_: Overrides = None) -> UnlearnSummary:

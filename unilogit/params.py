@@ -82,6 +82,7 @@ class Unlearn(Section):
     retain_per_forget: Annotated[int, Field(ge=0)]
     retain_weight: Annotated[float, Field(ge=0)]
     retain_recovery: Annotated[float, Field(ge=0, le=1)]
+    pause_forgotten: bool
 
     @field_validator("method")
     @classmethod

@@ -17,8 +17,8 @@ TINY = {
     "train": {"epochs": 50},
     "unlearn": {"epochs": 25},
 }
-# With two dozen forgotten records, two samples of the same distribution may lie this far apart.
-TINY_GATES = {"forget-quality-ks": 0.45, "membership-inference": 0.7, "not-over-forgotten": 0.2}
+# With two dozen forgotten records, the attack may succeed or fail by chance this far.
+TINY_GATES = {"membership-inference": 0.75, "not-over-forgotten": 0.1}
 
 
 class Project:

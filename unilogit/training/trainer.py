@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, SequentialSampler
@@ -71,14 +72,16 @@ def _shuffled(count: int, rng: random.Random) -> list[int]:
 
 @dataclass(frozen=True)
 class Monitor:
-    """What is watched after every epoch to decide when to stop; None when it cannot be watched.
+    """What is watched after every epoch to decide what is forgotten and when to stop.
 
     Attributes:
-        forget, retain: pairs from the training data, a sample of them.
+        forget, earlier: pairs from the forget set, a sample of this batch's and of those of earlier batches.
+        retain: pairs from the retain set, a sample.
         unseen: pairs about people never trained on: the likelihood that forgetting aims at.
     """
 
     forget: Sequence[Pair]
+    earlier: Sequence[Pair]
     retain: Sequence[Pair]
     unseen: Sequence[Pair]
 
@@ -97,7 +100,8 @@ class UnlearningTrainer(Trainer):
         max_length: tokens of prompt and response together; longer pairs are an InputError.
 
     The loss is the method's mean over forget answer tokens + retain_weight × the mean NLL over retain
-    answer tokens.
+    answer tokens. With `pause_forgotten`, answers that are no likelier than unseen people's count 0 in the forget
+    term for as long as that holds.
     """
 
     def __init__(
@@ -119,6 +123,7 @@ class UnlearningTrainer(Trainer):
             settings.model_dump(), model.get_output_embeddings().weight.shape[0]
         )
         self.pieces: dict[str, list[Tensor]] = {"forget_loss": [], "retain_loss": []}
+        self.forgotten_nll = float("inf")
         examples = PairedExamples(
             [encode_pair(tokenizer, *pair, max_length=max_length) for pair in forget],
             [encode_pair(tokenizer, *pair, max_length=max_length) for pair in retain] if self.retain_weight else [],
@@ -156,7 +161,7 @@ class UnlearningTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         show_progress(self, f"unlearn ({settings.method})")
         if monitor is not None:
-            self.add_callback(StopWhenForgotten(self, monitor, tokenizer, epoch_steps, settings.retain_recovery))
+            self.add_callback(StopWhenForgotten(self, monitor, tokenizer, epoch_steps, settings))
 
     def run(self) -> list[dict[str, float]]:
         """Train, resuming from the last whole checkpoint if there is one.
@@ -181,10 +186,14 @@ class UnlearningTrainer(Trainer):
     ) -> Any:
         labels = inputs["labels"][:, 1:]
         answered = labels != IGNORED
-        of_forget = inputs["is_forget"][:, None].expand_as(labels)[answered]
+        row = answered.nonzero()[:, 0]
         outputs, scores = _score_targets(model, inputs, answered, labels[answered])
-        forget = TargetLogProb(scores.log_p[of_forget], scores.log_complement[of_forget])
-        loss = forget_loss = self.forget_loss(forget).mean()
+        answer_nll = torch.zeros(len(labels), device=row.device).index_add(0, row, -scores.log_p.detach().float())
+        still_known = answer_nll / answered.sum(dim=1) < self.forgotten_nll
+        of_forget = inputs["is_forget"][row]
+        to_forget = of_forget & still_known[row]
+        forget = TargetLogProb(scores.log_p[to_forget], scores.log_complement[to_forget])
+        loss = forget_loss = self.forget_loss(forget).sum() / of_forget.sum()
         self.pieces["forget_loss"].append(forget_loss.detach())
         if self.retain_weight:
             retain_loss = -scores.log_p[~of_forget].mean()
@@ -221,10 +230,14 @@ def _collate_paired(batch: list[list[tuple[list[int], int, bool]]], pad_token_id
     return {**tensors, "is_forget": torch.tensor([is_forget for _, _, is_forget in rows])}
 
 
+HOVERING = 0.9  # of unseen people's NLL: answers that are paused once they are forgotten stay around it
+
+
 class StopWhenForgotten(TrainerCallback):
     """Stop when forget answers are no likelier than unseen people's and retention has recovered.
 
-    Stopping at the first alone leaves retention damaged; going on after both over-forgets.
+    Stopping at the first alone leaves retention damaged; going on after both over-forgets. What an epoch
+    measures depends on the weights alone, so a resumed run takes the same decisions as an unbroken one.
     """
 
     def __init__(
@@ -233,44 +246,47 @@ class StopWhenForgotten(TrainerCallback):
         monitor: Monitor,
         tokenizer: PreTrainedTokenizerBase,
         epoch_steps: int,
-        retain_recovery: float,
+        settings: Unlearn,
     ) -> None:
-        self.trainer, self.tokenizer, self.epoch_steps = trainer, tokenizer, epoch_steps
-        self.pairs = {"forget": monitor.forget, "retain": monitor.retain, "unseen": monitor.unseen}
-        self.retain_recovery = retain_recovery
+        self.trainer, self.tokenizer, self.epoch_steps, self.settings = trainer, tokenizer, epoch_steps, settings
+        self.monitor = monitor
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        measured = self.measure()
         if state.global_step == 0:
-            self.trainer.log(self.measure())
+            self.trainer.log(measured)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self.epoch_steps:
             return
         now = self.measure()
         self.trainer.log(now)
-        first = next(entry for entry in state.log_history if "retain_probability" in entry or "forget_nll" in entry)
-        forgotten = "unseen_nll" in now and now["forget_nll"] >= now["unseen_nll"]
-        recovered = now.get("retain_probability", 1.0) >= self.retain_recovery * first.get("retain_probability", 0.0)
-        if forgotten and recovered:
+        first = next(entry for entry in state.log_history if "forget_nll" in entry)
+        unseen = now.get("unseen_nll", float("inf"))
+        forgotten = now["forget_nll"] >= unseen and now.get("earlier_nll", unseen) >= HOVERING * unseen
+        goal = self.settings.retain_recovery * first.get("retain_probability", 0.0)
+        if forgotten and now.get("retain_probability", 1.0) >= goal:
             control.should_training_stop = True
 
     def measure(self) -> dict[str, float]:
-        """Mean NLL per answer token of forget and unseen answers (nats) and probability of retain answers."""
-        measured = {}
-        for name, pairs in self.pairs.items():
-            if pairs:
-                scores = score_answers(
-                    self.trainer.model,
-                    self.tokenizer,
-                    [prompt for prompt, _ in pairs],
-                    [response for _, response in pairs],
-                    batch_size=64,
-                )
-                if name == "retain":
-                    measured["retain_probability"] = float(scores["probability"].mean())
-                else:
-                    measured[f"{name}_nll"] = float(scores["nll"].mean())
+        """Mean NLL per answer token of forget and unseen answers (nats) and probability of retain answers.
+
+        Also tells the trainer from which NLL on an answer is forgotten.
+        """
+        measured = {"forget_nll": float(self.score(self.monitor.forget)["nll"].mean())}
+        if self.monitor.earlier:
+            measured["earlier_nll"] = float(self.score(self.monitor.earlier)["nll"].mean())
+        if self.monitor.unseen:
+            measured["unseen_nll"] = float(self.score(self.monitor.unseen)["nll"].mean())
+            if self.settings.pause_forgotten:
+                self.trainer.forgotten_nll = measured["unseen_nll"]
+        if self.monitor.retain:
+            measured["retain_probability"] = float(self.score(self.monitor.retain)["probability"].mean())
         return measured
+
+    def score(self, pairs: Sequence[Pair]) -> pd.DataFrame:
+        prompts, answers = zip(*pairs, strict=True)
+        return score_answers(self.trainer.model, self.tokenizer, prompts, answers, batch_size=64)
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
