@@ -1,5 +1,8 @@
 """A finished run on the terminal: before, after and retain model side by side, gates, version, what to type next."""
 
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +79,19 @@ def _closing(workspace: Path, gates: dict[str, Any], registration: dict[str, Any
     lines = [f"Registered {name} version {version}" + (" as [bold]candidate[/]" if registration["alias"] else "")]
     lines.append(f"Report: {workspace / 'report.html'}")
     if gates["passed"]:
-        lines.append(f"Next, when you have reviewed it: [bold]unilogit models promote {name} {version}[/]")
+        lines.append(f"Next, when you have reviewed it: [bold]{_program()} models promote {name} {version}[/]")
     else:
         lines.append("[bold red]Gates failed: nothing became candidate.[/] Every reason:")
         lines += [f"  {gate['name']}: {gate['reason']}" for gate in gates["gates"] if not gate["passed"]]
-        lines.append("Next: change the `unlearn` section of params.yaml, then [bold]unilogit run --retry-failed[/]")
+        lines.append(
+            f"Next: change the `unlearn` section of params.yaml, then [bold]{_program()} run --retry-failed[/]"
+        )
     return "\n".join(lines)
+
+
+def _program() -> str:
+    """What to type for `unilogit` in this terminal, where the virtual environment may not be active."""
+    return "unilogit" if shutil.which("unilogit") else os.path.relpath(Path(sys.executable).parent / "unilogit")
 
 
 def _lookup(node: Any, path: list[str]) -> Any:
