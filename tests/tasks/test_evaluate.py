@@ -14,7 +14,7 @@ from tasks.evaluate import main, run_evaluate
 from unilogit.data.tokenisation import collate, encode_pair
 from unilogit.errors import InputError
 from unilogit.evaluation import evaluate
-from unilogit.files import read_json, write_parquet
+from unilogit.files import read_json, write_json, write_parquet
 from unilogit.gates import judge
 from unilogit.params import load_params
 from unilogit.training.from_scratch import train_tokenizer
@@ -200,7 +200,7 @@ def test_without_a_golden_target(workspace):
     assert not (workspace / "evaluation" / "models" / "golden.parquet").exists()
     run(workspace, golden=False)
     metrics = read_json(workspace / "evaluation" / "metrics.json")
-    assert "--golden" in metrics["unavailable"]["forget_quality.p_value"]
+    assert "model.retain is null" in metrics["unavailable"]["forget_quality.p_value"]
 
 
 def test_the_sample_is_the_seeds_and_the_same_for_every_model(workspace):
@@ -251,7 +251,8 @@ def test_refusals_come_before_any_work(workspace, scored):
 
 def test_the_command_line(workspace, monkeypatch, capsys):
     small = [f"--set=evaluate.{knob}" for knob in ("max_new_tokens=2", "max_examples=4", "batch_size=16")]
-    models = ["--model", str(workspace / "before"), "--golden", str(workspace / "golden")]
+    models = ["--model", str(workspace / "before")]
+    write_json(workspace / "golden" / "golden.json", {"schema_version": 1, "model": str(workspace / "golden")})
     monkeypatch.setattr("sys.argv", ["tasks.evaluate", "--workspace", str(workspace), *models, *small])
     with pytest.raises(SystemExit) as exit_:
         run_command(main)

@@ -259,8 +259,9 @@ class StopWhenForgotten(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self.epoch_steps:
             return
-        now = self.measure()
+        now, should_log = self.measure(), control.should_log
         self.trainer.log(now)
+        control.should_log = should_log  # logging one thing makes Trainer forget that it was to log another
         first = next(entry for entry in state.log_history if "forget_nll" in entry)
         unseen = now.get("unseen_nll", float("inf"))
         forgotten = now["forget_nll"] >= unseen and now.get("earlier_nll", unseen) >= HOVERING * unseen
