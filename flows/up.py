@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
-from tasks.doctor import answers
+from tasks.doctor import answers, mlflow_address, prefect_address
 from tasks.home import use_home
 from unilogit.errors import InputError
 
@@ -31,14 +32,14 @@ def up() -> int:
     Raises:
         InputError: a port is taken, or a server does not come up.
     """
-    prefect_port = int(os.environ.get("UNILOGIT_PREFECT_PORT", "4200"))
-    mlflow_port = int(os.environ.get("UNILOGIT_MLFLOW_PORT", "5000"))
+    prefect, mlflow = prefect_address(), mlflow_address()
+    prefect_port, mlflow_port = (_port(url) for url in (prefect, mlflow))
     for port, variable in ((prefect_port, "UNILOGIT_PREFECT_PORT"), (mlflow_port, "UNILOGIT_MLFLOW_PORT")):
         _need_free(port, variable)
     folder = use_home()
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
-    api, mlflow = f"http://{HOST}:{prefect_port}/api", f"http://{HOST}:{mlflow_port}"
+    api = f"{prefect}/api"
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -74,7 +75,7 @@ def up() -> int:
         start("worker", "prefect", "worker", "start", "--pool", POOL, "--name", "local")
         _wait("MLflow", f"{mlflow}/health", servers, logs)
         print(
-            f"Up. Prefect http://{HOST}:{prefect_port}  MLflow {mlflow}  logs {logs}\n"
+            f"Up. Prefect {prefect}  MLflow {mlflow}  logs {logs}\n"
             "In another terminal: prefect deployment run unlearn/production --watch\n"
             "Ctrl-C ends them all.",
             flush=True,
@@ -88,6 +89,15 @@ def up() -> int:
         return 0
     finally:
         _stop(servers)
+
+
+def _port(url: str) -> int:
+    try:
+        return urlsplit(url).port or 0
+    except ValueError:
+        raise InputError(
+            f"{url}: no port to listen on; set UNILOGIT_PREFECT_PORT and UNILOGIT_MLFLOW_PORT to numbers"
+        ) from None
 
 
 def _need_free(port: int, variable: str) -> None:

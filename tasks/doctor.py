@@ -45,8 +45,8 @@ def examine() -> int:
     table.add_row("GPU", _gpu() if "torch" not in missing else "–")
     table.add_row("state (UNILOGIT_HOME)", _home())
     table.add_row("requests", _requests() if "SQLAlchemy" not in missing else "–")
-    table.add_row("Prefect server", _server("PREFECT_API_URL", "http://127.0.0.1:4200/api", "/health"))
-    table.add_row("MLflow server", _server("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000", "/health"))
+    table.add_row("Prefect server", _server("PREFECT_API_URL", prefect_address() + "/api", "/health"))
+    table.add_row("MLflow server", _server("MLFLOW_TRACKING_URI", mlflow_address(), "/health"))
     console.print(table)
     return 1 if missing else 0
 
@@ -76,6 +76,16 @@ def _requests() -> str:
 
     with open_ledger() as ledger:
         return ", ".join(f"{count} {state}" for state, count in ledger.counts().items() if count) or "none"
+
+
+def prefect_address() -> str:
+    """Where `unilogit up` serves Prefect."""
+    return f"http://127.0.0.1:{os.environ.get('UNILOGIT_PREFECT_PORT', '4200')}"
+
+
+def mlflow_address() -> str:
+    """Where `unilogit up` serves MLflow."""
+    return f"http://127.0.0.1:{os.environ.get('UNILOGIT_MLFLOW_PORT', '5000')}"
 
 
 def answers(url: str, timeout: float = 2.0) -> bool:

@@ -1,0 +1,80 @@
+"""The way with real servers: `unilogit up`, a deployment run by a worker, the version in MLflow's own API."""
+
+import json
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def servers(demo):
+    project, _ = demo
+    ports = {"UNILOGIT_PREFECT_PORT": str(free_port()), "UNILOGIT_MLFLOW_PORT": str(free_port())}
+    project.environment.update(ports)
+    process = subprocess.Popen(
+        ["unilogit", "up"], cwd=project.folder, env=project.environment, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("Up."):
+            break
+    else:
+        pytest.fail(f"`unilogit up` ended with code {process.wait()}")
+    project.environment["PREFECT_API_URL"] = f"http://127.0.0.1:{ports['UNILOGIT_PREFECT_PORT']}/api"
+    yield project, f"http://127.0.0.1:{ports['UNILOGIT_MLFLOW_PORT']}", ports
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+    for name in (*ports, "PREFECT_API_URL"):
+        del project.environment[name]
+    for port in ports.values():
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(port))) != 0, f"port {port} is still served"
+
+
+def ask(url):
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return json.load(response)
+
+
+def test_a_deployment_run_takes_a_new_request_file_to_a_version_in_mlflow(servers):
+    project, mlflow, _ = servers
+    assert project.succeed("unilogit", "doctor").count(" answers") == 2
+    corpus = [json.loads(line) for line in (project.folder / "var" / "example" / "corpus.jsonl").open()]
+    project.succeed("unilogit", "requests", "add", "--subject", corpus[-1]["subject_ids"][0])
+    before = len(ask(f"{mlflow}/api/2.0/mlflow/model-versions/search")["model_versions"])
+    done = project.run("prefect", "deployment", "run", "unlearn/production", "--watch")
+    assert done.returncode == 0, done.stdout + done.stderr
+    versions = ask(f"{mlflow}/api/2.0/mlflow/model-versions/search")["model_versions"]
+    assert len(versions) == before + 1
+    newest = max(versions, key=lambda version: int(version["version"]))
+    tags = {tag["key"]: tag["value"] for tag in newest["tags"]}
+    assert tags["gates"] == "passed"
+    assert tags["requests"] == "1"
+    assert f"{mlflow}/#/experiments/" in newest["description"]
+    assert newest["aliases"] == ["candidate"]
+
+
+def test_a_taken_port_is_said_at_once(demo):
+    project, _ = demo
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environment = {**project.environment, "UNILOGIT_PREFECT_PORT": str(taken.getsockname()[1])}
+        start = time.monotonic()
+        done = subprocess.run(
+            ["unilogit", "up"], cwd=project.folder, env=environment, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert "UNILOGIT_PREFECT_PORT" in done.stderr
+    assert time.monotonic() - start < 30
