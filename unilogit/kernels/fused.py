@@ -126,6 +126,7 @@ class _FusedTargetLoss(torch.autograd.Function):
         per_token = hidden.new_empty(target.shape, dtype=head.wide)
         log_p = torch.empty_like(per_token)
         gradients = head.new_gradients(hidden, wanted)
+        weights = None if weights is None else weights.detach().to(head.wide)
         buffer = head.new_buffer() if any(wanted) and target.shape[0] else None
         for rows in head.row_chunks(target.shape[0]):
             scores = head.score(hidden[rows], target[rows], buffer)
@@ -136,11 +137,11 @@ class _FusedTargetLoss(torch.autograd.Function):
             if any(wanted):
                 at_logit = scores.logit_gradient(of_log_p, of_log_complement)
                 if weights is not None:
-                    at_logit = at_logit * weights[rows].detach()
+                    at_logit = at_logit * weights[rows]
                 head.add_gradients(gradients, rows, hidden[rows], target[rows], scores, at_logit, buffer)
         ctx.save_for_backward(*gradients.cast(weight, bias))
         ctx.mark_non_differentiable(per_token, log_p)
-        total = per_token.sum() if weights is None else (per_token * weights.detach()).sum()
+        total = per_token.sum() if weights is None else (per_token * weights).sum()
         return total, per_token, log_p
 
     @staticmethod

@@ -6,6 +6,7 @@ Knows which implementation suits which device; computes nothing.
 from importlib.util import find_spec
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from unilogit.kernels.head import Chunk, Head, default_chunk
@@ -47,6 +48,8 @@ def prepare(
         raise ValueError(f"implementation must be 'chunked' or 'triton', not {implementation!r}")
     if find_spec("triton") is None:
         raise ValueError("implementation='triton' needs Triton: pip install triton, or leave implementation out")
+    if chunk.dtype == torch.float64:
+        raise ValueError("implementation='triton' computes in float32: use 'chunked' for float64")
     from unilogit.kernels import triton_blocks
 
     return Head(weight.detach(), _detach(bias), softcap, logit_scale, chunk, triton_blocks)
