@@ -1,13 +1,9 @@
 """The Triton element-wise functions against the plain ones: on a GPU, or in Triton's interpreter without."""
 
-import os
-
 import pytest
 import torch
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu":
-    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
 pytest.importorskip("triton")
 
 from unilogit.kernels import Chunk, every_row, fused_target_loss, target_log_prob  # noqa: E402

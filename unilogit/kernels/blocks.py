@@ -50,7 +50,7 @@ def scan(raw: Tensor, local: Tensor, softcap: float | None, logit_scale: float |
 def to_gradient_(
     raw: Tensor,
     local: Tensor,
-    others: Tensor,
+    largest: Tensor,
     coefficient: Tensor,
     at_target: Tensor,
     softcap: float | None,
@@ -60,10 +60,11 @@ def to_gradient_(
     """Overwrite a block of logits with the gradient with respect to hidden·weightᵀ + bias.
 
     Args:
-        raw: [rows, columns], overwritten: −coefficient·q_i·(slope of the softcap), `at_target` at the target.
+        raw: [rows, columns], overwritten: −coefficient·exp(logit − largest)·(slope of the softcap),
+            and `at_target` at the target.
         local: [rows], as in `scan`.
-        others: [rows], logsumexp of the logits other than the target.
-        coefficient: [rows].
+        largest: [rows], the largest logit other than the target.
+        coefficient: [rows], divided by Σ exp(logit − largest) over the tokens other than the target.
         at_target: [rows].
         softcap: as in `target_log_prob`.
         logit_scale: as in `target_log_prob`.
@@ -71,7 +72,7 @@ def to_gradient_(
     """
     logits = _shape(raw, softcap, logit_scale, scratch)
     slope = None if softcap is None else 1 - (logits / softcap).square_()
-    logits.sub_(others[:, None]).exp_().mul_(-coefficient[:, None])
+    logits.sub_(largest[:, None]).exp_().mul_(-coefficient[:, None])
     if slope is not None:
         logits.mul_(slope)
     inside, column = _locate(local, raw.shape[1])

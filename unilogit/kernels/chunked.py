@@ -25,7 +25,7 @@ class ChunkedTargetLogProb(torch.autograd.Function):
         parts = [head.score(hidden[rows], target[rows]) for rows in head.row_chunks(target.shape[0])]
         empty = hidden.new_empty(0, dtype=head.wide)
         scores = (
-            RowScores(*(torch.cat(part) for part in zip(*parts, strict=True))) if parts else RowScores(*[empty] * 4)
+            RowScores(*(torch.cat(part) for part in zip(*parts, strict=True))) if parts else RowScores(*[empty] * 5)
         )
         ctx.save_for_backward(hidden, weight, target, bias, *scores)
         ctx.cut = (head.softcap, head.logit_scale, head.chunk, head.elementwise)

@@ -51,13 +51,16 @@ class RowScores(NamedTuple):
     Attributes:
         log_p: log p.
         log_complement: log(1 − p).
-        others: logsumexp of the logits other than the target.
+        largest: the largest logit other than the target.
+        total: Σ exp(logit − largest) over the tokens other than the target. Apart from `largest`, because
+            their logsumexp would keep few digits of it where logits are large.
         target_logit: the target's logit.
     """
 
     log_p: Tensor
     log_complement: Tensor
-    others: Tensor
+    largest: Tensor
+    total: Tensor
     target_logit: Tensor
 
     def logit_gradient(self, of_log_p: Tensor, of_log_complement: Tensor) -> Tensor:
@@ -147,9 +150,8 @@ class Head:
             bound = torch.maximum(largest, found.largest)
             total = total * (largest - bound).exp() + found.total * (found.largest - bound).exp()
             largest, target_logit = bound, target_logit + found.target_logit
-        others = largest + total.log()
-        margin = target_logit - others
-        return RowScores(logsigmoid(margin), logsigmoid(-margin), others, target_logit)
+        margin = (target_logit - largest) - total.log()
+        return RowScores(logsigmoid(margin), logsigmoid(-margin), largest, total, target_logit)
 
     def add_gradients(
         self,
@@ -189,8 +191,8 @@ class Head:
             self.elementwise.to_gradient_(
                 block,
                 target - columns.start,
-                scores.others,
-                coefficient,
+                scores.largest,
+                coefficient / scores.total,
                 coefficient * slope,
                 self.softcap,
                 self.logit_scale,

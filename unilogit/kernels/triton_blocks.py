@@ -68,7 +68,7 @@ def _scan_kernel(
 def _gradient_kernel(
     raw,
     local,
-    others,
+    largest,
     coefficient,
     at_target,
     columns,
@@ -85,7 +85,7 @@ def _gradient_kernel(
     logits = _shape(tl.load(place, mask=here, other=0.0), softcap, logit_scale, HAS_SOFTCAP, HAS_SCALE)
     is_target = column == tl.load(local + row)
     # Without the mask the target's exponential could overflow before it is replaced.
-    softmax = tl.exp(tl.where(is_target, float("-inf"), logits - tl.load(others + row)))
+    softmax = tl.exp(tl.where(is_target, float("-inf"), logits - tl.load(largest + row)))
     gradient = -tl.load(coefficient + row) * softmax
     if HAS_SOFTCAP:
         share = logits / softcap
@@ -105,7 +105,7 @@ def scan(raw: Tensor, local: Tensor, softcap: float | None, logit_scale: float |
 def to_gradient_(
     raw: Tensor,
     local: Tensor,
-    others: Tensor,
+    largest: Tensor,
     coefficient: Tensor,
     at_target: Tensor,
     softcap: float | None,
@@ -116,7 +116,7 @@ def to_gradient_(
     rows, columns = raw.shape
     with torch.cuda.device_of(raw):
         _gradient_kernel[(rows, triton.cdiv(columns, WIDTH))](
-            raw, local, others, coefficient, at_target, columns, **_shared(softcap, logit_scale)
+            raw, local, largest, coefficient, at_target, columns, **_shared(softcap, logit_scale)
         )
 
 
