@@ -39,7 +39,12 @@ def target_log_prob_from_logits(logits: Tensor, target: Tensor) -> TargetLogProb
 
 
 def target_log_prob(
-    hidden: Tensor, weight: Tensor, target: Tensor, bias: Tensor | None = None, softcap: float | None = None
+    hidden: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    bias: Tensor | None = None,
+    softcap: float | None = None,
+    logit_scale: float | None = None,
 ) -> TargetLogProb:
     """log p and log(1 − p) of each target under the language-model head.
 
@@ -49,8 +54,11 @@ def target_log_prob(
         target: [N], int64.
         bias: [V] or None.
         softcap: logits become softcap·tanh(logits / softcap) (Gemma 2), or None.
+        logit_scale: logits are multiplied by it before the softcap (Cohere, Granite), or None.
     """
     logits = torch.nn.functional.linear(hidden, weight, bias)
+    if logit_scale is not None:
+        logits = logit_scale * logits
     if softcap is not None:
         logits = softcap * torch.tanh(logits / softcap)
     return target_log_prob_from_logits(logits, target)
