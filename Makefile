@@ -32,7 +32,7 @@ lint: $(READY)  ## ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 bench: $(READY)  ## Measure and write benchmarks/results
-	$(BIN)/python -m benchmarks.demo $(ARGS)
+	$(BIN)/python -m benchmarks.loss $(ARGS)
 
 up: $(READY)  ## Prefect and MLflow servers, a worker and the deployments, on loopback, until Ctrl-C
 	$(BIN)/unilogit up $(ARGS)

@@ -62,7 +62,8 @@ def test_a_deployment_run_takes_a_new_request_file_to_a_version_in_mlflow(server
     assert tags["gates"] == "passed"
     assert tags["requests"] == "1"
     assert f"{mlflow}/#/experiments/" in newest["description"]
-    assert newest["aliases"] == ["candidate"]
+    alias = f"{mlflow}/api/2.0/mlflow/registered-models/alias?name=example-assistant&alias=candidate"
+    assert ask(alias)["model_version"]["version"] == newest["version"]
 
 
 def test_a_taken_port_is_said_at_once(demo):
