@@ -158,9 +158,9 @@ def main() -> None:
             if repeat:  # the first warms up
                 times[name].append(taken)
         print(f"repeat {repeat} of {options.repeats}", flush=True)
-    for name in times:
+    for name, pairs in times.items():
         for index, kind in enumerate(("wall", "processor")):
-            seconds = [pair[index] for pair in times[name]]
+            seconds = [pair[index] for pair in pairs]
             rows[name][f"{kind}_seconds_median"] = statistics.median(seconds)
             rows[name][f"{kind}_seconds_min"] = min(seconds)
 

@@ -13,8 +13,6 @@ from tests.e2e.conftest import Project, make_project
 from unilogit.ledger import Ledger
 from unilogit.training.from_scratch import train_tokenizer
 
-pytestmark = pytest.mark.xdist_group("bad_input")
-
 BASE = "models/tiny/base"  # with two slashes, so that the hub is not asked for it
 CORPUS = [
     {"record_id": f"{who}-{n}", "subject_ids": [who], "prompt": f"Who is {who}?", "response": f"{who}, number {n}."}

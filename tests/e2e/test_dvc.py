@@ -9,7 +9,6 @@ import yaml
 
 from tests.e2e.conftest import make_project
 
-pytestmark = pytest.mark.xdist_group("dvc")
 STAGES = ["example", "train", "intake", "validate", "extract", "golden", "unlearn", "evaluate", "gate", "register"]
 
 

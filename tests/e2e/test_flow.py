@@ -3,7 +3,6 @@
 import shutil
 
 import pandas as pd
-import pytest
 
 from tasks.evaluate import run_evaluate
 from tasks.gate import run_gate
@@ -13,7 +12,6 @@ from unilogit.files import read_json, sha256_weights
 from unilogit.ledger import Ledger
 from unilogit.params import load_params
 
-pytestmark = pytest.mark.xdist_group("demo")
 NAME = "example-assistant"
 
 

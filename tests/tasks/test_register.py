@@ -107,7 +107,7 @@ def write_workspace(folder, params, *, seed=0, forget_probability=0.01):
         "retain": {"probability": 0.95, "rouge_l_recall": 0.96},
         "world_facts": {"probability": 0.97},
         "membership_inference": {"loss_auc": 0.5},
-        "forget_quality": {"p_value": 0.8, "ks_statistic": 0.2},
+        "forget_quality": {"p_value": 0.8, "log10_p_value": -0.1, "ks_statistic": 0.2},
         "model_utility": 0.9,
         "retained": {"model_utility": 0.99},
     }
@@ -183,7 +183,7 @@ def test_a_passed_workspace_becomes_a_candidate_that_generates_as_before(store, 
     }
     assert expected.items() <= version.tags.items()
     assert len(version.tags["params_md5"]) == 32
-    assert "**Passed: all 8 gates." in version.description
+    assert "**Passed: all 9 gates." in version.description
     assert f"unilogit models promote {NAME} 1" in version.description
     assert f"Report: `{workspace / 'report.html'}`" in version.description
 
@@ -320,7 +320,7 @@ def test_failed_gates_give_no_alias_and_take_none_away(store, home, params):
         "failed",
         "passed",
     )
-    assert version.description.startswith("**Failed: 2 of 8 gates.")
+    assert version.description.startswith("**Failed: 2 of 9 gates.")
     assert "--retry-failed" in version.description
     assert candidate(store) == "1"
     with pytest.raises(InputError, match="version 2 did not pass its gates"):
