@@ -38,7 +38,7 @@ def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
         model: the model to start from: a Hugging Face folder or hub name.
 
     Raises:
-        InputError: the model cannot be loaded.
+        InputError: the model cannot be loaded, or the method needs what model or records lack.
     """
     from transformers import set_seed
 
@@ -100,6 +100,7 @@ def _train(
         monitor=Monitor(*watch),
         seed=params.seed,
         max_length=params.model.max_length,
+        alternatives=_alternatives(data["forget"]) if params.unlearn.method == "dpo" else (),
     )
     history = trainer.run()
     return history, trainer.state.global_step * params.unlearn.batch_size / len(forget)
@@ -107,6 +108,17 @@ def _train(
 
 def _pairs(frame: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(frame["prompt"], frame["response"], strict=True))
+
+
+def _alternatives(forget: pd.DataFrame) -> list[str]:
+    """What the records say instead once they are forgotten."""
+    given = forget["alternative_response"] if "alternative_response" in forget else pd.Series([None] * len(forget))
+    if missing := int(given.isna().sum()):
+        raise InputError(
+            f"unlearn.method dpo: {missing} of {len(forget)} records to forget have no alternative_response; "
+            "add it to the corpus, or use idk_dpo"
+        )
+    return list(given)
 
 
 def _fingerprint(workspace: Path, params: Params, model: str) -> str:
