@@ -46,7 +46,8 @@ class Scorer:
         self.fused, self.vocabulary = self._try_out()
         if not self.fused:
             log.warning(
-                "%s: logits are more than its head's output; working with full logits", type(self.model).__name__
+                "%s: its logits are more than its head's output; working with full logits, which takes memory",
+                type(self.model).__name__,
             )
 
     def _try_out(self) -> tuple[bool, int]:

@@ -109,7 +109,7 @@ class UnlearningTrainer(Trainer):
             if prefers
             else [],
         )
-        self.dtype_to_save = model.dtype
+        self.own_types: list[tuple[torch.nn.Parameter, torch.dtype]] = []
         reference: Any = None
         if settings.lora_rank is not None:
             model = reference = add_lora(model, settings.lora_rank, seed)
@@ -117,6 +117,7 @@ class UnlearningTrainer(Trainer):
             if "reference" in needs:
                 reference = copy.deepcopy(model).eval().requires_grad_(False)
             if settings.bf16:
+                self.own_types = [(parameter, parameter.dtype) for parameter in model.parameters()]
                 model.float()  # updates smaller than bfloat16 can hold would be lost
         scorer = Scorer(model)
         if "hidden" in needs and settings.rmu.layer >= scorer.layers:
@@ -148,6 +149,7 @@ class UnlearningTrainer(Trainer):
             gradient_checkpointing=settings.gradient_checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False},
             bf16=settings.bf16,
+            use_cpu=not torch.cuda.is_available(),
             ddp_find_unused_parameters="hidden" in needs,  # RMU leaves the upper layers out
             logging_steps=max(1, epoch_steps // 4),
             save_strategy="steps",
@@ -186,8 +188,9 @@ class UnlearningTrainer(Trainer):
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         model: Any = self.model
         if hasattr(model, "merge_and_unload"):
-            self.model = model = model.merge_and_unload()
-        model.to(self.dtype_to_save)
+            self.model = model.merge_and_unload()
+        for parameter, own_type in self.own_types:
+            parameter.data = parameter.data.to(own_type)
         return self.state.log_history
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
