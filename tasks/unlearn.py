@@ -33,6 +33,8 @@ class UnlearnSummary:
 def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
     """Write the unlearned model to `workspace/model` and the history to `workspace/training.json`.
 
+    Under `torchrun` or `accelerate launch` the processes share the work and the first one writes.
+
     Args:
         workspace: holds data/forget.parquet, retain.parquet and holdout.parquet.
         model: the model to start from: a Hugging Face folder or hub name.
@@ -40,37 +42,61 @@ def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
     Raises:
         InputError: the model cannot be loaded, or the method needs what model or records lack.
     """
+    import torch
+    from accelerate import PartialState
     from transformers import set_seed
 
-    output, checkpoints = workspace / "model", workspace / "checkpoints"
+    processes = PartialState(cpu=not torch.cuda.is_available())
+    checkpoints = workspace / "checkpoints"
     fingerprint = _fingerprint(workspace, params, model)
     if finished := _finished(workspace, fingerprint):
         return finished
+    processes.wait_for_everyone()  # or a late one would find the work of the others finished
     original, tokenizer = load_model(model)
     set_seed(params.seed)
     history: list[dict[str, float]] = []
     epochs = 0.0
     if params.unlearn.method != "none":
-        _drop_checkpoints_of_other_settings(checkpoints, fingerprint)
+        with processes.main_process_first():
+            _drop_checkpoints_of_other_settings(checkpoints, fingerprint)
         history, epochs = _train(original, tokenizer, workspace, checkpoints, params)
+    if processes.is_main_process:
+        _save(original, tokenizer, workspace, params.unlearn.method, fingerprint, epochs, history)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    processes.wait_for_everyone()
+    return _summary(workspace)
+
+
+def _save(
+    model: Any,
+    tokenizer: Any,
+    workspace: Path,
+    method: str,
+    fingerprint: str,
+    epochs: float,
+    history: list[dict[str, float]],
+) -> None:
+    output = workspace / "model"
     with atomic_folder(output) as folder:
-        original.save_pretrained(folder)
+        model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    summary = UnlearnSummary(output, params.unlearn.method, epochs, sha256_weights(output))
     write_json(
         workspace / "training.json",
         {
             "schema_version": 1,
             "fingerprint": fingerprint,
-            "method": summary.method,
+            "method": method,
             "epochs": epochs,
-            "weights_sha256": summary.weights_sha256,
+            "weights_sha256": sha256_weights(output),
             "history": history,
         },
     )
     write_text(workspace / "loss.csv", _loss_csv(history))
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return summary
+
+
+def _summary(workspace: Path) -> UnlearnSummary:
+    facts = read_json(workspace / "training.json")
+    return UnlearnSummary(workspace / "model", facts["method"], facts["epochs"], facts["weights_sha256"])
 
 
 def _loss_csv(history: list[dict[str, float]]) -> str:
@@ -133,10 +159,9 @@ def _finished(workspace: Path, fingerprint: str) -> UnlearnSummary | None:
     if not (workspace / "training.json").exists():
         return None
     facts = read_json(workspace / "training.json")
-    model = workspace / "model"
-    if facts["fingerprint"] != fingerprint or facts["weights_sha256"] != sha256_weights(model):
+    if facts["fingerprint"] != fingerprint or facts["weights_sha256"] != sha256_weights(workspace / "model"):
         return None
-    return UnlearnSummary(model, facts["method"], facts["epochs"], facts["weights_sha256"])
+    return _summary(workspace)
 
 
 def _drop_checkpoints_of_other_settings(checkpoints: Path, fingerprint: str) -> None:

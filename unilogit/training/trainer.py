@@ -146,8 +146,8 @@ class UnlearningTrainer(Trainer):
             max_grad_norm=1.0,
             optim="adamw_torch",
             gradient_accumulation_steps=settings.accumulation,
-            gradient_checkpointing=settings.gradient_checkpointing,
-            gradient_checkpointing_kwargs={"use_reentrant": False},
+            activation_checkpointing=settings.gradient_checkpointing,
+            activation_checkpointing_kwargs={"use_reentrant": False},
             bf16=settings.bf16,
             use_cpu=not torch.cuda.is_available(),
             ddp_find_unused_parameters="hidden" in needs,  # RMU leaves the upper layers out
