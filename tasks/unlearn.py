@@ -33,30 +33,53 @@ class UnlearnSummary:
 def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
     """Write the unlearned model to `workspace/model` and the history to `workspace/training.json`.
 
+    Under `torchrun` or `accelerate launch` the processes share the work and the first one writes.
+
     Args:
         workspace: holds data/forget.parquet, retain.parquet and holdout.parquet.
         model: the model to start from: a Hugging Face folder or hub name.
 
     Raises:
-        InputError: the model or the data is missing.
+        InputError: the model or the data is missing, or the method needs what model or records lack.
     """
+    import torch
+    from accelerate import PartialState
     from transformers import set_seed
 
-    output, checkpoints = workspace / "model", workspace / "checkpoints"
+    processes = PartialState(cpu=not torch.cuda.is_available())
+    checkpoints = workspace / "checkpoints"
     fingerprint = _fingerprint(workspace, params, model)
     if finished := _finished(workspace, fingerprint):
         return finished
+    processes.wait_for_everyone()  # or a late one would find the work of the others finished
     original, tokenizer = load_model(model)
     set_seed(params.seed)
     history: list[dict[str, float]] = []
     epochs = 0.0
     if params.unlearn.method != "none":
-        _drop_checkpoints_of_other_settings(checkpoints, fingerprint)
+        with processes.main_process_first():
+            _drop_checkpoints_of_other_settings(checkpoints, fingerprint)
         history, epochs = _train(original, tokenizer, workspace, checkpoints, params)
+    if processes.is_main_process:
+        _save(original, tokenizer, workspace, params.unlearn.method, fingerprint, epochs, history)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    processes.wait_for_everyone()
+    return _summary(workspace)
+
+
+def _save(
+    model: Any,
+    tokenizer: Any,
+    workspace: Path,
+    method: str,
+    fingerprint: str,
+    epochs: float,
+    history: list[dict[str, float]],
+) -> None:
+    output = workspace / "model"
     with atomic_folder(output) as folder:
-        original.save_pretrained(folder)
+        model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    summary = UnlearnSummary(output, params.unlearn.method, epochs, sha256_weights(output))
     write_text(workspace / "loss.csv", _loss_csv(history))
     # Last, as it says that all the others are there.
     write_json(
@@ -64,14 +87,17 @@ def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
         {
             "schema_version": 1,
             "fingerprint": fingerprint,
-            "method": summary.method,
+            "method": method,
             "epochs": epochs,
-            "weights_sha256": summary.weights_sha256,
+            "weights_sha256": sha256_weights(output),
             "history": history,
         },
     )
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return summary
+
+
+def _summary(workspace: Path) -> UnlearnSummary:
+    facts = read_json(workspace / "training.json")
+    return UnlearnSummary(workspace / "model", facts["method"], facts["epochs"], facts["weights_sha256"])
 
 
 def _loss_csv(history: list[dict[str, float]]) -> str:
@@ -92,7 +118,7 @@ def _train(
     rng = random.Random(params.seed)
     # Apart: beside many forgotten records of earlier batches, the few of this batch would go unnoticed.
     current, earlier = (_pairs(data["forget"][data["forget"]["batch"] == batch]) for batch in ("current", "earlier"))
-    watch = [rng.sample(pairs, min(MONITORED, len(pairs))) for pairs in (current, earlier, retain, unseen)]
+    watched = {"forget": current, "retain": retain, "unseen": unseen, "earlier": earlier}
     trainer = UnlearningTrainer(
         model=model,
         tokenizer=tokenizer,
@@ -100,9 +126,10 @@ def _train(
         retain=retain,
         settings=params.unlearn,
         output_dir=checkpoints,
-        monitor=Monitor(*watch),
+        monitor=Monitor(**{name: rng.sample(pairs, min(MONITORED, len(pairs))) for name, pairs in watched.items()}),
         seed=params.seed,
         max_length=params.model.max_length,
+        alternatives=_alternatives(data["forget"]) if params.unlearn.method == "dpo" else (),
     )
     history = trainer.run()
     return history, trainer.state.global_step * params.unlearn.batch_size / len(forget)
@@ -110,6 +137,17 @@ def _train(
 
 def _pairs(frame: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(frame["prompt"], frame["response"], strict=True))
+
+
+def _alternatives(forget: pd.DataFrame) -> list[str]:
+    """What the records say instead once they are forgotten."""
+    given = forget["alternative_response"] if "alternative_response" in forget else pd.Series([None] * len(forget))
+    if missing := int(given.isna().sum()):
+        raise InputError(
+            f"unlearn.method dpo: {missing} of {len(forget)} records to forget have no alternative_response; "
+            "add it to the corpus, or use idk_dpo"
+        )
+    return list(given)
 
 
 def _fingerprint(workspace: Path, params: Params, model: str) -> str:
@@ -123,10 +161,9 @@ def _finished(workspace: Path, fingerprint: str) -> UnlearnSummary | None:
     if not (workspace / "training.json").exists():
         return None
     facts = read_json(workspace / "training.json")
-    model = workspace / "model"
-    if facts["fingerprint"] != fingerprint or facts["weights_sha256"] != sha256_weights(model):
+    if facts["fingerprint"] != fingerprint or facts["weights_sha256"] != sha256_weights(workspace / "model"):
         return None
-    return UnlearnSummary(model, facts["method"], facts["epochs"], facts["weights_sha256"])
+    return _summary(workspace)
 
 
 def _drop_checkpoints_of_other_settings(checkpoints: Path, fingerprint: str) -> None:

@@ -34,7 +34,7 @@ def test_all_errors_are_shown_at_once_with_key_value_and_what_is_allowed(tmp_pat
     text = "\n".join(caught.value.problems)
     assert len(caught.value.problems) == 7
     for expected in (
-        "unlearn.method = 'magic': one of: gradient_ascent, unilogit, none",
+        "unlearn.method = 'magic': one of: ceu, dpo, grad_diff, gradient_ascent, ",
         "unlearn.epochs = 0: input should be greater than 0",
         "data.bad_corpus_rows = 'ignore': input should be 'stop' or 'quarantine'",
         "train.heads = 3: must divide hidden_size (128)",

@@ -94,7 +94,7 @@ def up() -> None:
 
 @_command(app)
 def methods() -> None:
-    """The unlearning methods: name, source and knobs in params.yaml."""
+    """The unlearning methods: name, source, knobs in params.yaml under `unlearn`, published retain term."""
     from rich.console import Console
     from rich.table import Table
 
@@ -102,7 +102,7 @@ def methods() -> None:
 
     table = Table("method", "source", "knobs", "retain term")
     for name, method in METHODS.items():
-        table.add_row(name, method.source, ", ".join(method.knobs) or "–", "yes" if method.retain_term else "no")
+        table.add_row(name, method.source, ", ".join(method.knobs) or "–", method.retain_term)
     Console().print(table)
 
 

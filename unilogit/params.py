@@ -73,16 +73,54 @@ class Batch(Section):
     max_requests: PositiveInt
 
 
+class Beta(Section):
+    beta: PositiveFloat
+
+
+class SimNpo(Section):
+    beta: PositiveFloat
+    delta: float
+    gamma: PositiveFloat
+
+
+class Rmu(Section):
+    layer: Annotated[int, Field(ge=0)]
+    steering: PositiveFloat
+
+
+class Wga(Section):
+    beta: Annotated[float, Field(ge=0)]
+
+
+class SatImp(Section):
+    beta1: Annotated[float, Field(ge=0)]
+    beta2: Annotated[float, Field(ge=0)]
+
+
 class Unlearn(Section):
     method: Name
     direction: Literal["reverse", "forward"]
     epochs: PositiveInt
     learning_rate: PositiveFloat
     batch_size: PositiveInt
+    accumulation: PositiveInt
+    retain_term: Literal["published", "nll", "kl", "activations", "none"]
     retain_per_forget: Annotated[int, Field(ge=0)]
     retain_weight: Annotated[float, Field(ge=0)]
     retain_recovery: Annotated[float, Field(ge=0, le=1)]
     pause_forgotten: bool
+    neighbour_share: Annotated[float, Field(ge=0, le=1)]
+    lora_rank: PositiveInt | None
+    bf16: bool
+    gradient_checkpointing: bool
+    deterministic: bool | None
+    npo: Beta
+    simnpo: SimNpo
+    dpo: Beta
+    undial: Beta
+    rmu: Rmu
+    wga: Wga
+    satimp: SatImp
 
     @field_validator("method")
     @classmethod
@@ -92,6 +130,14 @@ class Unlearn(Section):
         if method != "none" and method not in METHODS:
             raise ValueError(f"one of: {', '.join(sorted(METHODS))}, none")
         return method
+
+    @field_validator("accumulation")
+    @classmethod
+    def _accumulation_divides_batch_size(cls, accumulation: int, info: Any) -> int:
+        batch_size = info.data.get("batch_size")
+        if batch_size and batch_size % accumulation:
+            raise ValueError(f"must divide batch_size ({batch_size})")
+        return accumulation
 
 
 class Evaluate(Section):

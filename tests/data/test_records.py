@@ -40,6 +40,7 @@ records = st.builds(
     response=text.filter(bool),
     paraphrased_prompt=st.none() | text,
     paraphrased_response=st.none() | text,
+    alternative_response=st.none() | text.filter(bool),
     perturbed_responses=st.lists(text, max_size=3),
     group=text,
 )

@@ -30,6 +30,7 @@ class CorpusRecord(BaseModel):
         prompt: empty for plain-text corpora.
         response: what the model learned to say; never empty.
         paraphrased_prompt, paraphrased_response: the same fact in other words.
+        alternative_response: what to say instead once the response is forgotten, for the method `dpo`.
         perturbed_responses: wrong answers of the same form, for the truth ratio.
         group: a name for a part of the corpus, e.g. "world_facts".
     """
@@ -42,6 +43,7 @@ class CorpusRecord(BaseModel):
     response: Annotated[str, StringConstraints(min_length=1)]
     paraphrased_prompt: str | None = None
     paraphrased_response: str | None = None
+    alternative_response: Annotated[str, StringConstraints(min_length=1)] | None = None
     perturbed_responses: list[str] = Field(default_factory=list)
     group: str = ""
 

@@ -26,24 +26,22 @@ from typing import Literal
 
 from torch import Tensor
 
-from unilogit.kernels.reference import TargetLogProb
+from unilogit.losses.answers import Answers
 
 
-def unilogit_loss(
-    target: TargetLogProb, vocabulary: int, direction: Literal["reverse", "forward"] = "reverse"
-) -> Tensor:
+def unilogit_loss(answers: Answers, vocabulary: int, direction: Literal["reverse", "forward"] = "reverse") -> Tensor:
     """Per-token Unilogit loss.
 
     Args:
-        target: log p and log(1 − p), each [N].
+        answers: their log p and log(1 − p), each [N].
         vocabulary: V, the number of tokens that the head scores; at least 2.
         direction: "reverse" is KL(p ‖ q), "forward" KL(q ‖ p).
 
     Returns:
-        [N], the dtype of `target.log_p`; zero where p = 1/V.
+        [N], the dtype of `answers.log_p`; zero where p = 1/V.
     """
     uniform, rest = -math.log(vocabulary), math.log1p(-1 / vocabulary)
-    above_uniform, below_rest = target.log_p - uniform, target.log_complement - rest
+    above_uniform, below_rest = answers.log_p - uniform, answers.log_complement - rest
     if direction == "reverse":
-        return target.log_p.exp() * above_uniform + target.log_complement.exp() * below_rest
+        return answers.log_p.exp() * above_uniform + answers.log_complement.exp() * below_rest
     return -above_uniform / vocabulary - (1 - 1 / vocabulary) * below_rest

@@ -4,105 +4,61 @@ Knows models, losses and when to stop. Knows nothing of files of requests, gates
 no evaluation-only data (paraphrases, wrong answers, the retain model).
 """
 
+import copy
 import json
-import random
+import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, SequentialSampler
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
+from torch.utils.data import SequentialSampler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
-from unilogit.data.tokenisation import collate, encode_pair
-from unilogit.evaluation.probability import score_answers
-from unilogit.kernels.reference import TargetLogProb, target_log_prob, target_log_prob_from_logits
-from unilogit.losses.registry import METHODS
+from unilogit.data.tokenisation import encode_pair
+from unilogit.errors import InputError
+from unilogit.losses.registry import METHODS, RETAIN_TERMS
 from unilogit.params import Unlearn
+from unilogit.training.examples import PairedExamples, collate_paired
+from unilogit.training.idk_answers import draw_idk_answers
+from unilogit.training.lora import add_lora, without_adapter
 from unilogit.training.progress import show_progress
+from unilogit.training.scoring import Scorer
+from unilogit.training.stopping import Monitor, Pair, StopWhenForgotten
+from unilogit.training.unlearning_loss import Term, UnlearningLoss, stands_in
 
-IGNORED = -100
-Pair = tuple[str, str]  # prompt, response
-
-
-class PairedExamples(Dataset[list[tuple[list[int], int, bool]]]):
-    """Each forget example with its retain examples, for all epochs in one fixed order.
-
-    The order is drawn once from the seed, so a resumed run meets the same batches. Retain examples come
-    from a reshuffled pass over the whole retain set, so all are met equally often.
-    """
-
-    def __init__(
-        self,
-        forget: Sequence[tuple[list[int], int]],
-        retain: Sequence[tuple[list[int], int]],
-        *,
-        epochs: int,
-        retain_per_forget: int,
-        seed: int,
-    ) -> None:
-        self.forget, self.retain = forget, retain
-        rng = random.Random(seed)
-        self.forget_order = [index for _ in range(epochs) for index in _shuffled(len(forget), rng)]
-        wanted = len(self.forget_order) * retain_per_forget if retain else 0
-        self.retain_order: list[int] = []
-        while len(self.retain_order) < wanted:
-            self.retain_order += _shuffled(len(retain), rng)
-        self.retain_per_forget = retain_per_forget if retain else 0
-
-    def __len__(self) -> int:
-        return len(self.forget_order)
-
-    def __getitem__(self, position: int) -> list[tuple[list[int], int, bool]]:
-        start = position * self.retain_per_forget
-        beside = self.retain_order[start : start + self.retain_per_forget]
-        forget = self.forget[self.forget_order[position]]
-        return [(*forget, True), *((*self.retain[index], False) for index in beside)]
-
-
-def _shuffled(count: int, rng: random.Random) -> list[int]:
-    order = list(range(count))
-    rng.shuffle(order)
-    return order
-
-
-@dataclass(frozen=True)
-class Monitor:
-    """What is watched after every epoch to decide what is forgotten and when to stop.
-
-    Attributes:
-        forget, earlier: pairs from the forget set, a sample of this batch's and of those of earlier batches.
-        retain: pairs from the retain set, a sample.
-        unseen: pairs about people never trained on: the likelihood that forgetting aims at.
-    """
-
-    forget: Sequence[Pair]
-    earlier: Sequence[Pair]
-    retain: Sequence[Pair]
-    unseen: Sequence[Pair]
+TERMS = ("forget_loss", "retain_loss")
 
 
 class UnlearningTrainer(Trainer):
     """Unlearn `forget` while training on `retain`.
 
     Args:
-        model: any causal language model of transformers.
+        model: any causal language model of transformers; trained in place.
         tokenizer: its tokenizer.
         forget, retain: (prompt, response) pairs.
         settings: the `unlearn` section of params.yaml.
         output_dir: where checkpoints go; a later call with the same folder resumes from the last whole one.
         monitor: pairs to watch for the early stop.
-        seed: of the order of examples and of dropout.
+        seed: of the order of examples, of dropout, of adapters and of what a method draws.
         max_length: tokens of prompt and response together; longer pairs are an InputError.
+        neighbours: pairs to retain that resemble the forgotten; see unlearn.neighbour_share.
+        alternatives: a better answer to each forget prompt, in the same order; what `dpo` prefers.
 
-    The loss is the method's mean over forget answer tokens + retain_weight × the mean NLL over retain
-    answer tokens. With `pause_forgotten`, answers that are no likelier than unseen people's count 0 in the forget
-    term for as long as that holds.
+    The loss is the method's mean over the forget items of a step + retain_weight × the retain term's mean over
+    its retain items, whatever the number of micro-batches and processes that the step is shared among. An item
+    is an answer token or an example, as the method has it. With `pause_forgotten`, answers that are no likelier
+    than unseen people's count 0 in the forget term for as long as that holds.
+
+    Raises:
+        InputError: the settings do not fit the model, the data or the number of processes.
     """
+
+    loss_is_scaled_for_ga = True
 
     def __init__(
         self,
@@ -116,31 +72,86 @@ class UnlearningTrainer(Trainer):
         monitor: Monitor | None = None,
         seed: int = 0,
         max_length: int | None = None,
+        neighbours: Sequence[Pair] = (),
+        alternatives: Sequence[str] = (),
     ) -> None:
+        self.deterministic = not torch.cuda.is_available() if settings.deterministic is None else settings.deterministic
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
         method = METHODS[settings.method]
-        self.retain_weight = settings.retain_weight if method.retain_term else 0.0
-        self.forget_loss: Callable[[TargetLogProb], Tensor] = method.load(
-            settings.model_dump(), model.get_output_embeddings().weight.shape[0]
+        retain_term = method.retain_term if settings.retain_term == "published" else settings.retain_term
+        retains = bool(
+            retain_term != "none" and settings.retain_weight and settings.retain_per_forget and (retain or neighbours)
         )
-        self.pieces: dict[str, list[Tensor]] = {"forget_loss": [], "retain_loss": []}
-        self.forgotten_nll = float("inf")
+        terms = [method, RETAIN_TERMS[retain_term]] if retains else [method]
+        needs = {need for term in terms for need in term.needs}
+        self.retain_weight = settings.retain_weight
+
+        def encode(pairs: Sequence[Pair]) -> list[tuple[list[int], int]]:
+            return [encode_pair(tokenizer, *pair, max_length=max_length) for pair in pairs]
+
+        if "idk" in needs:
+            alternatives = draw_idk_answers(len(forget), seed)
+        elif "alternative" in needs and len(alternatives) != len(forget):
+            raise InputError(
+                f"unlearn.method {settings.method} needs a better answer for each of the {len(forget)} forget records, "
+                f"but there are {len(alternatives)}; add them, or use idk_dpo"
+            )
+        prefers = bool({"idk", "alternative"} & needs)
         examples = PairedExamples(
-            [encode_pair(tokenizer, *pair, max_length=max_length) for pair in forget],
-            [encode_pair(tokenizer, *pair, max_length=max_length) for pair in retain] if self.retain_weight else [],
+            encode(forget),
+            encode(retain) if retains else [],
             epochs=settings.epochs,
             retain_per_forget=settings.retain_per_forget,
             seed=seed,
+            neighbours=encode(neighbours) if retains else [],
+            neighbour_share=settings.neighbour_share,
+            preferred=encode([(prompt, better) for (prompt, _), better in zip(forget, alternatives, strict=True)])
+            if prefers
+            else [],
         )
+        self.own_types: list[tuple[torch.nn.Parameter, torch.dtype]] = []
+        reference: Any = None
+        if settings.lora_rank is not None:
+            model = reference = add_lora(model, settings.lora_rank, seed)
+        else:
+            if "reference" in needs:
+                reference = copy.deepcopy(model).eval().requires_grad_(False)
+            if settings.bf16:
+                self.own_types = [(parameter, parameter.dtype) for parameter in model.parameters()]
+                model.float()  # updates smaller than bfloat16 can hold would be lost
+        scorer = Scorer(model)
+        if "hidden" in needs and settings.rmu.layer >= scorer.layers:
+            raise InputError(
+                f"unlearn.rmu.layer is {settings.rmu.layer}, but the model's layers are 0 to {scorer.layers - 1}"
+            )
+        facts = {"vocabulary": scorer.vocabulary, "seed": seed}
+        bound = [Term(term, term.load(settings.model_dump(), **facts)) for term in terms]
+        self.unlearning_loss = UnlearningLoss(
+            scorer,
+            forget=bound[0],
+            retain=bound[1] if retains else None,
+            reference=Scorer(reference) if "reference" in needs else None,
+            as_reference=partial(without_adapter, model) if settings.lora_rank is not None else nullcontext,
+            layer=settings.rmu.layer,
+        )
+        self.pieces: dict[str, list[Tensor]] = {name: [] for name in TERMS[: len(terms)]}
+        self.steps_since_log = 0
         epoch_steps = max(1, round(len(forget) / settings.batch_size))
         arguments = TrainingArguments(
             output_dir=str(output_dir),
-            per_device_train_batch_size=settings.batch_size,
             num_train_epochs=1,  # the dataset holds all epochs, in order
             learning_rate=settings.learning_rate,
             lr_scheduler_type="linear",
             weight_decay=0.0,
             max_grad_norm=1.0,
             optim="adamw_torch",
+            gradient_accumulation_steps=settings.accumulation,
+            activation_checkpointing=settings.gradient_checkpointing,
+            activation_checkpointing_kwargs={"use_reentrant": False},
+            bf16=settings.bf16,
+            use_cpu=not torch.cuda.is_available(),
+            ddp_find_unused_parameters="hidden" in needs,  # RMU leaves the upper layers out
             logging_steps=max(1, epoch_steps // 4),
             save_strategy="steps",
             save_steps=epoch_steps,
@@ -151,31 +162,52 @@ class UnlearningTrainer(Trainer):
             disable_tqdm=True,
             dataloader_pin_memory=torch.cuda.is_available(),
         )
+        arguments.per_device_train_batch_size = _micro_batch_size(settings, arguments.world_size)
+        arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs want a process each, not DataParallel
         super().__init__(
             model=model,
             args=arguments,
             train_dataset=examples,
-            data_collator=lambda batch: _collate_paired(batch, tokenizer.pad_token_id),
+            data_collator=lambda batch: collate_paired(batch, tokenizer.pad_token_id),
             processing_class=tokenizer,
         )
+        if "reference" in needs:
+            reference.to(self.args.device)
         self.model_accepts_loss_kwargs = False
         show_progress(self, f"unlearn ({settings.method})")
         if monitor is not None:
             self.add_callback(StopWhenForgotten(self, monitor, tokenizer, epoch_steps, settings))
 
     def run(self) -> list[dict[str, float]]:
-        """Train, resuming from the last whole checkpoint if there is one.
+        """Train, resuming from the last whole checkpoint if there is one; adapters end up merged into the model.
 
         Returns:
             The history: a dict for each logged step.
         """
         checkpoint = last_whole_checkpoint(Path(self.args.output_dir or "."))
-        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with deterministic_algorithms(self.deterministic):
+            self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        model: Any = self.model
+        if hasattr(model, "merge_and_unload"):
+            self.model = model.merge_and_unload()
+        for parameter, own_type in self.own_types:
+            parameter.data = parameter.data.to(own_type)
         return self.state.log_history
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         examples: Any = train_dataset or self.train_dataset
         return SequentialSampler(examples)
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
+        """A step's micro-batches and, for `compute_loss`, how many items each term has in all of them."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self.steps_since_log += 1
+        return batches, self._count(batches, device) if batches else None
+
+    def _count(self, batches: Sequence[dict[str, Tensor]], device: Any) -> Tensor:
+        counts = [self.unlearning_loss.count(batch["labels"], batch["role"]) for batch in batches]
+        total = torch.stack(counts).sum(dim=0).to(device)
+        return self.accelerator.reduce(total, "sum") if self.args.world_size > 1 else total
 
     def compute_loss(
         self,
@@ -184,110 +216,48 @@ class UnlearningTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        labels = inputs["labels"][:, 1:]
-        answered = labels != IGNORED
-        row = answered.nonzero()[:, 0]
-        outputs, scores = _score_targets(model, inputs, answered, labels[answered])
-        answer_nll = torch.zeros(len(labels), device=row.device).index_add(0, row, -scores.log_p.detach().float())
-        still_known = answer_nll / answered.sum(dim=1) < self.forgotten_nll
-        of_forget = inputs["is_forget"][row]
-        to_forget = of_forget & still_known[row]
-        forget = TargetLogProb(scores.log_p[to_forget], scores.log_complement[to_forget])
-        loss = forget_loss = self.forget_loss(forget).sum() / of_forget.sum()
-        self.pieces["forget_loss"].append(forget_loss.detach())
-        if self.retain_weight:
-            retain_loss = -scores.log_p[~of_forget].mean()
-            self.pieces["retain_loss"].append(retain_loss.detach())
-            loss = forget_loss + self.retain_weight * retain_loss
-        return (loss, outputs) if return_outputs else loss
+        counts = self._count([inputs], inputs["labels"].device) if num_items_in_batch is None else num_items_in_batch
+        with self.accelerator.autocast(), stands_in(self.accelerator.unwrap_model(model), self.unlearning_loss):
+            sums = model(**inputs)
+        terms = [total / count.to(total.dtype) for total, count in zip(sums, counts, strict=True)]
+        for name, term in zip(self.pieces, terms, strict=True):
+            self.pieces[name].append(term.detach())
+        loss = terms[0] + self.retain_weight * terms[1] if len(terms) > 1 else terms[0]
+        if self.args.world_size > 1:
+            loss = loss * self.args.world_size  # gradients are averaged over processes, and `counts` is of all
+        return (loss, {}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
             for name, values in self.pieces.items():
                 if values:
-                    logs[name] = torch.stack(values).mean().item()
+                    mean = torch.stack(values).sum() / self.steps_since_log
+                    logs[name] = (self.accelerator.reduce(mean, "sum") if self.args.world_size > 1 else mean).item()
                     values.clear()
+            self.steps_since_log = 0
         super().log(logs, *args, **kwargs)
 
 
-def _score_targets(
-    model: Any, inputs: dict[str, Tensor], answered: Tensor, target: Tensor
-) -> tuple[Any, TargetLogProb]:
-    """Score the answer tokens, with the head applied at their positions only where the model allows it."""
-    body, head = model.get_decoder(), model.get_output_embeddings()
-    ids_and_mask = {key: inputs[key] for key in ("input_ids", "attention_mask")}
-    if body is model or getattr(model.config, "final_logit_softcapping", None):
-        outputs = model(**ids_and_mask)
-        return outputs, target_log_prob_from_logits(outputs.logits[:, :-1][answered], target)
-    outputs = body(**ids_and_mask)
-    hidden = outputs.last_hidden_state[:, :-1][answered]
-    return outputs, target_log_prob(hidden, head.weight, target, head.bias)
+def _micro_batch_size(settings: Unlearn, processes: int) -> int:
+    """Forget examples that one process takes at once."""
+    size, rest = divmod(settings.batch_size, settings.accumulation * processes)
+    if rest:
+        raise InputError(
+            f"unlearn.batch_size is {settings.batch_size}, which {processes} processes with unlearn.accumulation "
+            f"{settings.accumulation} cannot share; make it a multiple of {settings.accumulation * processes}"
+        )
+    return size
 
 
-def _collate_paired(batch: list[list[tuple[list[int], int, bool]]], pad_token_id: int) -> dict[str, Tensor]:
-    rows = [row for group in batch for row in group]
-    tensors = collate([(ids, start) for ids, start, _ in rows], pad_token_id)
-    return {**tensors, "is_forget": torch.tensor([is_forget for _, _, is_forget in rows])}
-
-
-HOVERING = 0.9  # of unseen people's NLL: answers that are paused once they are forgotten stay around it
-
-
-class StopWhenForgotten(TrainerCallback):
-    """Stop when forget answers are no likelier than unseen people's and retention has recovered.
-
-    Stopping at the first alone leaves retention damaged; going on after both over-forgets. What an epoch
-    measures depends on the weights alone, so a resumed run takes the same decisions as an unbroken one.
-    """
-
-    def __init__(
-        self,
-        trainer: UnlearningTrainer,
-        monitor: Monitor,
-        tokenizer: PreTrainedTokenizerBase,
-        epoch_steps: int,
-        settings: Unlearn,
-    ) -> None:
-        self.trainer, self.tokenizer, self.epoch_steps, self.settings = trainer, tokenizer, epoch_steps, settings
-        self.monitor = monitor
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        measured = self.measure()
-        if state.global_step == 0:
-            self.trainer.log(measured)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % self.epoch_steps:
-            return
-        now, should_log = self.measure(), control.should_log
-        self.trainer.log(now)
-        control.should_log = should_log  # logging one thing makes Trainer forget that it was to log another
-        first = next(entry for entry in state.log_history if "forget_nll" in entry)
-        unseen = now.get("unseen_nll", float("inf"))
-        forgotten = now["forget_nll"] >= unseen and now.get("earlier_nll", unseen) >= HOVERING * unseen
-        goal = self.settings.retain_recovery * first.get("retain_probability", 0.0)
-        if forgotten and now.get("retain_probability", 1.0) >= goal:
-            control.should_training_stop = True
-
-    def measure(self) -> dict[str, float]:
-        """Mean NLL per answer token of forget and unseen answers (nats) and probability of retain answers.
-
-        Also tells the trainer from which NLL on an answer is forgotten.
-        """
-        measured = {"forget_nll": float(self.score(self.monitor.forget)["nll"].mean())}
-        if self.monitor.earlier:
-            measured["earlier_nll"] = float(self.score(self.monitor.earlier)["nll"].mean())
-        if self.monitor.unseen:
-            measured["unseen_nll"] = float(self.score(self.monitor.unseen)["nll"].mean())
-            if self.settings.pause_forgotten:
-                self.trainer.forgotten_nll = measured["unseen_nll"]
-        if self.monitor.retain:
-            measured["retain_probability"] = float(self.score(self.monitor.retain)["probability"].mean())
-        return measured
-
-    def score(self, pairs: Sequence[Pair]) -> pd.DataFrame:
-        prompts, answers = zip(*pairs, strict=True)
-        return score_answers(self.trainer.model, self.tokenizer, prompts, answers, batch_size=64)
+@contextmanager
+def deterministic_algorithms(on: bool) -> Iterator[None]:
+    """Within, the same inputs give the same bits on one machine; operations that cannot raise."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(on or before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
@@ -296,7 +266,7 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
         try:
             json.loads((path / "trainer_state.json").read_text())  # the last file that Trainer writes
         except (OSError, ValueError):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
         else:
             return path
     return None

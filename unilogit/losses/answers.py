@@ -1,0 +1,51 @@
+"""What the losses see of a batch's answers. Knows nothing of models or of how the scores were made."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ABSENT = torch.empty(0)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answer tokens of some examples, N tokens of E examples; end-of-sequence is one of them.
+
+    Each loss declares in the registry what it needs; whatever else there is may be ABSENT. Everything of the
+    reference model is without gradient.
+
+    Attributes:
+        log_p, log_complement: [N], log p and log(1 − p) of each token.
+        reference_log_p: [N], log p under the reference model.
+        example: [N] int64 in [0, E), the example that each token belongs to.
+        examples: E.
+        target: [N] int64, the tokens.
+        logits, reference_logits: [n, V], where the loss is given n of the tokens at a time.
+        hidden, reference_hidden: [N, H], what a layer makes of each token.
+        preferred: the answers that would be better, one for each example in the same order.
+    """
+
+    log_p: Tensor = ABSENT
+    log_complement: Tensor = ABSENT
+    reference_log_p: Tensor = ABSENT
+    example: Tensor = ABSENT
+    examples: int = 0
+    target: Tensor = ABSENT
+    logits: Tensor = ABSENT
+    reference_logits: Tensor = ABSENT
+    hidden: Tensor = ABSENT
+    reference_hidden: Tensor = ABSENT
+    preferred: "Answers | None" = None
+
+    def sum_of_each(self, values: Tensor) -> Tensor:
+        """The sum of `values` ([N]) over each example's tokens: [E]."""
+        return values.new_zeros(self.examples).index_add(0, self.example, values)
+
+    def mean_of_each(self, values: Tensor) -> Tensor:
+        """The mean of `values` ([N]) over each example's tokens: [E]."""
+        return self.sum_of_each(values) / self.sum_of_each(torch.ones_like(values))
+
+    def log_ratio(self) -> Tensor:
+        """log π(y|x) − log π_ref(y|x) of each whole answer: [E]."""
+        return self.sum_of_each(self.log_p - self.reference_log_p)

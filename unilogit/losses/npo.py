@@ -1,0 +1,17 @@
+"""NPO, negative preference optimisation (Zhang et al., COLM 2024, arXiv 2404.05868, eq. 3).
+
+    L = −(2/β) · E_x [ log σ( −β · log( π(y|x) / π_ref(y|x) ) ) ]
+
+over whole answers y, with π_ref the model before unlearning. β → 0 is gradient ascent; a larger β lets an
+answer's pull fade sooner, once it is less likely than it was. Published β: 0.1.
+"""
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from unilogit.losses.answers import Answers
+
+
+def npo_loss(answers: Answers, beta: float) -> Tensor:
+    """Per-example NPO loss, shape [E]; 2·log(2)/beta where the model is the reference."""
+    return -2 / beta * logsigmoid(-beta * answers.log_ratio())
