@@ -160,3 +160,33 @@ def test_what_stands_in_is_gone_afterwards():
         assert module() == "other"
     assert module(torch.zeros(1, 2)).shape == (1, 2)
     assert "forward" not in vars(module)
+
+
+@pytest.mark.parametrize("method", ["unilogit", "npo"])
+def test_what_is_less_likely_than_unseen_people_is_not_pressed_on(method):
+    """Its share of the sum and of the gradient is that of a batch in which only the other forget example stands."""
+    model, inputs = tiny("Llama"), batch()
+    term = Term(METHODS[method], METHODS[method].load(KNOBS, vocabulary=V, seed=0))
+    reference = Scorer(tiny("Llama", seed=1))
+    loss = UnlearningLoss(Scorer(model), forget=term, reference=reference)
+    rows = (inputs["role"] == FORGET).nonzero().flatten().tolist()
+    nll = {}
+    for row in rows:
+        logits = model(
+            inputs["input_ids"][row : row + 1], attention_mask=inputs["attention_mask"][row : row + 1]
+        ).logits
+        labels = inputs["labels"][row, 1:]
+        nll[row] = torch.nn.functional.cross_entropy(logits[0, :-1], labels, ignore_index=IGNORED).item()
+    likely, forgotten = sorted(rows, key=lambda row: nll[row])
+    loss.forgotten_nll = (nll[likely] + nll[forgotten]) / 2
+
+    def sum_and_gradient(batch):
+        model.zero_grad()
+        [total] = loss(**batch)
+        total.backward()
+        return total.item(), model.get_output_embeddings().weight.grad.clone()
+
+    both = sum_and_gradient({name: values[[likely, forgotten]] for name, values in inputs.items()})
+    alone = sum_and_gradient({name: values[[likely]] for name, values in inputs.items()})
+    assert both[0] == pytest.approx(alone[0], rel=1e-10)
+    torch.testing.assert_close(both[1], alone[1], rtol=1e-9, atol=1e-12)
