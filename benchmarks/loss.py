@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, linear
 
 from unilogit.kernels import every_row, fused_target_loss, target_log_prob
+from unilogit.kernels.prepare import Implementation
 from unilogit.losses.unilogit import unilogit_loss
 
 RESULTS = Path(__file__).parent / "results"
@@ -54,7 +55,7 @@ def recomputing_unilogit(hidden: Tensor, weight: Tensor, target: Tensor) -> None
 
 def one_pass_unilogit(hidden: Tensor, weight: Tensor, target: Tensor, triton: bool = False) -> None:
     loss = every_row(partial(unilogit_loss, vocabulary=weight.shape[0]))
-    implementation = "triton" if triton else "chunked"
+    implementation: Implementation = "triton" if triton else "chunked"
     fused_target_loss(hidden, weight, target, loss, implementation=implementation).total.backward()
 
 
@@ -154,13 +155,13 @@ def main() -> None:
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in options.variants}
     for repeat in range(options.repeats + 1):
         for name in options.variants:
-            taken = run_once(VARIANTS[name], *tensors)
+            pair = run_once(VARIANTS[name], *tensors)
             if repeat:  # the first warms up
-                times[name].append(taken)
+                times[name].append(pair)
         print(f"repeat {repeat} of {options.repeats}", flush=True)
-    for name in times:
+    for name, taken in times.items():
         for index, kind in enumerate(("wall", "processor")):
-            seconds = [pair[index] for pair in times[name]]
+            seconds = [pair[index] for pair in taken]
             rows[name][f"{kind}_seconds_median"] = statistics.median(seconds)
             rows[name][f"{kind}_seconds_min"] = min(seconds)
 
