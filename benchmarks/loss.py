@@ -153,26 +153,37 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     tensors = inputs(options)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in options.variants}
+    path = options.out or RESULTS / f"loss-{options.device}.json"
     for repeat in range(options.repeats + 1):
         for name in options.variants:
             pair = run_once(VARIANTS[name], *tensors)
             if repeat:  # the first warms up
                 times[name].append(pair)
+        if repeat:
+            write(path, options, repeat, rows, times)  # after each, so that a run cut short keeps what it has
         print(f"repeat {repeat} of {options.repeats}", flush=True)
-    for name, taken in times.items():
+    print(path)
+
+
+def write(
+    path: Path,
+    options: argparse.Namespace,
+    repeats: int,
+    rows: dict[str, dict[str, float]],
+    times: dict[str, list[tuple[float, float]]],
+) -> None:
+    """The result file of the repeats so far."""
+    for name, pairs in times.items():
         for index, kind in enumerate(("wall", "processor")):
-            seconds = [pair[index] for pair in taken]
+            seconds = [pair[index] for pair in pairs]
             rows[name][f"{kind}_seconds_median"] = statistics.median(seconds)
             rows[name][f"{kind}_seconds_min"] = min(seconds)
-
-    shape = {key: getattr(options, key) for key in ("tokens", "hidden", "vocabulary", "dtype", "threads", "repeats")}
+    shape = {key: getattr(options, key) for key in ("tokens", "hidden", "vocabulary", "dtype", "threads")}
     hardware = torch.cuda.get_device_name() if options.device == "cuda" else processor_name()
     versions = {"python": platform.python_version(), "torch": torch.__version__}
-    result = {"schema_version": 1, "device": options.device, "hardware": hardware, **shape, "versions": versions}
-    path = options.out or RESULTS / f"loss-{options.device}.json"
+    result = {"schema_version": 1, "device": options.device, "hardware": hardware, **shape, "repeats": repeats}
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**result, "variants": rows}, indent=2) + "\n")
-    print(path)
+    path.write_text(json.dumps({**result, "versions": versions, "variants": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
