@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, linear
 
 from unilogit.kernels import every_row, fused_target_loss, target_log_prob
+from unilogit.kernels.prepare import Implementation
 from unilogit.losses.unilogit import unilogit_loss
 
 RESULTS = Path(__file__).parent / "results"
@@ -54,7 +55,7 @@ def recomputing_unilogit(hidden: Tensor, weight: Tensor, target: Tensor) -> None
 
 def one_pass_unilogit(hidden: Tensor, weight: Tensor, target: Tensor, triton: bool = False) -> None:
     loss = every_row(partial(unilogit_loss, vocabulary=weight.shape[0]))
-    implementation = "triton" if triton else "chunked"
+    implementation: Implementation = "triton" if triton else "chunked"
     fused_target_loss(hidden, weight, target, loss, implementation=implementation).total.backward()
 
 
@@ -152,26 +153,37 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     tensors = inputs(options)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in options.variants}
+    path = options.out or RESULTS / f"loss-{options.device}.json"
     for repeat in range(options.repeats + 1):
         for name in options.variants:
-            taken = run_once(VARIANTS[name], *tensors)
+            pair = run_once(VARIANTS[name], *tensors)
             if repeat:  # the first warms up
-                times[name].append(taken)
+                times[name].append(pair)
+        if repeat:
+            write(path, options, repeat, rows, times)  # after each, so that a run cut short keeps what it has
         print(f"repeat {repeat} of {options.repeats}", flush=True)
+    print(path)
+
+
+def write(
+    path: Path,
+    options: argparse.Namespace,
+    repeats: int,
+    rows: dict[str, dict[str, float]],
+    times: dict[str, list[tuple[float, float]]],
+) -> None:
+    """The result file of the repeats so far."""
     for name, pairs in times.items():
         for index, kind in enumerate(("wall", "processor")):
             seconds = [pair[index] for pair in pairs]
             rows[name][f"{kind}_seconds_median"] = statistics.median(seconds)
             rows[name][f"{kind}_seconds_min"] = min(seconds)
-
-    shape = {key: getattr(options, key) for key in ("tokens", "hidden", "vocabulary", "dtype", "threads", "repeats")}
+    shape = {key: getattr(options, key) for key in ("tokens", "hidden", "vocabulary", "dtype", "threads")}
     hardware = torch.cuda.get_device_name() if options.device == "cuda" else processor_name()
     versions = {"python": platform.python_version(), "torch": torch.__version__}
-    result = {"schema_version": 1, "device": options.device, "hardware": hardware, **shape, "versions": versions}
-    path = options.out or RESULTS / f"loss-{options.device}.json"
+    result = {"schema_version": 1, "device": options.device, "hardware": hardware, **shape, "repeats": repeats}
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**result, "variants": rows}, indent=2) + "\n")
-    print(path)
+    path.write_text(json.dumps({**result, "versions": versions, "variants": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

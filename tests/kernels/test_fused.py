@@ -186,6 +186,7 @@ class Tied(nn.Module):
         self.embedding = nn.Embedding.from_pretrained(torch.randn(31, 8, generator=generator), freeze=False)
         self.mix = nn.Linear(8, 8)
         nn.init.eye_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)
 
     def forward(self, ids, target, one_pass=True):
         hidden = torch.tanh(self.mix(self.embedding(ids)))
