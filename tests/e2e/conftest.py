@@ -14,7 +14,7 @@ PARTS = ("params.yaml", "dvc.yaml", "prefect.yaml", "prefect.toml", ".dvcignore"
 CODE = ("flows", "tasks", "unilogit")
 TINY = {
     "example": {"people": 12, "unseen_people": 12},
-    "train": {"epochs": 50},
+    "train": {"hidden_size": 64, "epochs": 50},
     "unlearn": {"epochs": 25},
 }
 # With two dozen forgotten records, the attack may succeed or fail by chance this far.

@@ -96,7 +96,8 @@ def test_a_second_run_has_nothing_to_do(demo):
 
 def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
     project, _ = demo
-    shutil.copytree(project.folder / "var" / "golden", project.folder / "untouched" / "golden")
+    for made_before in ("golden", "prefect"):
+        shutil.copytree(project.folder / "var" / made_before, project.folder / "untouched" / made_before)
     done = project.run("unilogit", "run", "--set", "unlearn.method=none", home="untouched")
     assert done.returncode == 1, done.stderr
     assert "nothing became candidate" in done.stdout
