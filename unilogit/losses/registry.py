@@ -36,6 +36,11 @@ class Method:
     per: Literal["token", "example"] = "token"
     retain_term: str = "nll"
 
+    @property
+    def one_pass(self) -> bool:
+        """Whether a token's loss depends on its own log p and log(1 − p) alone."""
+        return self.needs == ("log_p",) and self.per == "token"
+
     def load(self, settings: dict[str, Any], **facts: Any) -> Callable[..., Any]:
         """The loss as a function of Answers alone.
 

@@ -5,6 +5,7 @@ Knows encoded pairs and nothing of models.
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from unilogit.data.tokenisation import collate
 
 Encoded = tuple[list[int], int]  # token ids, where the answer starts
 RETAIN, FORGET, PREFERRED = 0, 1, 2  # roles of a row in a batch
+WINDOW = 16
 
 
 class PairedExamples(Dataset[list[tuple[list[int], int, int]]]):
@@ -21,8 +23,10 @@ class PairedExamples(Dataset[list[tuple[list[int], int, int]]]):
 
     The order is drawn once from the seed, so a resumed run meets the same batches. Retain examples come
     from reshuffled passes over the whole retain set, so all are met equally often; neighbours likewise.
+    Steps are of examples of similar length, as far as `WINDOW` steps at a time allow: less padding, still random.
 
     Args:
+        batch_size: forget examples in a step.
         neighbours: retain examples that resemble the forgotten.
         neighbour_share: the chance that a retain example is drawn from them.
         preferred: better answers, one for each forget example, or none at all.
@@ -34,6 +38,7 @@ class PairedExamples(Dataset[list[tuple[list[int], int, int]]]):
         retain: Sequence[Encoded],
         *,
         epochs: int,
+        batch_size: int,
         retain_per_forget: int,
         seed: int,
         neighbours: Sequence[Encoded] = (),
@@ -42,15 +47,26 @@ class PairedExamples(Dataset[list[tuple[list[int], int, int]]]):
     ) -> None:
         self.forget, self.retain, self.preferred = forget, [*retain, *neighbours], preferred
         rng = random.Random(seed)
-        self.forget_order = [index for _ in range(epochs) for index in _shuffled(range(len(forget)), rng)]
         self.retain_per_forget = retain_per_forget if self.retain else 0
         far = _passes(range(len(retain)), rng)
         near = _passes(range(len(retain), len(self.retain)), rng)
         share = (neighbour_share if retain else 1.0) if neighbours else 0.0
-        self.retain_order = [
-            next(near if share and rng.random() < share else far)
-            for _ in range(len(self.forget_order) * self.retain_per_forget)
-        ]
+        self.forget_order: list[int] = []
+        self.retain_order: list[int] = []
+        for _ in range(epochs):
+            epoch = _shuffled(range(len(forget)), rng)
+            for start in range(0, len(epoch), WINDOW * batch_size):
+                window = epoch[start : start + WINDOW * batch_size]
+                beside = [
+                    next(near if share and rng.random() < share else far)
+                    for _ in range(len(window) * self.retain_per_forget)
+                ]
+                sizes = _step_sizes(len(self.forget_order), len(window), batch_size)
+                filled = _shuffled(range(len(sizes)), rng)
+                self.forget_order += _deal(window, self.forget, sizes, filled)
+                self.retain_order += _deal(
+                    beside, self.retain, [size * self.retain_per_forget for size in sizes], filled
+                )
 
     def __len__(self) -> int:
         return len(self.forget_order)
@@ -70,6 +86,19 @@ def _shuffled(indices: range, rng: random.Random) -> list[int]:
     order = list(indices)
     rng.shuffle(order)
     return order
+
+
+def _step_sizes(position: int, count: int, batch_size: int) -> list[int]:
+    """How many of `count` examples from `position` on fall into each step."""
+    ends = [*range(batch_size - position % batch_size, count, batch_size), count]
+    return [end - start for start, end in pairwise([0, *ends])]
+
+
+def _deal(order: list[int], examples: Sequence[Encoded], sizes: list[int], filled: list[int]) -> list[int]:
+    """`order` anew: from the shortest example to the longest into steps of these sizes, `filled` one by one."""
+    by_length = iter(sorted(order, key=lambda index: len(examples[index][0])))
+    steps = {step: list(islice(by_length, sizes[step])) for step in filled}
+    return [index for step in range(len(sizes)) for index in steps[step]]
 
 
 def _passes(indices: range, rng: random.Random) -> Iterator[int]:

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from unilogit.kernels.reference import TargetLogProb, target_log_prob, target_log_prob_from_logits
+from unilogit.kernels import (
+    FusedLoss,
+    RowLoss,
+    TargetLogProb,
+    fused_target_loss,
+    target_log_prob,
+    target_log_prob_from_logits,
+)
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +37,9 @@ class Features(NamedTuple):
 class Scorer:
     """Scores tokens under a model without ever holding the logits of a whole batch, where the model allows it.
 
-    A model allows it when its logits are a linear head's output, possibly soft-capped (Gemma). That is tried
-    out, not looked up: a model that does more to its logits falls back to full logits, and the log says so.
+    A model allows it when its logits are a linear head's output, possibly scaled (Cohere, Granite) or
+    soft-capped (Gemma). That is tried out, not looked up: a model that does more to its logits falls back to
+    full logits, and the log says so.
 
     Args:
         model: a causal language model of transformers, or a PEFT model around one.
@@ -42,6 +50,9 @@ class Scorer:
         config = self.model.config.get_text_config()
         self.layers: int = config.num_hidden_layers
         self.softcap: float | None = getattr(config, "final_logit_softcapping", None)
+        self.logit_scale: float | None = getattr(config, "logit_scale", None)
+        if divisor := getattr(config, "logits_scaling", None):
+            self.logit_scale = 1 / divisor
         self.body, self.head = self.model.get_decoder(), self.model.get_output_embeddings()
         self.fused, self.vocabulary = self._try_out()
         if not self.fused:
@@ -59,7 +70,7 @@ class Scorer:
         try:
             with torch.no_grad():
                 logits = self.model(input_ids=ids, use_cache=False).logits
-                if self.body is self.model or not isinstance(self.head, torch.nn.Linear):
+                if self.body in (self.model, self.head) or not isinstance(self.head, torch.nn.Linear):
                     return False, logits.shape[-1]
                 ours = self._apply_head(self.body(input_ids=ids, use_cache=False).last_hidden_state)
         finally:
@@ -70,6 +81,8 @@ class Scorer:
 
     def _apply_head(self, hidden: Tensor) -> Tensor:
         logits = linear(hidden, self.head.weight, self.head.bias)
+        if self.logit_scale is not None:
+            logits = logits * self.logit_scale
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
     def features(self, input_ids: Tensor, attention_mask: Tensor, layer: int | None = None) -> Features:
@@ -91,7 +104,16 @@ class Scorer:
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def score_targets(self, features: Tensor, target: Tensor) -> TargetLogProb:
-        """log p and log(1 − p) of each target: the one place that calls the kernel."""
+        """log p and log(1 − p) of each target."""
         if not self.fused:
             return target_log_prob_from_logits(features, target)
-        return target_log_prob(features, self.head.weight, target, self.head.bias, self.softcap)
+        return target_log_prob(
+            features, self.head.weight, target, self.head.bias, self.softcap, logit_scale=self.logit_scale
+        )
+
+    def one_pass_loss(self, features: Tensor, target: Tensor, loss: RowLoss, weights: Tensor) -> FusedLoss:
+        """Weighted sum of a loss of each target, and its gradients, in one pass; for a fused model."""
+        head = self.head
+        return fused_target_loss(
+            features, head.weight, target, loss, weights, head.bias, self.softcap, logit_scale=self.logit_scale
+        )

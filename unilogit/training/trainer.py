@@ -102,6 +102,7 @@ class UnlearningTrainer(Trainer):
             encode(forget),
             encode(retain) if retains else [],
             epochs=settings.epochs,
+            batch_size=settings.batch_size,
             retain_per_forget=settings.retain_per_forget,
             seed=seed,
             neighbours=encode(neighbours) if retains else [],
@@ -217,14 +218,14 @@ class UnlearningTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         counts = self._count([inputs], inputs["labels"].device) if num_items_in_batch is None else num_items_in_batch
+        # Before the loss, so that the one-pass kernel weighs tokens with it; and as numbers, which no wrapper casts.
+        # Gradients are averaged over processes, and `counts` is of all.
+        weights = (1.0, self.retain_weight)
+        scale = [weight * self.args.world_size / count for weight, count in zip(weights, counts.tolist(), strict=False)]
         with self.accelerator.autocast(), stands_in(self.accelerator.unwrap_model(model), self.unlearning_loss):
-            sums = model(**inputs)
-        terms = [total / count.to(total.dtype) for total, count in zip(sums, counts, strict=True)]
-        for name, term in zip(self.pieces, terms, strict=True):
-            self.pieces[name].append(term.detach())
-        loss = terms[0] + self.retain_weight * terms[1] if len(terms) > 1 else terms[0]
-        if self.args.world_size > 1:
-            loss = loss * self.args.world_size  # gradients are averaged over processes, and `counts` is of all
+            loss, sums = model(**inputs, scale=scale)
+        for name, total, count in zip(self.pieces, sums, counts, strict=True):
+            self.pieces[name].append(total / count.to(total.dtype))
         return (loss, {}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:

@@ -3,9 +3,11 @@
 Knows which row of a batch has which role. Knows nothing of optimisation.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from unilogit.data.tokenisation import IGNORED
+from unilogit.kernels import TargetLogProb, every_row, rows_where
 from unilogit.losses.answers import ABSENT, Answers
 from unilogit.losses.registry import Method
 from unilogit.training.examples import FORGET, PREFERRED, RETAIN
@@ -29,7 +32,7 @@ class Term(NamedTuple):
 
 
 class UnlearningLoss:
-    """The sums of both terms over a batch; dividing by the number of items is left to the caller.
+    """Both terms over a batch, as sums; dividing by the number of items is left to the caller.
 
     Args:
         scorer: of the model that is trained.
@@ -63,32 +66,75 @@ class UnlearningLoss:
         ]
         return torch.stack([where.sum() for where in items]).double()
 
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, role: Tensor) -> list[Tensor]:
-        """The sum of each term over its items, a scalar each: forget, then retain if there is one.
+    def __call__(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        role: Tensor,
+        scale: Sequence[float] = (1.0, 1.0),
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The terms' sums over their items, weighted and added up; and each sum on its own.
 
         Args:
             input_ids, attention_mask, labels: int64 of shape [B, T].
             role: [B], FORGET, RETAIN or PREFERRED.
+            scale: what each term's sum counts: of forget, then of retain.
+
+        Returns:
+            (loss, sums): a scalar, and a scalar without gradient for each term.
         """
         reference = None
         if self.reference is not None:
             with torch.no_grad(), self.as_reference():
                 reference = self.reference.features(input_ids, attention_mask, self.layer)
         features = self.scorer.features(input_ids, attention_mask, self.layer)
-        answers = self._score(features, reference, labels, role)
+        scales = dict(zip(self.terms, scale, strict=False))
+        fused = [of for of, term in self.terms.items() if self.scorer.fused and term.method.one_pass]
+        parts, sums = [], {}
+        if fused:
+            part, sums = self._in_one_pass(fused, scales, features, labels, role)
+            parts.append(part)
+        others = [of for of in self.terms if of not in fused]
+        answers = self._score(others, features, reference, labels, role) if others else {}
         if self.has_preferred:
             answers[FORGET] = replace(answers[FORGET], preferred=answers[PREFERRED])
-        sums = []
-        for of, term in self.terms.items():
+        for of in others:
+            term = self.terms[of]
             if "logits" in term.method.needs:
                 places = _answered(labels, role, of)
-                sums.append(self._sum_over_rows(term, features, reference, answers[of].target, places))
+                total = self._sum_over_rows(term, features, reference, answers[of].target, places)
             else:
                 values = term.loss(answers[of])
                 if of == FORGET and "log_p" in term.method.needs:
                     values = values * self._still_known(answers[of], term.method.per)
-                sums.append(values.sum())
-        return sums
+                total = values.sum()
+            parts.append(scales[of] * total)
+            sums[of] = total.detach()
+        return torch.stack(parts).sum(), [sums[of] for of in self.terms]
+
+    def _in_one_pass(
+        self, roles: Sequence[int], scales: dict[int, float], features: Features, labels: Tensor, role: Tensor
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Terms whose losses know a token's log p and log(1 − p) alone: one pass over the vocabulary for all."""
+        wanted = _answered(labels, role, *roles)
+        if FORGET in roles and math.isfinite(self.forgotten_nll):
+            wanted = self._without_forgotten(wanted, features, labels, role)
+        hidden, target = features.last[:, :-1][wanted], labels[:, 1:][wanted]
+        forget = (role == FORGET)[:, None].expand_as(wanted)[wanted]
+        losses = {of: partial(_of_scores, self.terms[of].loss) for of in roles}
+        loss = rows_where(forget, losses[FORGET], losses[RETAIN]) if len(losses) > 1 else every_row(losses[roles[0]])
+        weights = torch.where(forget, scales.get(FORGET, 0.0), scales.get(RETAIN, 0.0))
+        found = self.scorer.one_pass_loss(hidden, target, loss, weights)
+        return found.total, {of: found.per_token[forget == (of == FORGET)].sum() for of in roles}
+
+    @torch.no_grad()
+    def _without_forgotten(self, wanted: Tensor, features: Features, labels: Tensor, role: Tensor) -> Tensor:
+        """`wanted` less the tokens of forget answers that are no longer pressed on: they cost no gradient."""
+        answers = self._score([FORGET], features, None, labels, role)[FORGET]
+        wanted = wanted.clone()
+        wanted[_answered(labels, role, FORGET)] = self._still_known(answers, "token").bool()
+        return wanted
 
     def _still_known(self, answers: Answers, per: str) -> Tensor:
         """1 for each item of an answer that is likelier than `forgotten_nll` says, else 0."""
@@ -96,11 +142,12 @@ class UnlearningLoss:
         return (known if per == "example" else known[answers.example]).to(answers.log_p.dtype)
 
     def _score(
-        self, features: Features, reference: Features | None, labels: Tensor, role: Tensor
+        self, roles: Sequence[int], features: Features, reference: Features | None, labels: Tensor, role: Tensor
     ) -> dict[int, Answers]:
         """Everything but rows of logits, by role."""
+        preferred = [PREFERRED] if self.has_preferred and FORGET in roles else []
         answers = {}
-        for of in (FORGET, RETAIN, PREFERRED):
+        for of in (*roles, *preferred):
             of_role = role == of
             answered = _answered(labels, role, of)
             example = (of_role.cumsum(0) - 1)[answered.nonzero()[:, 0]]
@@ -114,8 +161,7 @@ class UnlearningLoss:
                     if reference is None or reference.hidden is None
                     else reference.hidden[tokens],
                 )
-        scored = [of for of, term in self.terms.items() if "log_p" in term.method.needs]
-        scored += [PREFERRED] if self.has_preferred else []
+        scored = [of for of in roles if "log_p" in self.terms[of].method.needs] + preferred
         for of, log_p, log_complement in self._log_p(self.scorer, features, labels, role, scored):
             answers[of] = replace(answers[of], log_p=log_p, log_complement=log_complement)
         compared = [of for of in scored if "reference" in self.terms.get(of, self.terms[FORGET]).method.needs]
@@ -157,6 +203,10 @@ class UnlearningLoss:
         parts = zip(*(of.split(_ROWS_AT_ONCE) for of in (rows, reference_rows, target)), strict=True)
         sums = [checkpoint(part, *each, use_reentrant=False, preserve_rng_state=False) for each in parts]
         return torch.stack(sums).sum()
+
+
+def _of_scores(loss: Callable[[Answers], Tensor], scores: TargetLogProb) -> Tensor:
+    return loss(Answers(log_p=scores.log_p, log_complement=scores.log_complement))
 
 
 def _answered(labels: Tensor, role: Tensor, *roles: int) -> Tensor:
