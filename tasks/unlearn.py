@@ -52,16 +52,16 @@ def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
     if finished := _finished(workspace, fingerprint):
         return finished
     processes.wait_for_everyone()  # or a late one would find the work of the others finished
-    original, tokenizer = load_model(model)
+    trained, tokenizer = load_model(model)
     set_seed(params.seed)
     history: list[dict[str, float]] = []
     epochs = 0.0
     if params.unlearn.method != "none":
         with processes.main_process_first():
             _drop_checkpoints_of_other_settings(checkpoints, fingerprint)
-        history, epochs = _train(original, tokenizer, workspace, checkpoints, params)
+        trained, history, epochs = _train(trained, tokenizer, workspace, checkpoints, params)
     if processes.is_main_process:
-        _save(original, tokenizer, workspace, params.unlearn.method, fingerprint, epochs, history)
+        _save(trained, tokenizer, workspace, params.unlearn.method, fingerprint, epochs, history)
         shutil.rmtree(checkpoints, ignore_errors=True)
     processes.wait_for_everyone()
     return _summary(workspace)
@@ -109,7 +109,7 @@ def _loss_csv(history: list[dict[str, float]]) -> str:
 
 def _train(
     model: Any, tokenizer: Any, workspace: Path, checkpoints: Path, params: Params
-) -> tuple[list[dict[str, float]], float]:
+) -> tuple[Any, list[dict[str, float]], float]:
     from unilogit.training.trainer import Monitor, UnlearningTrainer
 
     data = {kind: pd.read_parquet(file) for kind, file in data_files(workspace).items()}
@@ -132,7 +132,7 @@ def _train(
         alternatives=_alternatives(data["forget"]) if params.unlearn.method == "dpo" else (),
     )
     history = trainer.run()
-    return history, trainer.state.global_step * params.unlearn.batch_size / len(forget)
+    return trainer.model, history, trainer.state.global_step * params.unlearn.batch_size / len(forget)
 
 
 def _pairs(frame: pd.DataFrame) -> list[tuple[str, str]]:

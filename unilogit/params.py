@@ -113,6 +113,7 @@ class Unlearn(Section):
     lora_rank: PositiveInt | None
     bf16: bool
     gradient_checkpointing: bool
+    compile: bool
     deterministic: bool | None
     npo: Beta
     simnpo: SimNpo

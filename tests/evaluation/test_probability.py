@@ -113,7 +113,7 @@ def test_inference_switches_dropout_off_and_restores_the_mode():
     model = build().train()
     with inference(model):
         assert not model.training
-        assert torch.is_inference_mode_enabled()
+        assert not torch.is_grad_enabled()
     assert model.training
 
 

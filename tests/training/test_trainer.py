@@ -208,6 +208,17 @@ def test_gradient_checkpointing_changes_no_result(overrides, model, tmp_path):
     assert largest_difference(*results) < 1e-9
 
 
+@pytest.mark.slow  # compiling takes a minute
+def test_compiling_changes_no_result(model, tmp_path):
+    model.double()
+    results = []
+    for on in ("true", "false"):
+        one = copy.deepcopy(model)
+        trainer(one, tmp_path / on, f"compile={on}", "gradient_checkpointing=true").run()
+        results.append(weights(one))
+    assert largest_difference(*results) < 1e-9
+
+
 def test_bfloat16_computes_in_it_and_keeps_the_models_own_type(model, tmp_path):
     exact, start = copy.deepcopy(model), weights(model)
     trainer(exact, tmp_path / "exact", "learning_rate=1e-5").run()

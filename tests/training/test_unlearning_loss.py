@@ -13,8 +13,8 @@ from unilogit.losses.registry import METHODS, RETAIN_TERMS
 from unilogit.params import load_params
 from unilogit.training import unlearning_loss
 from unilogit.training.examples import FORGET, PREFERRED, RETAIN
-from unilogit.training.scoring import Scorer
-from unilogit.training.unlearning_loss import Term, UnlearningLoss, stands_in
+from unilogit.training.scoring import Scorer, stands_in
+from unilogit.training.unlearning_loss import Term, UnlearningLoss
 
 KNOBS = load_params("params.yaml", ["unlearn.rmu.layer=0"]).unlearn.model_dump()
 V = 61

@@ -4,6 +4,8 @@ Knows models of transformers and the kernels. Knows nothing of forget and retain
 """
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -98,6 +100,13 @@ class Scorer:
             last = outputs.logits
         return Features(last, None if layer is None else outputs.hidden_states[layer + 1])
 
+    def within_head(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What `function` returns; the head is applied inside it alone, where its weight is whole under FSDP."""
+        if not self.fused:
+            return function(*arguments)
+        with stands_in(self.head, function):
+            return self.head(*arguments)
+
     def logits(self, features: Tensor) -> Tensor:
         """[n, V], float32 or wider, of n rows of `Features.last`."""
         logits = self._apply_head(features) if self.fused else features
@@ -117,3 +126,21 @@ class Scorer:
         return fused_target_loss(
             features, head.weight, target, loss, weights, head.bias, self.softcap, logit_scale=self.logit_scale
         )
+
+
+@contextmanager
+def stands_in(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let `forward` run in place of the module's own.
+
+    A wrapper for several processes only notices what runs inside its module's forward: DDP counts gradients by
+    it, FSDP makes the module's weights whole for as long.
+    """
+    before = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before

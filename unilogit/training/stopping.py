@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from unilogit.evaluation.probability import score_answers
 from unilogit.params import Unlearn
+from unilogit.training.scoring import stands_in
 
 Pair = tuple[str, str]  # prompt, response
 
@@ -88,4 +90,7 @@ class StopWhenForgotten(TrainerCallback):
 
     def score(self, pairs: Sequence[Pair]) -> pd.DataFrame:
         prompts, answers = zip(*pairs, strict=True)
-        return score_answers(self.trainer.model, self.tokenizer, prompts, answers, batch_size=64)
+        model = self.trainer.model
+        with stands_in(model, partial(score_answers, model, self.tokenizer, prompts, answers, batch_size=64)):
+            scores: pd.DataFrame = model()
+        return scores

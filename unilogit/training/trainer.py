@@ -8,7 +8,7 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -27,9 +27,9 @@ from unilogit.training.examples import PairedExamples, collate_paired
 from unilogit.training.idk_answers import draw_idk_answers
 from unilogit.training.lora import add_lora, without_adapter
 from unilogit.training.progress import show_progress
-from unilogit.training.scoring import Scorer
+from unilogit.training.scoring import Scorer, stands_in
 from unilogit.training.stopping import Monitor, Pair, StopWhenForgotten
-from unilogit.training.unlearning_loss import Term, UnlearningLoss, stands_in
+from unilogit.training.unlearning_loss import Term, UnlearningLoss
 
 TERMS = ("forget_loss", "retain_loss")
 
@@ -111,21 +111,25 @@ class UnlearningTrainer(Trainer):
             if prefers
             else [],
         )
-        self.own_types: list[tuple[torch.nn.Parameter, torch.dtype]] = []
+        self.own_types: dict[str, torch.dtype] = {}
+        self.rebuild = partial(type(model), model.config)
         reference: Any = None
         if settings.lora_rank is not None:
+            self.rebuild = partial(_with_lora, self.rebuild, settings.lora_rank, seed)
             model = reference = add_lora(model, settings.lora_rank, seed)
         else:
             if "reference" in needs:
                 reference = copy.deepcopy(model).eval().requires_grad_(False)
             if settings.bf16:
-                self.own_types = [(parameter, parameter.dtype) for parameter in model.parameters()]
+                self.own_types = {name: parameter.dtype for name, parameter in model.named_parameters()}
                 model.float()  # updates smaller than bfloat16 can hold would be lost
         scorer = Scorer(model)
         if "hidden" in needs and settings.rmu.layer >= scorer.layers:
             raise InputError(
                 f"unlearn.rmu.layer is {settings.rmu.layer}, but the model's layers are 0 to {scorer.layers - 1}"
             )
+        if settings.compile:
+            scorer.body.compile(dynamic=True)
         facts = {"vocabulary": scorer.vocabulary, "seed": seed}
         bound = [Term(term, term.load(settings.model_dump(), **facts)) for term in terms]
         self.unlearning_loss = UnlearningLoss(
@@ -148,8 +152,7 @@ class UnlearningTrainer(Trainer):
             max_grad_norm=1.0,
             optim="adamw_torch",
             gradient_accumulation_steps=settings.accumulation,
-            activation_checkpointing=settings.gradient_checkpointing,
-            activation_checkpointing_kwargs={"use_reentrant": False},
+            **_checkpointing(settings.gradient_checkpointing),
             bf16=settings.bf16,
             use_cpu=not torch.cuda.is_available(),
             ddp_find_unused_parameters="hidden" in needs,  # RMU leaves the upper layers out
@@ -174,13 +177,16 @@ class UnlearningTrainer(Trainer):
         )
         if "reference" in needs:
             reference.to(self.args.device)
-        self.model_accepts_loss_kwargs = False
+        self.model_accepts_loss_kwargs = True  # how earlier versions learn that the loss is scaled
         show_progress(self, f"unlearn ({settings.method})")
         if monitor is not None:
             self.add_callback(StopWhenForgotten(self, monitor, tokenizer, epoch_steps, settings))
 
     def run(self) -> list[dict[str, float]]:
-        """Train, resuming from the last whole checkpoint if there is one; adapters end up merged into the model.
+        """Train, resuming from the last whole checkpoint if there is one.
+
+        `self.model` is the outcome, adapters merged: the model that was given, trained in place, except where its
+        weights were sharded (FSDP): then the first process has a new one, on the CPU, and the others an empty module.
 
         Returns:
             The history: a dict for each logged step.
@@ -188,12 +194,21 @@ class UnlearningTrainer(Trainer):
         checkpoint = last_whole_checkpoint(Path(self.args.output_dir or "."))
         with deterministic_algorithms(self.deterministic):
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        model: Any = self.model
+        model: Any = self._gather() if self.is_fsdp_enabled else self.model
         if hasattr(model, "merge_and_unload"):
-            self.model = model.merge_and_unload()
-        for parameter, own_type in self.own_types:
-            parameter.data = parameter.data.to(own_type)
+            model = model.merge_and_unload()
+        for name, parameter in model.named_parameters():
+            parameter.data = parameter.data.to(self.own_types.get(name, parameter.dtype))
+        self.model = model
         return self.state.log_history
+
+    def _gather(self) -> Any:
+        state = self.accelerator.get_state_dict(self.model)
+        if not self.is_world_process_zero():
+            return torch.nn.Module()
+        model = self.rebuild()
+        model.to(next(iter(state.values())).dtype).load_state_dict(state)
+        return model
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         examples: Any = train_dataset or self.train_dataset
@@ -237,6 +252,17 @@ class UnlearningTrainer(Trainer):
                     values.clear()
             self.steps_since_log = 0
         super().log(logs, *args, **kwargs)
+
+
+def _checkpointing(on: bool) -> dict[str, Any]:
+    """What TrainingArguments call it; transformers gave it another name in the course of version 5."""
+    fields = TrainingArguments.__dataclass_fields__
+    name = "activation_checkpointing" if "activation_checkpointing" in fields else "gradient_checkpointing"
+    return {name: on, f"{name}_kwargs": {"use_reentrant": False}}
+
+
+def _with_lora(rebuild: Callable[[], Any], rank: int, seed: int) -> Any:
+    return add_lora(rebuild(), rank, seed)
 
 
 def _micro_batch_size(settings: Unlearn, processes: int) -> int:

@@ -5,7 +5,7 @@ Knows which row of a batch has which role. Knows nothing of optimisation.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -90,8 +90,14 @@ class UnlearningLoss:
                 reference = self.reference.features(input_ids, attention_mask, self.layer)
         features = self.scorer.features(input_ids, attention_mask, self.layer)
         scales = dict(zip(self.terms, scale, strict=False))
+        return self.scorer.within_head(self._terms, features, reference, labels, role, scales)
+
+    def _terms(
+        self, features: Features, reference: Features | None, labels: Tensor, role: Tensor, scales: dict[int, float]
+    ) -> tuple[Tensor, list[Tensor]]:
         fused = [of for of, term in self.terms.items() if self.scorer.fused and term.method.one_pass]
-        parts, sums = [], {}
+        parts: list[Tensor] = []
+        sums: dict[int, Tensor] = {}
         if fused:
             part, sums = self._in_one_pass(fused, scales, features, labels, role)
             parts.append(part)
@@ -213,20 +219,3 @@ def _answered(labels: Tensor, role: Tensor, *roles: int) -> Tensor:
     """[B, T − 1]: where the next token is an answer's, in rows of one of `roles`."""
     rows = torch.stack([role == of for of in roles]).any(dim=0)
     return (labels[:, 1:] != IGNORED) & rows[:, None]
-
-
-@contextmanager
-def stands_in(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
-    """Let `forward` run in place of the module's own.
-
-    A wrapper for several processes (DDP) only notices what runs inside its module's forward.
-    """
-    before = vars(module).get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if before is None:
-            del module.forward
-        else:
-            module.forward = before
