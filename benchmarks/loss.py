@@ -2,19 +2,14 @@
 
     python -m benchmarks.loss --tokens 2048 --hidden 1024 --vocabulary 128256 --dtype float32
 
-Times are interleaved: every repeat runs every variant once, so that a busy moment hits all alike. Memory is
-measured in a fresh process for each variant. Writes benchmarks/results/loss-<device>.json, which
+Memory is measured in a fresh process for each variant. Writes benchmarks/results/loss-<device>.json, which
 `python -m benchmarks.table` turns into docs/performance.md. Knows no model: hidden states are random.
 """
 
 import argparse
-import json
 import math
 import multiprocessing
-import platform
 import resource
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -24,11 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, linear
 
+from benchmarks.measure import RESULTS, Seconds, interleaved, seconds, write_result
 from unilogit.kernels import every_row, fused_target_loss, target_log_prob
 from unilogit.kernels.prepare import Implementation
 from unilogit.losses.unilogit import unilogit_loss
 
-RESULTS = Path(__file__).parent / "results"
 Step = Callable[[Tensor, Tensor, Tensor], None]
 
 
@@ -67,6 +62,18 @@ def one_pass_cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor) -> No
     fused_target_loss(hidden, weight, target, every_row(lambda scores: -scores.log_p)).total.backward()
 
 
+def liger_cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor) -> None:
+    from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
+
+    liger_fused_linear_cross_entropy(hidden, weight, target, reduction="sum").backward()
+
+
+def cut_cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor, implementation: str) -> None:
+    from cut_cross_entropy import linear_cross_entropy
+
+    linear_cross_entropy(hidden, weight, target, reduction="sum", impl=implementation).backward()
+
+
 @torch.no_grad()
 def bare_products(hidden: Tensor, weight: Tensor, target: Tensor) -> None:
     """The three matrix products that any exact method needs: the limit."""
@@ -85,6 +92,12 @@ VARIANTS: dict[str, Step] = {
 }
 if torch.cuda.is_available() and find_spec("triton"):
     VARIANTS["one-pass Unilogit, Triton"] = partial(one_pass_unilogit, triton=True)
+if torch.cuda.is_available() and find_spec("liger_kernel"):
+    VARIANTS["Liger fused cross-entropy"] = liger_cross_entropy
+if torch.cuda.is_available() and find_spec("cut_cross_entropy"):
+    # The default filter gives no gradient to tokens with p above about 1 − 2.4e-4.
+    VARIANTS["cut cross-entropy"] = partial(cut_cross_entropy, implementation="cce")
+    VARIANTS["cut cross-entropy, exact"] = partial(cut_cross_entropy, implementation="cce_exact")
 
 
 def inputs(options: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,16 +109,10 @@ def inputs(options: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor]:
     return hidden, weight, torch.randint(options.vocabulary, (options.tokens,), device=device)
 
 
-def run_once(step: Step, hidden: Tensor, weight: Tensor, target: Tensor) -> tuple[float, float]:
-    """Wall and processor seconds of one forward and backward pass."""
+def run_once(step: Step, hidden: Tensor, weight: Tensor, target: Tensor) -> Seconds:
+    """The time of one forward and backward pass."""
     hidden.grad = weight.grad = None
-    if hidden.is_cuda:
-        torch.cuda.synchronize()
-    wall, processor = time.perf_counter(), time.process_time()
-    step(hidden, weight, target)
-    if hidden.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - wall, time.process_time() - processor
+    return seconds(lambda: step(hidden, weight, target))
 
 
 def peak_extra_bytes(name: str, options: argparse.Namespace) -> int:
@@ -123,11 +130,6 @@ def peak_extra_bytes(name: str, options: argparse.Namespace) -> int:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run_once(VARIANTS[name], *tensors)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-
-
-def processor_name() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def main() -> None:
@@ -152,38 +154,14 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     tensors = inputs(options)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in options.variants}
+    steps = {name: partial(run_once, VARIANTS[name], *tensors) for name in options.variants}
+    shape = {key: getattr(options, key) for key in ("tokens", "hidden", "vocabulary", "dtype")}
     path = options.out or RESULTS / f"loss-{options.device}.json"
-    for repeat in range(options.repeats + 1):
-        for name in options.variants:
-            pair = run_once(VARIANTS[name], *tensors)
-            if repeat:  # the first warms up
-                times[name].append(pair)
-        if repeat:
-            write(path, options, repeat, rows, times)  # after each, so that a run cut short keeps what it has
-        print(f"repeat {repeat} of {options.repeats}", flush=True)
+    for repeats, times in interleaved(steps, options.repeats):
+        for name, found in times.items():
+            rows[name].update(found)
+        write_result(path, options.device, {**shape, "repeats": repeats, "variants": rows})
     print(path)
-
-
-def write(
-    path: Path,
-    options: argparse.Namespace,
-    repeats: int,
-    rows: dict[str, dict[str, float]],
-    times: dict[str, list[tuple[float, float]]],
-) -> None:
-    """The result file of the repeats so far."""
-    for name, pairs in times.items():
-        for index, kind in enumerate(("wall", "processor")):
-            seconds = [pair[index] for pair in pairs]
-            rows[name][f"{kind}_seconds_median"] = statistics.median(seconds)
-            rows[name][f"{kind}_seconds_min"] = min(seconds)
-    shape = {key: getattr(options, key) for key in ("tokens", "hidden", "vocabulary", "dtype", "threads")}
-    hardware = torch.cuda.get_device_name() if options.device == "cuda" else processor_name()
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    result = {"schema_version": 1, "device": options.device, "hardware": hardware, **shape, "repeats": repeats}
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**result, "versions": versions, "variants": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
