@@ -31,8 +31,10 @@ lint: $(READY)  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## Measure and write benchmarks/results
-	$(BIN)/python -m benchmarks.loss $(ARGS)
+bench: $(READY)  ## Measure, and write benchmarks/results and docs/performance.md (some 15 minutes)
+	$(BIN)/python -m benchmarks.loss
+	$(BIN)/python -m benchmarks.step
+	$(BIN)/python -m benchmarks.table
 
 up: $(READY)  ## Prefect and MLflow servers, a worker and the deployments, on loopback, until Ctrl-C
 	$(BIN)/unilogit up $(ARGS)

@@ -22,8 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from benchmarks.measure import RESULTS, Seconds, interleaved, seconds, write_result
 from unilogit.data.tokenisation import IGNORED
 from unilogit.losses.registry import METHODS, RETAIN_TERMS
+from unilogit.scorer import Scorer
 from unilogit.training.examples import FORGET, RETAIN
-from unilogit.training.scoring import Scorer
 from unilogit.training.unlearning_loss import Term, UnlearningLoss
 
 RETAIN_WEIGHT = 1.0

@@ -1,58 +1,126 @@
-"""docs/performance.md from benchmarks/results/loss-*.json: `python -m benchmarks.table`. Measures nothing."""
+"""docs/performance.md and its picture from benchmarks/results: `python -m benchmarks.table`. Measures nothing."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.measure import RESULTS
+
+DOCS = Path(__file__).parent.parent / "docs"
 INTRODUCTION = """\
 # Performance
 
-Time and memory of one forward and backward pass through head and loss, from hidden states to the gradients
-of hidden states and head. Written by `python -m benchmarks.table` from the files that
-`python -m benchmarks.loss` leaves in `benchmarks/results/`; run both to have these figures for your machine.
+Written by `python -m benchmarks.table` from the files in `benchmarks/results/`; `make bench` measures them
+again on your machine and writes this page. Repeats are interleaved: each runs every variant once.
 
-*Bare products* are the three matrix products that any exact method needs, over whole tensors: the limit.
-*Naive* is the paper's definition step by step: full logits, modified logits, two softmaxes, KL. *One-pass* is
+## Head and loss
+
+One forward and backward pass from hidden states to the gradients of hidden states and head. *Bare products*
+are the three matrix products that any exact method needs, over whole tensors: the limit. *Naive* is the
+paper's definition step by step: full logits, modified logits, two softmaxes, KL. *One-pass* is
 `fused_target_loss`, *recomputing* is `target_log_prob` with a loss on top. Peak memory is what is added to the
 inputs, the gradients of hidden states and head included.
+
+![Time and memory of each way to compute head and loss](performance.svg)
 """
+STEP = """\
+## A whole training step
+
+Forward, backward and optimizer (AdamW) of a model of a real size with random weights, on the same tokens; half
+of each row is answer. *Fine-tuning* is what transformers does with labels: logits of every token, then
+cross-entropy. *One-pass* takes the answer tokens alone through `fused_target_loss`, as the trainer does;
+*naive* is Unilogit's definition step by step.
+"""
+COLORS = {"limit": "#999999", "ours": "#0072B2", "others": "#E69F00"}
 
 
-def section(result: dict[str, Any]) -> str:
-    """One result file as a heading and a table."""
+def about(result: dict[str, Any], shape: str) -> list[str]:
+    """Heading, and what was measured with what."""
+    where = f", {result['threads']} CPU threads" if result["device"] == "cpu" else ""
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    return [
+        f"### {result['hardware']}{where}",
+        "",
+        f"{shape}, {result['dtype']}; seconds over {result['repeats']} interleaved repeats; {versions}.",
+        "",
+    ]
+
+
+def loss_section(result: dict[str, Any]) -> str:
+    """One result of benchmarks.loss as a table."""
     variants = result["variants"]
-    kind = "wall" if result["device"] == "cuda" or result["threads"] > 1 else "processor"
-    limit, naive = variants["bare products"], variants["naive Unilogit"]
+    limit, naive = variants["bare products"]["wall_seconds_median"], variants["naive Unilogit"]["peak_extra_bytes"]
+    shape = f"{result['tokens']} tokens × {result['hidden']} hidden × {result['vocabulary']} vocabulary"
     lines = [
-        f"## {result['hardware']}, {result['threads']} CPU threads"
-        if result["device"] == "cpu"
-        else f"## {result['hardware']}",
-        "",
-        f"{result['tokens']} tokens × {result['hidden']} hidden × {result['vocabulary']} vocabulary, "
-        f"{result['dtype']}; "
-        f"{kind} seconds over {result['repeats']} interleaved repeats; "
-        + ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-        + ".",
-        "",
+        *about(result, shape),
         "| | median s | minimum s | median ÷ bare products | peak extra MB | ÷ naive |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, row in variants.items():
-        median, least = row[f"{kind}_seconds_median"], row[f"{kind}_seconds_min"]
-        memory = row["peak_extra_bytes"]
+        median, least, memory = (row[key] for key in ("wall_seconds_median", "wall_seconds_min", "peak_extra_bytes"))
         lines.append(
-            f"| {name} | {median:.3g} | {least:.3g} | {median / limit[f'{kind}_seconds_median']:.2f} "
-            f"| {memory / 1e6:.0f} | {memory / naive['peak_extra_bytes']:.2f} |"
+            f"| {name} | {median:.3g} | {least:.3g} | {median / limit:.2f} "
+            f"| {memory / 1e6:.0f} | {memory / naive:.2f} |"
         )
     return "\n".join(lines) + "\n"
 
 
+def step_section(result: dict[str, Any]) -> str:
+    """One result of benchmarks.step as a table."""
+    plain = result["variants"]["fine-tuning"]["wall_seconds_median"]
+    shape = (
+        f"{result['model']}, {result['forget']} forget rows with {result['retain_per_forget']} retain rows each, "
+        f"{result['length']} tokens a row"
+    )
+    lines = [
+        *about(result, shape),
+        "| | median s | minimum s | median ÷ fine-tuning |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, row in result["variants"].items():
+        median, least = row["wall_seconds_median"], row["wall_seconds_min"]
+        lines.append(f"| {name} | {median:.3g} | {least:.3g} | {median / plain:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(results: list[dict[str, Any]], file: Path) -> None:
+    """Time over the limit and peak memory of every variant, a row of panels for each result."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": "performance", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(9, 3.6 * len(results)), layout="constrained")
+        panels = figure.subplots(len(results), 2, squeeze=False, sharey="row")
+        for (time, memory), result in zip(panels, results, strict=True):
+            variants = result["variants"]
+            limit = variants["bare products"]["wall_seconds_median"]
+            colors = [
+                COLORS["limit"] if name == "bare products" else COLORS["ours" if "one-pass" in name else "others"]
+                for name in variants
+            ]
+            measured = {
+                time: ("time ÷ bare products", [row["wall_seconds_median"] / limit for row in variants.values()]),
+                memory: ("peak extra memory, GB", [row["peak_extra_bytes"] / 1e9 for row in variants.values()]),
+            }
+            for panel, (title, values) in measured.items():
+                panel.bar_label(panel.barh(list(variants), values, color=colors), fmt="%.2f", padding=2, fontsize=9)
+                panel.set_title(title, loc="left", fontsize=11)
+                panel.margins(x=0.15)
+                panel.spines[["top", "right"]].set_visible(False)
+            time.axvline(1, color=COLORS["limit"], linewidth=1, linestyle=":")
+            time.invert_yaxis()
+            time.set_xlabel(f"{result['hardware']}: {result['tokens']} × {result['hidden']} × {result['vocabulary']}")
+        figure.savefig(file, metadata={"Date": None})
+
+
 def main() -> None:
-    results = [json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks" / "results").glob("loss-*.json"))]
-    page = ROOT / "docs" / "performance.md"
-    page.parent.mkdir(exist_ok=True)
-    page.write_text("\n".join([INTRODUCTION, *map(section, results)]))
+    loss, step = (
+        [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))] for kind in ("loss", "step")
+    )
+    DOCS.mkdir(exist_ok=True)
+    draw(loss, DOCS / "performance.svg")
+    page = DOCS / "performance.md"
+    page.write_text("\n".join([INTRODUCTION, *map(loss_section, loss), STEP, *map(step_section, step)]))
     print(page)
 
 

@@ -62,7 +62,7 @@ def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | Non
     Raises:
         InputError: a model or the data is missing.
     """
-    from unilogit.evaluation.evaluate import compare
+    from unilogit.evaluation.comparison import compare
 
     models = {"before": model, "after": str(workspace / "model")} | ({"golden": str(golden)} if golden else {})
     _require_model(workspace / "model", f"run `python -m tasks.unlearn --workspace {workspace}` first")
@@ -72,7 +72,10 @@ def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | Non
     if golden is None:
         for stale in _files(workspace, "golden"):
             stale.unlink(missing_ok=True)
-    evaluations = {role: _evaluate(workspace, role, name, sets, params) for role, name in models.items()}
+    evaluations = {
+        role: _evaluate(workspace, role, name, sets, params, golden=None if role == "golden" else golden)
+        for role, name in models.items()
+    }
     metrics = compare(
         evaluations["before"],
         evaluations["after"],
@@ -120,12 +123,17 @@ def _sets(workspace: Path, params: Params) -> dict[str, list[CorpusRecord]]:
 
 
 def _evaluate(
-    workspace: Path, role: str, model: str, sets: Mapping[str, list[CorpusRecord]], params: Params
+    workspace: Path,
+    role: str,
+    model: str,
+    sets: Mapping[str, list[CorpusRecord]],
+    params: Params,
+    golden: Path | None,
 ) -> "Evaluation":
     """Measure one model, or take what an earlier call measured from the same inputs."""
     from unilogit.evaluation.evaluate import evaluate_model
 
-    fingerprint = _fingerprint(workspace, model, params)
+    fingerprint = _fingerprint(workspace, model, params, golden)
     if finished := _finished(workspace, role, fingerprint):
         return finished
     loaded, tokenizer = load_model(model)
@@ -136,6 +144,7 @@ def _evaluate(
         batch_size=params.evaluate.batch_size,
         max_new_tokens=params.evaluate.max_new_tokens,
         utility_sets=["retain", *params.data.utility_groups],
+        golden=load_model(str(golden))[0] if golden else None,
         progress=f"evaluate {role}",
     )
     scores, examples = _files(workspace, role)
@@ -148,6 +157,7 @@ def _evaluate(
             "examples_sha256": sha256_file(examples),
             "metrics": evaluation.metrics,
             "unavailable": evaluation.unavailable,
+            "seconds": evaluation.seconds,
         },
     )
     return evaluation
@@ -159,11 +169,18 @@ def _files(workspace: Path, role: str) -> tuple[Path, Path]:
     return folder / f"{role}.json", folder / f"{role}.parquet"
 
 
-def _fingerprint(workspace: Path, model: str, params: Params) -> str:
+def _fingerprint(workspace: Path, model: str, params: Params, golden: Path | None) -> str:
     """Digest of everything the measurements depend on."""
     data = [sha256_file(file) for file in data_files(workspace).values()]
     return sha256_json(
-        [model_files(model), data, params.evaluate.model_dump(), params.data.utility_groups, params.seed]
+        [
+            model_files(model),
+            model_files(str(golden)) if golden else None,
+            data,
+            params.evaluate.model_dump(),
+            params.data.utility_groups,
+            params.seed,
+        ]
     )
 
 
@@ -176,7 +193,7 @@ def _finished(workspace: Path, role: str, fingerprint: str) -> "Evaluation | Non
     facts = read_json(scores)
     if facts["fingerprint"] != fingerprint or facts["examples_sha256"] != sha256_file(examples):
         return None
-    return Evaluation(pd.read_parquet(examples), facts["metrics"], facts["unavailable"])
+    return Evaluation(pd.read_parquet(examples), facts["metrics"], facts["unavailable"], facts["seconds"])
 
 
 def main(

@@ -3,13 +3,16 @@
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
 from rich.table import Table
 
+from unilogit.errors import InputError
 from unilogit.files import read_json
+from unilogit.params import Gate
 
 MODELS = (("before", "before"), ("after", "after"), ("golden", "retain model"))
 SHOWN = (("probability", "probability"), ("rouge_l_recall", "ROUGE-L recall"))
@@ -28,6 +31,32 @@ def show_run(workspace: Path, console: Console | None = None) -> None:
             _closing(workspace, gates, registration),
         )
     )
+
+
+def print_gates(gates: Sequence[Gate], workspace: Path | None, console: Console | None = None) -> None:
+    """Print what each gate demands and why; with a workspace, how what was measured there compares.
+
+    Raises:
+        InputError: nothing was measured in the workspace.
+    """
+    from unilogit.evaluation.registry import METRICS
+    from unilogit.gates import judge
+
+    file = None if workspace is None else workspace / "evaluation" / "metrics.json"
+    if file is not None and not file.is_file():
+        raise InputError(f"{file}: no such file; name a run's folder, as `ls var/runs` shows them")
+    verdicts = judge(gates, read_json(file)).gates if file else [None] * len(gates)
+    table = Table(title="Gates: a metric that is missing or not a number fails", title_justify="left")
+    for column in ("gate", "scope", "demands", "measured on", *(("margin", "verdict") if file else ())):
+        table.add_column(column)
+    for gate, verdict in zip(gates, verdicts, strict=True):
+        known = METRICS.get(gate.metric) or METRICS.get(gate.metric.split(".")[-1])
+        row = [gate.name, gate.scope, f"{gate.metric} {gate.op} {gate.threshold:g}", known.scope if known else "–"]
+        if verdict is not None:
+            passed = "[green]passed[/]" if verdict.passed else "[bold red]failed[/]"
+            row += [_number(verdict.margin), f"{passed}: {verdict.reason}"]
+        table.add_row(*row)
+    (console or Console()).print(table)
 
 
 def _sets_table(metrics: dict[str, Any]) -> Table:

@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 from unilogit.cli import app
 from unilogit.data.requests import DeletionRequest
+from unilogit.evaluation.registry import METRICS
 from unilogit.ledger import Ledger
 from unilogit.losses.registry import METHODS
+from unilogit.params import load_params
 
 COMMAND = Path(sys.executable).with_name("unilogit")
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -105,6 +107,27 @@ def test_methods_lists_every_method(unilogit):
     assert all(re.search(rf"│ {name} +│", out) for name in METHODS)
 
 
+def test_metrics_lists_every_metric_with_its_source(unilogit):
+    code, out, err = unilogit("metrics", COLUMNS="250")
+    assert (code, err) == (0, "")
+    for name, metric in METRICS.items():
+        assert re.search(rf"│ {re.escape(name)} +│ {re.escape(metric.scope)} .*{re.escape(metric.source)}", out)
+
+
+def test_gates_are_explained_with_and_without_a_run(unilogit, tmp_path):
+    code, out, err = unilogit("gates", "explain", "--params", str(PARAMS), COLUMNS="300")
+    assert (code, err) == (0, "")
+    gates = load_params(PARAMS).gates
+    assert all(gate.name in out and f"{gate.metric} {gate.op} {gate.threshold:g}" in out for gate in gates)
+    (tmp_path / "run" / "evaluation").mkdir(parents=True)
+    measured = {"after": {"forget": {"probability": 0.04}}, "unavailable": {"forget_quality.log10_p_value": "no model"}}
+    (tmp_path / "run" / "evaluation" / "metrics.json").write_text(json.dumps(measured))
+    code, out, err = unilogit("gates", "explain", "run", "--params", str(PARAMS), COLUMNS="300")
+    assert (code, err) == (0, "")
+    assert re.search(r"forget-probability .* 0\.010 +│ passed: forget.probability = 0.04", out)
+    assert re.search(r"forget-quality .* – +│ failed: forget_quality.log10_p_value is not available", out)
+
+
 def test_a_request_is_filed_listed_and_shown(unilogit, tmp_path):
     filing = ["requests", "add", "--params", str(PARAMS), "--set", "data.requests=inbox"]
     code, out, _ = unilogit(*filing, "--subject", "ann", "--request-id", "R-ann")
@@ -129,6 +152,7 @@ def test_a_request_is_filed_listed_and_shown(unilogit, tmp_path):
     [
         (["models", "list", "--params", str(PARAMS)], "no model example-assistant is registered yet; `unilogit run`"),
         (["requests", "add", "--params", str(PARAMS), "--set", "data.requests=inbox"], "nothing says what to forget"),
+        (["gates", "explain", "nowhere", "--params", str(PARAMS)], "nowhere/evaluation/metrics.json: no such file;"),
         (["requests", "show", "R-1"], "there is no request R-1; `unilogit requests list` shows every one"),
         (["requests", "list", "--state", "lost"], "there is no state lost; choose one of received, validated,"),
     ],

@@ -23,7 +23,9 @@ app = typer.Typer(
 )
 requests_app = typer.Typer(no_args_is_help=True, help="Deletion requests: file new ones, follow the others.")
 models_app = typer.Typer(no_args_is_help=True, help="Registered versions: list them, promote one.")
+gates_app = typer.Typer(no_args_is_help=True, help="What a model must show before it may be promoted.")
 app.add_typer(requests_app, name="requests")
+app.add_typer(gates_app, name="gates")
 app.add_typer(models_app, name="models")
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The file with every knob.")]
@@ -104,6 +106,38 @@ def methods() -> None:
     for name, method in METHODS.items():
         table.add_row(name, method.source, ", ".join(method.knobs) or "–", method.retain_term)
     Console().print(table)
+
+
+@_command(app)
+def metrics() -> None:
+    """The metrics: what each is measured on, its range, which end is good after unlearning, source.
+
+    `low → high`: low on what is to be forgotten, high on what is to be kept.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from unilogit.evaluation.registry import METRICS
+
+    table = Table("metric", "measured on", "range", "good", "source")
+    for name, metric in METRICS.items():
+        table.add_row(name, *metric)
+    Console().print(table)
+
+
+@_command(gates_app, "explain")
+def explain_gates(
+    workspace: Annotated[
+        Path | None, typer.Argument(help="A run's folder: judge what it measured. Without: the gates alone.")
+    ] = None,
+    params: ParamsFile = PARAMS,
+    set_: Overrides = None,
+) -> None:
+    """Every gate of params.yaml in words; with a run's folder, its value, threshold, margin and reason, too."""
+    from tasks.show import print_gates
+    from unilogit.params import load_params
+
+    print_gates(load_params(params, set_).gates, workspace)
 
 
 @_command(app)

@@ -13,8 +13,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from unilogit.data.records import CorpusRecord
 from unilogit.data.tokenisation import collate, encode_pair, encode_prompt
 from unilogit.evaluation import evaluate
-from unilogit.evaluation.evaluate import compare, evaluate_model
+from unilogit.evaluation.comparison import compare
+from unilogit.evaluation.evaluate import evaluate_model
 from unilogit.evaluation.generation import generate_greedily
+from unilogit.evaluation.golden_divergence import golden_divergence
 from unilogit.training.from_scratch import train_tokenizer
 
 UTILITY = ["retain", "world_facts"]
@@ -175,16 +177,16 @@ def test_a_record_in_two_sets_is_scored_and_generated_once(models, monkeypatch):
 
     def counting(name, function):
         def wrapped(model, tokenizer, prompts, *args, **kwargs):
-            counts[name] = len(prompts)
+            counts[name] = counts.get(name, 0) + len(prompts)
             return function(model, tokenizer, prompts, *args, **kwargs)
 
         return wrapped
 
-    for name in ("score_answers", "generate_greedily"):
+    for name in ("score_tokens", "generate_greedily"):
         monkeypatch.setattr(evaluate, name, counting(name, getattr(evaluate, name)))
     measure(models[0], {"forget": FORGET, "forget_all": FORGET, "holdout": []}, utility_sets=["retain"])
     # Responses 4, paraphrases of those with wrong answers 2, wrong answers 1 + 3 + 0 + 2.
-    assert counts == {"score_answers": 12, "generate_greedily": 4}
+    assert counts == {"score_tokens": 12, "generate_greedily": 4}
 
 
 def test_side_by_side(evaluations):
@@ -192,7 +194,7 @@ def test_side_by_side(evaluations):
     metrics = compare(before, after, golden)
     json.dumps(metrics, allow_nan=False)
     assert metrics["schema_version"] == 1
-    assert metrics["unavailable"] == {}
+    assert all("golden_divergence" in path for path in metrics["unavailable"])
     for name, evaluation in (("before", before), ("after", after)):
         ratios = [
             each.examples.loc[each.examples["set"] == "forget", "truth_ratio"].dropna() for each in (evaluation, golden)
@@ -204,16 +206,48 @@ def test_side_by_side(evaluations):
         assert quality["log10_p_value"] == pytest.approx(math.log10(test.pvalue))
     retained = metrics["after"]["retained"]["retain_probability"]
     assert retained == pytest.approx(after.metrics["retain"]["probability"] / before.metrics["retain"]["probability"])
-    assert metrics["golden"] == golden.metrics
+    for name, value in golden.metrics.items():
+        assert metrics["golden"][name] == value or metrics["golden"][name].items() >= value.items()
     assert "retained" not in metrics["before"]
-    assert compare(golden, golden, golden)["after"]["forget_quality"]["p_value"] == 1
+    itself = compare(golden, golden, golden)["after"]
+    assert itself["forget_quality"]["p_value"] == 1
+    assert itself["privleak"] == 0
+    assert itself["membership_inference"]["reference_auc"] == 0.5
+
+
+def test_attacks_that_compare_with_the_golden_target(models, evaluations):
+    before, after, golden = evaluations
+    metrics = compare(before, after, golden)["before"]
+    gap = {
+        name: [nll(models[0], r.prompt, r.response) - nll(models[2], r.prompt, r.response) for r in SETS[name]]
+        for name in ("forget", "holdout")
+    }
+    wins = np.mean([m < o for m in gap["forget"] for o in gap["holdout"]])
+    assert metrics["membership_inference"]["reference_auc"] == pytest.approx(wins)
+    auc, of_golden = (each.metrics["membership_inference"]["min_k_auc"] for each in (before, golden))
+    assert metrics["privleak"] == pytest.approx(100 * ((1 - auc) - (1 - of_golden)) / (1 - of_golden))
+
+
+def test_divergence_is_the_mean_over_tokens(models, evaluations):
+    golden = evaluations[2]
+    after = measure(models[1], golden=models[2])
+    metrics = compare(evaluations[0], after, golden)
+    sets = [(r.prompt, r.response) for r in FORGET]
+    tokens = golden_divergence(models[1], models[2], TOKENIZER, *zip(*sets, strict=True), batch_size=1)
+    for name in ("kl_golden_to_model", "kl_model_to_golden"):
+        expected = tokens[name].sum() / tokens["n_tokens"].sum()
+        assert metrics["after"]["golden_divergence"][name] == pytest.approx(expected, rel=1e-5)
+        assert metrics["before"]["golden_divergence"][name] is None
+        assert f"before.golden_divergence.{name}" in metrics["unavailable"]
 
 
 def test_without_a_golden_target_its_metrics_are_unavailable(evaluations):
-    metrics = compare(evaluations[0], evaluations[1], None, "nobody trained one")
+    metrics = compare(evaluations[0], evaluations[1], None, no_golden="nobody trained one")
     assert metrics["golden"] is None
-    assert "forget_quality" not in metrics["after"]
-    assert metrics["unavailable"]["forget_quality.ks_statistic"] == "nobody trained one"
+    for path in ("forget_quality.ks_statistic", "privleak", "membership_inference.reference_auc"):
+        assert metrics["unavailable"][path] == "nobody trained one"
+    assert metrics["after"]["privleak"] is None
+    assert metrics["after"]["membership_inference"]["reference_auc"] is None
 
 
 def test_what_has_no_data_is_null_with_a_reason(models):
@@ -224,9 +258,11 @@ def test_what_has_no_data_is_null_with_a_reason(models):
         "probability": None,
         "rouge_l_recall": None,
         "truth_ratio": None,
+        "exact_memorisation": None,
+        "extraction_strength": None,
         "n": 0,
     }
-    assert found.metrics["membership_inference"] == {"loss_auc": None}
+    assert set(found.metrics["membership_inference"].values()) == {None}
     retain = found.metrics["retain"]
     expected = hmean([retain["probability"], retain["rouge_l_recall"]]) if retain["rouge_l_recall"] else 0
     assert found.metrics["model_utility"] == pytest.approx(expected)

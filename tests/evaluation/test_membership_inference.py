@@ -1,23 +1,74 @@
-"""AUC against every pair compared by hand."""
+"""Attacks against loops written from their definitions, and AUC against every pair compared by hand."""
+
+import math
+import zlib
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unilogit.evaluation.membership_inference import loss_auc
+from tests.evaluation.test_probability import PAIRS, TOKENIZER, build
+from unilogit.data.tokenisation import encode_pair
+from unilogit.evaluation.membership_inference import attack_auc, attack_scores, gradient_norms, privleak
+from unilogit.evaluation.token_scores import TokenScores
 
-nlls = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=15)  # few values: many ties
+scores = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=15)  # few values: many ties
+log_ps = st.lists(st.floats(-20, 0), min_size=1, max_size=9)
 
 
-@given(member=nlls, other=nlls)
-def test_auc_is_the_share_of_pairs_in_which_the_member_is_likelier(member, other):
+@given(member=scores, other=scores)
+def test_auc_is_the_share_of_pairs_in_which_the_member_scores_lower(member, other):
     wins = sum((m < o) + 0.5 * (m == o) for m in member for o in other)
-    assert loss_auc(np.array(member), np.array(other)) == pytest.approx(wins / (len(member) * len(other)))
+    assert attack_auc(np.array(member), np.array(other)) == pytest.approx(wins / (len(member) * len(other)))
 
 
 def test_ends_of_the_scale():
     low, high = np.array([0.1, 0.2]), np.array([1.0, 2.0, 3.0])
-    assert loss_auc(low, high) == 1
-    assert loss_auc(high, low) == 0
-    assert loss_auc(low, low) == 0.5
+    assert attack_auc(low, high) == 1
+    assert attack_auc(high, low) == 0
+    assert attack_auc(low, low) == 0.5
+
+
+@given(log_p=log_ps)
+def test_scores_follow_their_definitions(log_p):
+    n, text = len(log_p), "Über 7 Berge, 7 Berge, 7 Berge."
+    mean, deviation = np.linspace(-3, -1, n), np.linspace(0.5, 2, n)
+    tokens = TokenScores(np.array(log_p), np.zeros(n, dtype=bool), mean, deviation)
+    found = attack_scores(tokens, text)
+    assert found["loss"] == pytest.approx(-sum(log_p) / n)
+    assert found["zlib"] == pytest.approx(-sum(log_p) / n / len(zlib.compress(text.encode("utf-8"))))
+    for name, values in (
+        ("min_k", log_p[:-1]),
+        ("min_k_plus_plus", [(p - m) / d for p, m, d in zip(log_p[:-1], mean, deviation, strict=False)]),
+    ):
+        lowest = sorted(values)[: max(1, math.floor(0.4 * len(values)))]
+        assert found[name] == pytest.approx(-sum(lowest) / len(lowest) if lowest else 0)
+
+
+def test_gradient_norms_are_those_of_each_pair_alone():
+    model = build().double()
+    model.model.embed_tokens.requires_grad_(False)
+    found = gradient_norms(model, TOKENIZER, *zip(*PAIRS, strict=True))
+    assert not model.model.embed_tokens.weight.requires_grad
+    assert not model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    model.requires_grad_(True)
+    for norm, pair in zip(found, PAIRS, strict=True):
+        ids, start = encode_pair(TOKENIZER, *pair)
+        model.zero_grad()
+        log_p = torch.log_softmax(model(torch.tensor([ids])).logits[0], dim=1)
+        wanted = range(start, len(ids) - 1)
+        if not wanted:
+            assert norm == 0
+            continue
+        (-sum(log_p[place - 1, ids[place]] for place in wanted) / len(wanted)).backward()
+        expected = np.mean([parameter.grad.norm().item() for parameter in model.parameters()])
+        assert norm == pytest.approx(expected, rel=1e-9)
+
+
+def test_privleak_is_0_for_the_retain_model_and_signed():
+    assert privleak(0.6, 0.6) == 0
+    assert privleak(1.0, 0.5) == pytest.approx(-100)
+    assert privleak(0.0, 0.5) == pytest.approx(100)

@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from unilogit.data.tokenisation import encode_prompt
-from unilogit.evaluation.probability import inference, longest_first, normalized_probability, score_answers
+from unilogit.evaluation.probability import normalized_probability, score_answers
+from unilogit.evaluation.token_scores import inference, longest_first
 from unilogit.training.from_scratch import train_tokenizer
 
 PAIRS = [
@@ -104,7 +105,7 @@ def test_nothing_to_score_is_an_empty_frame():
 def test_more_rows_than_are_scored_at_once(monkeypatch):
     model = build()
     whole = score_answers(model, TOKENIZER, *zip(*PAIRS, strict=True), batch_size=5)
-    monkeypatch.setattr("unilogit.evaluation.probability._ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("unilogit.evaluation.token_scores._LOGITS_AT_ONCE", 3)
     parts = score_answers(model, TOKENIZER, *zip(*PAIRS, strict=True), batch_size=5)
     np.testing.assert_allclose(parts["nll"], whole["nll"], rtol=1e-6)
 

@@ -8,12 +8,13 @@ import torch
 import transformers
 from torch.nn.functional import log_softmax
 
+from unilogit import scorer
 from unilogit.data.tokenisation import IGNORED
 from unilogit.losses.registry import METHODS, RETAIN_TERMS
 from unilogit.params import load_params
+from unilogit.scorer import Scorer, stands_in
 from unilogit.training import unlearning_loss
 from unilogit.training.examples import FORGET, PREFERRED, RETAIN
-from unilogit.training.scoring import Scorer, stands_in
 from unilogit.training.unlearning_loss import Term, UnlearningLoss
 
 KNOBS = load_params("params.yaml", ["unlearn.rmu.layer=0"]).unlearn.model_dump()
@@ -138,8 +139,10 @@ def test_items_are_answer_tokens_or_examples():
         assert build(model, model, forget, retain).count(inputs["labels"], inputs["role"]).tolist() == expected
 
 
-def test_a_model_that_cannot_be_taken_apart_says_so(caplog):
-    with caplog.at_level(logging.WARNING, logger="unilogit.training.scoring"):
+def test_a_model_that_cannot_be_taken_apart_says_so_once(caplog):
+    scorer._warn_once.cache_clear()
+    with caplog.at_level(logging.WARNING, logger="unilogit.scorer"):
+        Scorer(tiny("ModernBertDecoder"))
         Scorer(tiny("ModernBertDecoder"))
         Scorer(tiny("Llama"))
     assert caplog.messages == [

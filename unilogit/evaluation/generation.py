@@ -11,7 +11,7 @@ import torch
 from transformers import GenerationConfig
 
 from unilogit.data.tokenisation import encode_prompt
-from unilogit.evaluation.probability import inference, longest_first
+from unilogit.evaluation.token_scores import inference, longest_first
 
 
 def generate_greedily(

@@ -1,22 +1,109 @@
 """Can an attacker tell people of the forget set from people whom the model never saw?
 
-The LOSS attack: what the model finds likelier was in its training data. Source: Yeom et al. 2018,
-arxiv.org/abs/1709.01604.
+Each attack gives an answer a score that is low for what the model was trained on; the area under the ROC curve
+says how well it tells the two apart. As OpenUnlearning computes them. Knows nothing of records or sets.
+
+- loss: NLL (Yeom et al. 2018, arXiv 1709.01604)
+- zlib: NLL / bytes of the compressed answer (Carlini et al. 2021, arXiv 2012.07805)
+- min_k: −mean of the lowest 40% of token log-probabilities (Shi et al. 2024, arXiv 2310.16789)
+- min_k_plus_plus: the same of log-probabilities standardised by those of a token that the model would draw
+  itself (Zhang et al. 2025, arXiv 2404.02936)
+- reference: NLL − NLL of a model that never saw the forget set (Carlini et al. 2021)
+- gradient_norm: mean over the parameters of the norm of the NLL's gradient (Duan et al. 2024, arXiv 2402.07841)
 """
 
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import torch
+from tqdm import tqdm
+
+from unilogit.data.tokenisation import collate, encode_pair
+from unilogit.evaluation.token_scores import TokenScores, answer_rows
+from unilogit.scorer import Scorer
+
+ATTACKS = ("loss", "zlib", "min_k", "min_k_plus_plus", "reference", "gradient_norm")
+K = 0.4  # share of tokens that both Min-K attacks look at
 
 
-def loss_auc(member_nll: np.ndarray, non_member_nll: np.ndarray) -> float:
-    """How often a member has the lower NLL of a random pair, a tie counting half (area under the ROC curve).
+def attack_scores(tokens: TokenScores, answer: str) -> dict[str, float]:
+    """Scores of the attacks that need one forward pass: loss, zlib, min_k and min_k_plus_plus.
 
     Args:
-        member_nll, non_member_nll: per answer token, finite, at least one each: forget set and holdout.
+        tokens: of the answer, with mean and deviation.
+        answer: its text.
+    """
+    inner = tokens.without_end()
+    return {
+        "loss": tokens.nll,
+        "zlib": tokens.nll / len(zlib.compress(answer.encode())),
+        "min_k": _lowest(inner.log_p),
+        "min_k_plus_plus": _lowest((inner.log_p - inner.mean) / inner.deviation),
+    }
+
+
+def _lowest(values: np.ndarray) -> float:
+    """−mean of the lowest 40%, of one value at least; 0 where there are none."""
+    if not len(values):
+        return 0.0
+    return float(-np.sort(values)[: max(1, int(len(values) * K))].mean())
+
+
+def gradient_norms(
+    model: Any, tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], progress: str | None = None
+) -> np.ndarray:
+    """Score of the gradient-norm attack, of each answer: one backward pass each; end-of-sequence is left out.
+
+    Args:
+        progress: what a progress bar on standard error says; None for no bar.
 
     Returns:
-        0.5: the attacker guesses; 1: members are always likelier.
+        float64 of shape [answers]; 0 for an answer without tokens. The model and its gradients are as before.
+    """
+    scorer, parameters = Scorer(model), list(model.parameters())
+    wanted, was_training = [parameter.requires_grad for parameter in parameters], model.training
+    model.eval().requires_grad_(True)
+    norms = np.zeros(len(prompts))
+    try:
+        for place, pair in enumerate(
+            tqdm(list(zip(prompts, answers, strict=True)), progress, disable=progress is None)
+        ):
+            rows, target = answer_rows(scorer, collate([encode_pair(tokenizer, *pair)], tokenizer.pad_token_id))
+            if len(target) > 1:
+                nll = -scorer.score_targets(rows[:-1], target[:-1]).log_p.mean()
+                gradients = torch.autograd.grad(nll, parameters, allow_unused=True)
+                norms[place] = torch.stack([part.norm() for part in gradients if part is not None]).mean().item()
+    finally:
+        model.train(was_training)
+        for parameter, needs in zip(parameters, wanted, strict=True):
+            parameter.requires_grad_(needs)
+    return norms
+
+
+def attack_auc(member: np.ndarray, non_member: np.ndarray) -> float:
+    """How often a member has the lower score of a random pair, a tie counting half (area under the ROC curve).
+
+    Args:
+        member, non_member: an attack's scores, finite, at least one each: forget set and holdout.
+
+    Returns:
+        0.5: the attacker guesses; 1: members always score lower.
     """
     from sklearn.metrics import roc_auc_score
 
-    is_member = np.r_[np.ones(len(member_nll)), np.zeros(len(non_member_nll))]
-    return float(roc_auc_score(is_member, -np.r_[member_nll, non_member_nll]))
+    is_member = np.r_[np.ones(len(member)), np.zeros(len(non_member))]
+    return float(roc_auc_score(is_member, -np.r_[member, non_member]))
+
+
+def privleak(auc: float, golden_auc: float) -> float:
+    """PrivLeak (MUSE, Shi et al. 2024, arXiv 2407.06460): how far an attack is from what it does to the retain model.
+
+    Args:
+        auc, golden_auc: `attack_auc` of Min-K% on the model and on the retain model.
+
+    Returns:
+        Per cent; 0: leaks as the retain model does; negative: not forgotten enough; positive: too much.
+    """
+    return ((1 - auc) - (1 - golden_auc)) / (1 - golden_auc + 1e-10) * 100

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from unilogit.evaluation.probability import score_answers
 from unilogit.params import Unlearn
-from unilogit.training.scoring import stands_in
+from unilogit.scorer import stands_in
 
 Pair = tuple[str, str]  # prompt, response
 
@@ -91,6 +91,7 @@ class StopWhenForgotten(TrainerCallback):
     def score(self, pairs: Sequence[Pair]) -> pd.DataFrame:
         prompts, answers = zip(*pairs, strict=True)
         model = self.trainer.model
-        with stands_in(model, partial(score_answers, model, self.tokenizer, prompts, answers, batch_size=64)):
+        scorer = self.trainer.unlearning_loss.scorer
+        with stands_in(model, partial(score_answers, scorer, self.tokenizer, prompts, answers, batch_size=64)):
             scores: pd.DataFrame = model()
         return scores

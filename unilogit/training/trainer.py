@@ -23,11 +23,11 @@ from unilogit.data.tokenisation import encode_pair
 from unilogit.errors import InputError
 from unilogit.losses.registry import METHODS, RETAIN_TERMS
 from unilogit.params import Unlearn
+from unilogit.scorer import Scorer, stands_in
 from unilogit.training.examples import PairedExamples, collate_paired
 from unilogit.training.idk_answers import draw_idk_answers
 from unilogit.training.lora import add_lora, without_adapter
 from unilogit.training.progress import show_progress
-from unilogit.training.scoring import Scorer, stands_in
 from unilogit.training.stopping import Monitor, Pair, StopWhenForgotten
 from unilogit.training.unlearning_loss import Term, UnlearningLoss
 

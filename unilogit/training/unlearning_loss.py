@@ -18,8 +18,8 @@ from unilogit.data.tokenisation import IGNORED
 from unilogit.kernels import TargetLogProb, every_row, rows_where
 from unilogit.losses.answers import ABSENT, Answers
 from unilogit.losses.registry import Method
+from unilogit.scorer import Features, Scorer
 from unilogit.training.examples import FORGET, PREFERRED, RETAIN
-from unilogit.training.scoring import Features, Scorer
 
 _ROWS_AT_ONCE = 1024  # of logits: bounds memory, not the result
 

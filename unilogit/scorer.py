@@ -6,6 +6,7 @@ Knows models of transformers and the kernels. Knows nothing of forget and retain
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -58,10 +59,7 @@ class Scorer:
         self.body, self.head = self.model.get_decoder(), self.model.get_output_embeddings()
         self.fused, self.vocabulary = self._try_out()
         if not self.fused:
-            log.warning(
-                "%s: its logits are more than its head's output; working with full logits, which takes memory",
-                type(self.model).__name__,
-            )
+            _warn_once(type(self.model).__name__)
 
     def _try_out(self) -> tuple[bool, int]:
         """Whether body and head together give the model's logits, and how many of them there are."""
@@ -77,8 +75,7 @@ class Scorer:
                 ours = self._apply_head(self.body(input_ids=ids, use_cache=False).last_hidden_state)
         finally:
             self.model.train(was_training)
-        tolerance = 1e-3 * float(logits.abs().max())
-        same = ours.shape == logits.shape and torch.allclose(ours.float(), logits.float(), rtol=0, atol=tolerance)
+        same = ours.shape == logits.shape and bool((ours - logits).abs().max() <= 1e-3 * logits.abs().max())
         return same, logits.shape[-1]
 
     def _apply_head(self, hidden: Tensor) -> Tensor:
@@ -126,6 +123,11 @@ class Scorer:
         return fused_target_loss(
             features, head.weight, target, loss, weights, head.bias, self.softcap, logit_scale=self.logit_scale
         )
+
+
+@cache
+def _warn_once(name: str) -> None:
+    log.warning("%s: its logits are more than its head's output; working with full logits, which takes memory", name)
 
 
 @contextmanager

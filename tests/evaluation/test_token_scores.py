@@ -1,0 +1,66 @@
+"""Every column against a float64 log-softmax of one pair at a time."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.evaluation.test_probability import MODELS, PAIRS, TOKENIZER, build
+from unilogit.data.tokenisation import encode_prompt
+from unilogit.evaluation import token_scores
+from unilogit.evaluation.token_scores import score_tokens
+from unilogit.scorer import Scorer
+
+
+def plain(model, prompt, answer):
+    before = encode_prompt(TOKENIZER, prompt)
+    wanted = [*TOKENIZER.encode(answer, add_special_tokens=False), TOKENIZER.eos_token_id]
+    with torch.no_grad():
+        logits = model(torch.tensor([before + wanted])).logits[0, len(before) - 1 : -1].double()
+    log_p = torch.log_softmax(logits, dim=1)
+    mean = (log_p.exp() * log_p).sum(dim=1)
+    deviation = ((log_p.exp() * (log_p - mean[:, None]) ** 2).sum(dim=1)).sqrt()
+    target = torch.tensor(wanted)
+    return log_p[range(len(wanted)), target], logits.argmax(dim=1) == target, mean, deviation
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_scores_equal_a_plain_loop(name, batch_size):
+    model = build(name)
+    found = score_tokens(model, TOKENIZER, *zip(*PAIRS, strict=True), batch_size=batch_size, with_distribution=True)
+    for tokens, pair in zip(found, PAIRS, strict=True):
+        log_p, is_greedy, mean, deviation = plain(model, *pair)
+        np.testing.assert_allclose(tokens.log_p, log_p, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(tokens.is_greedy, is_greedy)
+        np.testing.assert_allclose(tokens.mean, mean, rtol=1e-4)
+        np.testing.assert_allclose(tokens.deviation, deviation, rtol=1e-3, atol=2e-3)
+        assert tokens.nll == pytest.approx(-float(log_p.mean()), rel=1e-4)
+        assert len(tokens.without_end().log_p) == len(tokens.without_end().mean) == len(log_p) - 1
+
+
+def test_few_logits_at_once_change_nothing(monkeypatch):
+    model = build()
+    arguments = (TOKENIZER, *zip(*PAIRS, strict=True), 5)
+    whole = score_tokens(model, *arguments, with_distribution=True)
+    monkeypatch.setattr(token_scores, "_LOGITS_AT_ONCE", 2 * len(TOKENIZER))
+    sizes = []
+    logits = Scorer.logits
+    monkeypatch.setattr(Scorer, "logits", lambda self, rows: sizes.append(len(rows)) or logits(self, rows))
+    parts = score_tokens(model, *arguments, with_distribution=True)
+    assert max(sizes) == 2
+    for one, other in zip(whole, parts, strict=True):
+        for column, same in zip(one, other, strict=True):
+            np.testing.assert_allclose(column, same, rtol=1e-5)
+
+
+def test_a_token_that_can_never_come_gives_no_nan():
+    model = build("llama, untied, biased")
+    with torch.no_grad():
+        model.lm_head.weight[5] = 0
+    head = torch.nn.Linear(16, len(TOKENIZER))
+    head.weight = model.lm_head.weight
+    head.bias.data.zero_()[5] = -torch.inf
+    model.lm_head = head
+    [tokens] = score_tokens(model, TOKENIZER, ["Where?"], ["x"], 1, with_distribution=True)
+    assert np.isfinite(tokens.mean).all()
+    assert np.isfinite(tokens.deviation).all()

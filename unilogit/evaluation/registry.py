@@ -1,0 +1,61 @@
+"""The metrics by name: what each says, of what, between which ends and which end is good. Imports nothing heavy."""
+
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """One metric of metrics.json.
+
+    Attributes:
+        scope: what it is measured on.
+        range: its ends.
+        good: which end is good after unlearning, on the forget set → on what is to be kept.
+        source: where it is published, or defined.
+    """
+
+    scope: str
+    range: str
+    good: str
+    source: str
+
+
+_TOFU = "Maini et al. 2024 (TOFU), arXiv 2401.06121"
+_MUSE = "Shi et al. 2024 (MUSE), arXiv 2407.06460"
+
+METRICS: dict[str, Metric] = {
+    "probability": Metric("every set", "0 … 1", "low → high", _TOFU),
+    "normalised_probability": Metric("general knowledge", "0 … 1", "high", _TOFU),
+    "rouge_l_recall": Metric("every set but holdout", "0 … 1", "low → high", "Lin 2004, aclanthology.org/W04-1013"),
+    "truth_ratio": Metric("every set but holdout", "0 … 1", "high", _TOFU),
+    "exact_memorisation": Metric(
+        "every set but holdout", "0 … 1", "low → high", "Tirumala et al. 2022, arXiv 2205.10770"
+    ),
+    "extraction_strength": Metric(
+        "every set but holdout", "0 … 1", "low → high", "Carlini et al. 2021, arXiv 2012.07805"
+    ),
+    "model_utility": Metric("retain, general knowledge", "0 … 1", "high", _TOFU),
+    "retained.model_utility": Metric("after / before", "0 … ∞", "1 or more", "ratio of the above"),
+    "retained.retain_probability": Metric("after / before", "0 … ∞", "1 or more", "ratio of the above"),
+    "forget_quality.p_value": Metric("forget, needs a retain model", "0 … 1", "high", _TOFU),
+    "forget_quality.log10_p_value": Metric("forget, needs a retain model", "-∞ … 0", "high", _TOFU),
+    "forget_quality.ks_statistic": Metric("forget, needs a retain model", "0 … 1", "low", _TOFU),
+    "membership_inference.loss_auc": Metric("forget, holdout", "0 … 1", "0.5", "Yeom et al. 2018, arXiv 1709.01604"),
+    "membership_inference.zlib_auc": Metric("forget, holdout", "0 … 1", "0.5", "Carlini et al. 2021, arXiv 2012.07805"),
+    "membership_inference.min_k_auc": Metric("forget, holdout", "0 … 1", "0.5", "Shi et al. 2024, arXiv 2310.16789"),
+    "membership_inference.min_k_plus_plus_auc": Metric(
+        "forget, holdout", "0 … 1", "0.5", "Zhang et al. 2025, arXiv 2404.02936"
+    ),
+    "membership_inference.reference_auc": Metric(
+        "forget, holdout, needs a retain model", "0 … 1", "0.5", "Carlini et al. 2021, arXiv 2012.07805"
+    ),
+    "membership_inference.gradient_norm_auc": Metric(
+        "forget, holdout", "0 … 1", "0.5", "Duan et al. 2024, arXiv 2402.07841"
+    ),
+    "privleak": Metric("forget, holdout, needs a retain model", "-100 … ∞", "0", _MUSE),
+    "golden_divergence.kl_golden_to_model": Metric(
+        "forget, needs a retain model", "0 … ∞ nats", "low", "Vasilev et al. 2025, arXiv 2505.06027"
+    ),
+    "golden_divergence.kl_model_to_golden": Metric(
+        "forget, needs a retain model", "0 … ∞ nats", "low", "Vasilev et al. 2025, arXiv 2505.06027"
+    ),
+}
