@@ -79,6 +79,8 @@ def _beside_golden(evaluation: Evaluation, golden: Evaluation | None, no_golden:
     for name in DIVERGENCES:
         known = forget[name].notna().any()
         mean = float(np.average(forget[name], weights=forget["n_tokens"])) if known else None
+        if evaluation is golden:
+            mean = 0.0
         outcomes[f"golden_divergence.{name}"] = _finite(mean, "this model was not measured beside the golden target")
     return outcomes
 
