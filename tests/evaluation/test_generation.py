@@ -1,11 +1,12 @@
-"""Batched, left-padded, cached generation against a plain loop: one prompt, one token, no cache."""
+"""Batched, left-padded, cached generation against a plain loop (one prompt, one token, no cache) and known chances."""
 
 import pytest
 import torch
+from scipy.stats import chisquare
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from unilogit.data.tokenisation import encode_prompt
-from unilogit.evaluation.generation import generate_greedily
+from unilogit.evaluation.generation import generate_greedily, generate_samples
 from unilogit.training.from_scratch import train_tokenizer
 
 PROMPTS = ["Who?", "A much longer question than all the others here, is it not?", "", "Where was it?", "Who?"]
@@ -38,8 +39,8 @@ def build(seed=0, end_bias=0.0):
     return model.eval()
 
 
-def plain_answer(model, prompt, limit, ends):
-    ids = encode_prompt(TOKENIZER, prompt)
+def plain_answer(model, prompt, limit, ends, start=()):
+    ids = [*encode_prompt(TOKENIZER, prompt), *start]
     answer: list[int] = []
     with torch.no_grad():
         while len(answer) < limit:
@@ -83,3 +84,74 @@ def test_the_models_own_settings_are_set_aside_and_come_back_but_its_ends_are_ke
     first = int(model(torch.tensor([encode_prompt(TOKENIZER, "Who?")])).logits[0, -1].argmax())
     model.generation_config.eos_token_id = [TOKENIZER.eos_token_id, first]
     assert generate_greedily(model, TOKENIZER, ["Who?"], batch_size=3, max_new_tokens=12) == [""]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_answers_go_on_from_a_given_start(batch_size):
+    model = build()
+    starts = [[], [40, 41, 42], [50], list(range(40, 60)), [60]]
+    expected = [
+        plain_answer(model, prompt, 12, {TOKENIZER.eos_token_id}, start)[0]
+        for prompt, start in zip(PROMPTS, starts, strict=True)
+    ]
+    texts = generate_greedily(model, TOKENIZER, PROMPTS, starts=starts, batch_size=batch_size, max_new_tokens=12)
+    assert texts == expected
+    assert texts[0] != texts[4]  # one prompt, two starts
+
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+def drawing_from(chances):
+    """A model that draws its next token with these chances, whatever went before."""
+    model = build()
+    tokens = TOKENIZER.convert_tokens_to_ids(list(chances))
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+        model.lm_head.bias.fill_(-1e9)
+        model.lm_head.bias[tokens] = torch.tensor([*chances.values()]).log()
+    return model
+
+
+def test_samples_follow_the_models_own_distribution():
+    chances = {letter: 1.0 + place for place, letter in enumerate(ALPHABET)}  # more tokens than the usual top k
+    total = sum(chances.values())
+    drawn = generate_samples(
+        drawing_from(chances), TOKENIZER, PROMPTS[:3], samples=2000, seed=0, batch_size=6000, max_new_tokens=1
+    )
+    counts = [sum(texts.count(letter) for texts in drawn) for letter in chances]
+    assert sum(counts) == 6000
+    assert chisquare(counts, [6000 * chance / total for chance in chances.values()]).pvalue > 1e-3
+
+
+def test_each_prompt_has_its_own_samples_however_they_are_batched():
+    model = build(end_bias=1.0)
+    with torch.no_grad():  # so sure of itself that sampling is greedy
+        model.lm_head.weight.mul_(1e4)
+        model.lm_head.bias.mul_(1e4)
+    greedy = generate_greedily(model, TOKENIZER, PROMPTS, batch_size=2, max_new_tokens=8)
+    for batch_size in (1, 6, 100):
+        drawn = generate_samples(model, TOKENIZER, PROMPTS, samples=3, seed=0, batch_size=batch_size, max_new_tokens=8)
+        assert drawn == [[text] * 3 for text in greedy]
+
+
+def test_samples_depend_on_the_seed_alone_and_leave_the_random_state():
+    model = drawing_from(dict.fromkeys(ALPHABET, 1.0))
+
+    def draw(seed):
+        return generate_samples(model, TOKENIZER, PROMPTS, samples=4, seed=seed, batch_size=8, max_new_tokens=5)
+
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    first, other = draw(1), draw(2)
+    assert torch.rand(1) == expected
+    assert draw(1) == first != other
+
+
+def test_a_broken_model_samples_nonsense_instead_of_raising():
+    model = build()
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+    drawn = generate_samples(model, TOKENIZER, PROMPTS, samples=2, seed=0, batch_size=8, max_new_tokens=3)
+    assert [len(texts) for texts in drawn] == [2] * len(PROMPTS)
