@@ -3,7 +3,7 @@
 Knows nothing of records, sets or references.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ def generate_greedily(
     batch_size: int,
     max_new_tokens: int,
     progress: str | None = None,
+    encode: Callable[[Any, str], list[int]] = encode_prompt,
 ) -> list[str]:
     """The most likely next token, again and again, until the end of sequence.
 
@@ -31,6 +32,7 @@ def generate_greedily(
     Args:
         max_new_tokens: where an answer without end is cut.
         progress: what a progress bar on standard error says; None for no bar.
+        encode: a function of tokenizer and prompt that gives the token ids to go on from.
 
     Returns:
         A text for each prompt, in order, without special tokens; empty where the model ends at once.
@@ -38,7 +40,7 @@ def generate_greedily(
     Raises:
         InputError: the tokenizer has no end-of-sequence token.
     """
-    encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts]
+    encoded = [encode(tokenizer, prompt) for prompt in prompts]
     ends = _end_tokens(model, tokenizer)
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     greedy = GenerationConfig(
