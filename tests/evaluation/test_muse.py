@@ -1,6 +1,7 @@
 """VerbMem and KnowMem against a plain loop: one prompt, one token, no cache, words counted by hand."""
 
 import re
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -41,6 +42,7 @@ def build(seed=0):
 MODEL = build()
 
 
+@cache
 def continuation(prompt, limit):
     ids = [TOKENIZER.bos_token_id, *TOKENIZER.encode(prompt, add_special_tokens=False)]
     said: list[int] = []

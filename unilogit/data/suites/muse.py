@@ -7,16 +7,12 @@ muse-bench/MUSE-Books. Reads the data; its metrics are in unilogit/evaluation/mu
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import StringConstraints
 
 from unilogit.data.records import CorpusRecord
 from unilogit.data.suites.suite import Suite
-from unilogit.data.suites.tables import TableRow, list_tables, read_table
+from unilogit.data.suites.tables import TableRow, Text, list_tables, read_table
 
 VERBMEM, KNOWMEM_FORGET, KNOWMEM_RETAIN = "verbmem", "knowmem_forget", "knowmem_retain"
-Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class PlainText(TableRow):

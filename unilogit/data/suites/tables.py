@@ -7,15 +7,16 @@ split is then "train" on the hub where none is named). Knows nothing of what any
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from unilogit.data.records import explain
 from unilogit.data.rows import first_problems, read_rows
 from unilogit.errors import InputError
 
 SUFFIXES = (".jsonl", ".json", ".parquet")  # .json: JSON lines too, as some of the hub's repositories name them
+Text = Annotated[str, StringConstraints(min_length=1)]
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
 

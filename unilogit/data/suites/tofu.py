@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from unilogit.data.records import CorpusRecord
 from unilogit.data.suites.suite import Suite
-from unilogit.data.suites.tables import TableRow, list_tables, read_table
+from unilogit.data.suites.tables import TableRow, Text, list_tables, read_table
 from unilogit.errors import InputError
 
 SPLITS = ("forget01", "forget05", "forget10")
 ROWS_PER_AUTHOR = 20
-Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class QuestionAnswer(TableRow):
