@@ -13,6 +13,7 @@ from unilogit.data.records import (
     CorpusRecord,
     frame_records,
     read_corpus,
+    read_record_sets,
     read_records,
     write_corpus,
 )
@@ -159,6 +160,16 @@ def test_shards_are_read_by_name_and_temporary_files_passed_over(tmp_path):
     assert list(frame["record_id"]) == ["a", "b", "c"]
     assert list(frame["file"]) == ["a.jsonl", "b.jsonl", "c.jsonl"]
     assert bad == []
+
+
+def test_sets_are_named_as_their_files_are(tmp_path):
+    for number, name in enumerate(["b.jsonl", "a.jsonl"]):
+        corpus(tmp_path, {**GOOD, "record_id": f"r{number}"}, name=name)
+    sets = read_record_sets(tmp_path)
+    assert {name: [record.record_id for record in records] for name, records in sets.items()} == {
+        "a": ["r1"],
+        "b": ["r0"],
+    }
 
 
 def test_a_byte_order_mark_blank_lines_and_carriage_returns_are_no_problem(tmp_path):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unilogit.data.tokenisation import IGNORED, TEMPLATE_DATE, collate, encode_pair, encode_prompt
+from unilogit.data.tokenisation import IGNORED, TEMPLATE_DATE, collate, encode_pair, encode_prompt, encode_text
 from unilogit.errors import InputError
 from unilogit.training.from_scratch import END, START, train_tokenizer
 
@@ -33,6 +33,12 @@ def test_prompt_and_answer_decode_to_what_they_were(prompt, answer):
     assert shared.decode(input_ids[start:]) == answer + END
     assert input_ids[-1] == shared.eos_token_id
     assert all(0 <= token < len(shared) for token in input_ids)
+
+
+@settings(deadline=None)
+@given(words)
+def test_a_text_to_go_on_from_stands_as_it_is(text):
+    assert shared.decode(encode_text(shared, text)) == START + text
 
 
 @given(words, words, words)

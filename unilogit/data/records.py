@@ -63,6 +63,7 @@ _WORDS = {
     "string_type": "must be text; put its value in quotes",
     "list_type": 'must be a list of texts; write it as ["…", "…"]',
     "string_too_short": "is empty; fill it in or remove the line",
+    "too_short": "is empty; fill it in or remove the line",
     "string_too_long": "is longer than {max_length} characters; shorten it",
 }
 
@@ -161,7 +162,16 @@ def read_records(path: Path | str) -> list[CorpusRecord]:
         InputError: one sentence for each of the first bad rows (a repeated record_id is one), or what
             `read_corpus` raises.
     """
-    records: list[CorpusRecord] = []
+    return [record for records in read_record_sets(path).values() for record in records]
+
+
+def read_record_sets(path: Path | str) -> dict[str, list[CorpusRecord]]:
+    """Read a corpus that must be wholly good, by the names of its files without suffix.
+
+    Raises:
+        InputError: what `read_records` raises.
+    """
+    sets: dict[str, list[CorpusRecord]] = {}
     problems: list[str] = []
     first_seen: dict[str, str] = {}
     for item in scan_corpus(path):
@@ -172,10 +182,10 @@ def read_records(path: Path | str) -> list[CorpusRecord]:
         place = first_seen.setdefault(record.record_id, f"{file}:{row}")
         if place != f"{file}:{row}":
             problems.append(f"{file}:{row}: field `record_id` repeats that of {place}; give it one of its own")
-        records.append(record)
+        sets.setdefault(Path(file).stem, []).append(record)
     if problems:
         raise InputError(*first_problems(problems))
-    return records
+    return sets
 
 
 def write_corpus(path: Path | str, records: Iterable[CorpusRecord]) -> None:

@@ -41,7 +41,16 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
             date_string=TEMPLATE_DATE,
         )
         return ids
-    return start + tokenizer.encode(prompt + "\n", add_special_tokens=False)
+    return encode_text(tokenizer, prompt + "\n")
+
+
+def encode_text(tokenizer: Any, text: str) -> list[int]:
+    """The token ids of a text as it stands, for the model to go on from: no template, no newline.
+
+    Begin-of-sequence comes first, if the tokenizer has it.
+    """
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    return start + tokenizer.encode(text, add_special_tokens=False)
 
 
 def encode_pair(

@@ -3,7 +3,7 @@
 Knows nothing of records, sets or references.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ def generate_greedily(
     max_new_tokens: int,
     starts: Sequence[Sequence[int]] | None = None,
     progress: str | None = None,
+    encode: Callable[[Any, str], list[int]] = encode_prompt,
 ) -> list[str]:
     """The most likely next token, again and again, until the end of sequence.
 
@@ -33,6 +34,7 @@ def generate_greedily(
         max_new_tokens: where an answer without end is cut.
         starts: token ids with which each answer is made to begin; none where it is None.
         progress: what a progress bar on standard error says; None for no bar.
+        encode: a function of tokenizer and prompt that gives the token ids to go on from.
 
     Returns:
         A text for each prompt, in order, without its start and without special tokens; empty where the model
@@ -42,7 +44,7 @@ def generate_greedily(
         InputError: the tokenizer has no end-of-sequence token.
     """
     encoded = [
-        [*encode_prompt(tokenizer, prompt), *start]
+        [*encode(tokenizer, prompt), *start]
         for prompt, start in zip(prompts, [()] * len(prompts) if starts is None else starts, strict=True)
     ]
     settings = {"do_sample": False, "max_new_tokens": max_new_tokens}

@@ -1,9 +1,10 @@
-"""How much of the reference a generated text contains: ROUGE-L recall, per example.
+"""How much of the reference a generated text contains, and how much else: ROUGE-L, per example.
 
 Source: Lin 2004, aclanthology.org/W04-1013; the reference implementation, rouge_score.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +17,23 @@ def rouge_l_recall(references: Sequence[str], generated: Sequence[str]) -> np.nd
     Returns:
         float64 of shape (examples,), in [0, 1].
     """
+    return np.array([score.recall for score in _rouge_l(references, generated, stem=True)], dtype=np.float64)
+
+
+def rouge_l_f1(references: Sequence[str], generated: Sequence[str], *, stem: bool = True) -> np.ndarray:
+    """Harmonic mean of `rouge_l_recall` and the same over the words generated.
+
+    Args:
+        stem: whether words are stemmed; OpenUnlearning does, the code published with MUSE does not.
+
+    Returns:
+        float64 of shape (examples,), in [0, 1].
+    """
+    return np.array([score.fmeasure for score in _rouge_l(references, generated, stem)], dtype=np.float64)
+
+
+def _rouge_l(references: Sequence[str], generated: Sequence[str], stem: bool) -> list[Any]:
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(["rougeL"], use_stemmer=True)
-    return np.array(
-        [scorer.score(reference, text)["rougeL"].recall for reference, text in zip(references, generated, strict=True)],
-        dtype=np.float64,
-    )
+    scorer = RougeScorer(["rougeL"], use_stemmer=stem)
+    return [scorer.score(reference, text)["rougeL"] for reference, text in zip(references, generated, strict=True)]
