@@ -13,6 +13,7 @@ import pandas as pd
 from tasks.command import run_command
 from tasks.golden import read_golden
 from tasks.options import Overrides, ParamsFile
+from tasks.robustness import run_robustness
 from tasks.unlearn import data_files, load_model, model_files
 from unilogit.data.records import CorpusRecord, frame_records
 from unilogit.errors import InputError
@@ -82,6 +83,8 @@ def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | Non
         evaluations.get("golden"),
         no_golden="model.retain is null, so there is no golden target to compare with",
     )
+    for role, robustness in run_robustness(workspace, models, sets["forget"], params).items():
+        metrics[role]["robustness"] = robustness
     file = workspace / "evaluation" / "metrics.json"
     write_json(file, metrics)
     before, after = metrics["before"], metrics["after"]

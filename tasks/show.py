@@ -54,7 +54,7 @@ def print_gates(gates: Sequence[Gate], workspace: Path | None, console: Console 
         row = [gate.name, gate.scope, f"{gate.metric} {gate.op} {gate.threshold:g}", known.scope if known else "–"]
         if verdict is not None:
             passed = "[green]passed[/]" if verdict.passed else "[bold red]failed[/]"
-            row += [_number(verdict.margin), f"{passed}: {verdict.reason}"]
+            row += [number(verdict.margin), f"{passed}: {verdict.reason}"]
         table.add_row(*row)
     (console or Console()).print(table)
 
@@ -70,7 +70,7 @@ def _sets_table(metrics: dict[str, Any]) -> Table:
         for metric, title in SHOWN:
             values = [((metrics[model] or {}).get(name) or {}).get(metric) for model, _ in MODELS]
             if any(value is not None for value in values):
-                table.add_row(name.replace("_", " "), title, *map(_number, values))
+                table.add_row(name.replace("_", " "), title, *map(number, values))
     return table
 
 
@@ -85,7 +85,7 @@ def _whole_table(metrics: dict[str, Any]) -> Table:
         ("forget quality (KS statistic)", "forget_quality", "ks_statistic"),
         ("membership inference (LOSS AUC)", "membership_inference", "loss_auc"),
     ):
-        table.add_row(title, *(_number(_lookup(metrics[model], path)) for model, _ in MODELS))
+        table.add_row(title, *(number(_lookup(metrics[model], path)) for model, _ in MODELS))
     return table
 
 
@@ -99,7 +99,7 @@ def _gates_table(gates: dict[str, Any]) -> Table:
     for gate in gates["gates"]:
         verdict = "[green]passed[/]" if gate["passed"] else "[bold red]failed[/]"
         limit = f"{gate['op']} {gate['threshold']:g}"
-        table.add_row(gate["name"], gate["scope"], _number(gate["value"]), limit, verdict)
+        table.add_row(gate["name"], gate["scope"], number(gate["value"]), limit, verdict)
     return table
 
 
@@ -129,7 +129,7 @@ def _lookup(node: Any, path: list[str]) -> Any:
     return node
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"

@@ -109,6 +109,36 @@ def methods() -> None:
 
 
 @_command(app)
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A Hugging Face folder or hub name.")],
+    data: Annotated[str, typer.Option(help="The benchmark's folder, or its name on the hub.")],
+    suite: Annotated[str, typer.Option(help="tofu, muse, or corpora: a folder of corpus records.")] = "tofu",
+    split: Annotated[str | None, typer.Option(help="TOFU: forget01, forget05 or forget10 (when not given).")] = None,
+    retain_model: Annotated[
+        str | None, typer.Option(help="The model trained on the retain set alone: the golden target.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="A folder for metrics.json and the examples.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Where a generated answer is cut.")] = 200,
+    max_examples: Annotated[int | None, typer.Option(min=1, help="The first of each set; all when not given.")] = None,
+) -> None:
+    """Measure any model on a benchmark; `unilogit metrics` says what the numbers mean."""
+    from tasks.suite import run_suite
+
+    run_suite(
+        model,
+        suite,
+        data,
+        split,
+        retain_model,
+        output,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        max_examples=max_examples,
+    )
+
+
+@_command(app)
 def metrics() -> None:
     """The metrics: what each is measured on, its range, which end is good after unlearning, source.
 

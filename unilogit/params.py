@@ -141,10 +141,17 @@ class Unlearn(Section):
         return accumulation
 
 
+class Robustness(Section):
+    attacks: list[Literal["relearning", "quantisation", "paraphrased_prompts", "prefix_attack", "sampling"]]
+    max_examples: PositiveInt
+    relearning_rate: PositiveFloat
+
+
 class Evaluate(Section):
     batch_size: PositiveInt
     max_new_tokens: PositiveInt
     max_examples: PositiveInt
+    robustness: Robustness
 
 
 class Gate(Section):

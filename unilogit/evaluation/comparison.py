@@ -37,21 +37,35 @@ def compare(
     metrics: dict[str, Any] = {}
     unavailable = dict(after.unavailable)
     for role, evaluation in measured.items():
-        metrics[role] = {
-            name: dict(part) if isinstance(part, dict) else part for name, part in evaluation.metrics.items()
-        }
-        for path, (value, why) in _beside_golden(evaluation, golden, no_golden).items():
-            _put(metrics[role], path, value)
-            if value is None and role != "golden":
-                unavailable[path if role == "after" else f"{role}.{path}"] = why
-        if role != "after":
-            known = {path: why for path, why in evaluation.unavailable.items() if path not in after.unavailable}
+        metrics[role], reasons = beside_golden(evaluation, golden, no_golden)
+        if role == "after":
+            unavailable |= reasons
+        else:
+            known = {path: why for path, why in reasons.items() if path not in after.unavailable}
             unavailable |= {f"{role}.{path}": why for path, why in known.items()}
     for path, (value, why) in _retained(before, after).items():
         _put(metrics["after"], path, value)
         if value is None:
             unavailable[path] = why
     return {"schema_version": 1, "golden": None, **metrics, "unavailable": unavailable}
+
+
+def beside_golden(
+    evaluation: Evaluation, golden: Evaluation | None, no_golden: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """One model's metrics with those that need the golden target, and why each None is one.
+
+    Args:
+        golden: of the golden target, which may be `evaluation` itself; None where there is none.
+        no_golden: why there is none.
+    """
+    metrics = {name: dict(part) if isinstance(part, dict) else part for name, part in evaluation.metrics.items()}
+    unavailable = dict(evaluation.unavailable)
+    for path, (value, why) in _with_golden(evaluation, golden, no_golden).items():
+        _put(metrics, path, value)
+        if value is None:
+            unavailable[path] = why
+    return metrics, unavailable
 
 
 def _put(metrics: dict[str, Any], path: str, value: float | None) -> None:
@@ -61,8 +75,8 @@ def _put(metrics: dict[str, Any], path: str, value: float | None) -> None:
     metrics[name] = value
 
 
-def _beside_golden(evaluation: Evaluation, golden: Evaluation | None, no_golden: str) -> dict[str, Outcome]:
-    """Of one model, what needs the golden target: path -> (value, why it is None)."""
+def _with_golden(evaluation: Evaluation, golden: Evaluation | None, no_golden: str) -> dict[str, Outcome]:
+    """What needs the golden target: path -> (value, why it is None)."""
     if golden is None:
         absent = [
             *(f"forget_quality.{name}" for name in _QUALITY),

@@ -1,12 +1,13 @@
 """MUSE's text metrics: what a model still recites (VerbMem) and still knows (KnowMem), and how that goes on.
 
 Source: Shi et al. 2024, arXiv 2407.06460, and the code published with it; with stemmed words, as
-OpenUnlearning counts. Prompts are plain text, chat model or not. PrivLeak is not measured here.
+OpenUnlearning counts. Prompts are plain text, chat model or not.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from unilogit.data.records import CorpusRecord
@@ -14,7 +15,9 @@ from unilogit.data.suites.muse import KNOWMEM_FORGET, KNOWMEM_RETAIN, VERBMEM
 from unilogit.data.suites.suite import Suite
 from unilogit.data.tokenisation import encode_text
 from unilogit.evaluation.generation import generate_greedily
+from unilogit.evaluation.membership_inference import attack_auc, attack_scores
 from unilogit.evaluation.rouge import rouge_l_f1
+from unilogit.evaluation.token_scores import score_tokens
 
 VERBMEM_TOKENS, KNOWMEM_TOKENS = 128, 32
 # A model without chat template does not end its answer: it goes on with a question of its own.
@@ -121,6 +124,37 @@ def knowmem(
     )
     answers = [_until_end_of_answer(text) for text in texts]
     return _frame(records, answers, [record.response for record in records], stem)
+
+
+def min_k_auc(
+    model: Any,
+    tokenizer: Any,
+    members: Sequence[CorpusRecord],
+    non_members: Sequence[CorpusRecord],
+    *,
+    batch_size: int,
+    progress: str | None = None,
+) -> float:
+    """AUC of the Min-K% attack on plain texts: what PrivLeak is made of.
+
+    Args:
+        members, non_members: texts of the forget set, and texts that no model was trained on; at least one each.
+    """
+    scores = []
+    for name, records in (("forget", members), ("holdout", non_members)):
+        texts = [record.response for record in records]
+        found = score_tokens(
+            model,
+            tokenizer,
+            [record.prompt for record in records],
+            texts,
+            batch_size,
+            with_distribution=True,
+            progress=_bar(progress, name),
+        )
+        of_set = [attack_scores(tokens, text)["min_k"] for tokens, text in zip(found, texts, strict=True)]
+        scores.append(np.array(of_set))
+    return attack_auc(*scores)
 
 
 def sustainability(results: Sequence[Mapping[str, float]]) -> pd.DataFrame:

@@ -58,4 +58,24 @@ METRICS: dict[str, Metric] = {
     "golden_divergence.kl_model_to_golden": Metric(
         "forget, needs a retain model", "0 … ∞ nats", "low", "Vasilev et al. 2025, arXiv 2505.06027"
     ),
+    "robustness.relearned_probability": Metric(
+        "forget, after fine-tuning on a tenth of it", "0 … 1", "low", "Hu et al. 2024, arXiv 2406.13356"
+    ),
+    "robustness.quantised_8_bit_probability": Metric("forget", "0 … 1", "low", "Zhang et al. 2024, arXiv 2410.16454"),
+    "robustness.quantised_4_bit_probability": Metric("forget", "0 … 1", "low", "Zhang et al. 2024, arXiv 2410.16454"),
+    "robustness.paraphrased_probability": Metric(
+        "forget, paraphrased prompts", "0 … 1", "low", "Patil et al. 2023, arXiv 2309.17410"
+    ),
+    "robustness.paraphrased_rouge_l_recall": Metric(
+        "forget, paraphrased prompts", "0 … 1", "low", "Patil et al. 2023, arXiv 2309.17410"
+    ),
+    "robustness.prefix_attack_rouge_l_recall": Metric(
+        "forget, first 8 answer tokens given", "0 … 1", "low", "Carlini et al. 2022, arXiv 2202.07646"
+    ),
+    "robustness.sampling_rouge_l_recall": Metric(
+        "forget, best of 16 samples", "0 … 1", "low", "Scholten et al. 2024, arXiv 2410.03523"
+    ),
+    "verbmem": Metric("MUSE, ROUGE-L F1 of continuations", "0 … 1", "low", _MUSE),
+    "knowmem_forget": Metric("MUSE, ROUGE-L F1 of answers", "0 … 1", "low", _MUSE),
+    "knowmem_retain": Metric("MUSE, ROUGE-L F1 of answers", "0 … 1", "high", _MUSE),
 }

@@ -1,0 +1,133 @@
+"""A model on a benchmark, outside any batch: `unilogit evaluate MODEL --suite tofu --data DIR`."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from tasks.show import number
+from tasks.unlearn import load_model
+from unilogit.data.suites.registry import read_suite
+from unilogit.data.suites.suite import Suite
+from unilogit.files import write_json, write_parquet
+
+NO_RETAIN_MODEL = "it needs the retain model; name it with --retain-model"
+
+
+def evaluate_on_suite(
+    model: str,
+    suite: Suite,
+    *,
+    retain_model: str | None = None,
+    batch_size: int = 32,
+    max_new_tokens: int = 200,
+    max_examples: int | None = None,
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """Measure a model, and the retain model beside it, on a benchmark.
+
+    Args:
+        model, retain_model: Hugging Face folders or hub names.
+        max_examples: the first of each set; None for all.
+
+    Returns:
+        What metrics.json holds (`model`, `retain_model`, `unavailable`), and the per-example values of each.
+
+    Raises:
+        InputError: a model cannot be loaded, or the two score different vocabularies.
+    """
+    names = {"model": model} | ({"retain_model": retain_model} if retain_model else {})
+    loaded = {role: load_model(name) for role, name in names.items()}
+    sets = {name: records[:max_examples] for name, records in suite.sets.items()}
+    measure = _measure_muse if suite.name.startswith("muse") else _measure
+    return measure(suite, sets, loaded, {"batch_size": batch_size, "max_new_tokens": max_new_tokens})
+
+
+def _measure(suite: Suite, sets: Any, loaded: Any, settings: Any) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    from unilogit.evaluation.comparison import beside_golden
+    from unilogit.evaluation.evaluate import evaluate_model
+
+    golden_model = loaded["retain_model"][0] if "retain_model" in loaded else None
+    evaluations = {
+        role: evaluate_model(
+            model,
+            tokenizer,
+            sets,
+            utility_sets=suite.utility_sets,
+            golden=golden_model if role == "model" else None,
+            progress=role.replace("_", " "),
+            **settings,
+        )
+        for role, (model, tokenizer) in loaded.items()
+    }
+    golden = evaluations.get("retain_model")
+    metrics: dict[str, Any] = {}
+    unavailable: dict[str, str] = {}
+    for role, evaluation in evaluations.items():
+        metrics[role], why = beside_golden(evaluation, golden, NO_RETAIN_MODEL)
+        unavailable |= why if role == "model" else {f"{role}.{path}": reason for path, reason in why.items()}
+    return {**metrics, "unavailable": unavailable}, {role: each.examples for role, each in evaluations.items()}
+
+
+def _measure_muse(
+    suite: Suite, sets: Any, loaded: Any, settings: Any
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """VerbMem and KnowMem as published; Min-K% and PrivLeak on the texts that MUSE gives for it."""
+    from dataclasses import replace
+
+    from unilogit.evaluation.membership_inference import privleak
+    from unilogit.evaluation.muse import evaluate_muse, min_k_auc
+
+    metrics: dict[str, Any] = {}
+    examples: dict[str, pd.DataFrame] = {}
+    for role, (model, tokenizer) in loaded.items():
+        progress, batch_size = role.replace("_", " "), settings["batch_size"]
+        found = evaluate_muse(model, tokenizer, replace(suite, sets=sets), batch_size=batch_size, progress=progress)
+        auc = min_k_auc(model, tokenizer, sets["forget"], sets["holdout"], batch_size=batch_size, progress=progress)
+        metrics[role], examples[role] = {**found.metrics, "membership_inference": {"min_k_auc": auc}}, found.examples
+    unavailable = {}
+    if "retain_model" in metrics:
+        golden_auc = metrics["retain_model"]["membership_inference"]["min_k_auc"]
+        for values in metrics.values():
+            values["privleak"] = privleak(values["membership_inference"]["min_k_auc"], golden_auc)
+    else:
+        metrics["model"]["privleak"], unavailable["privleak"] = None, NO_RETAIN_MODEL
+    return {**metrics, "unavailable": unavailable}, examples
+
+
+def run_suite(
+    model: str,
+    suite: str,
+    data: Path | str,
+    split: str | None,
+    retain_model: str | None,
+    output: Path | None,
+    console: Console | None = None,
+    **settings: Any,
+) -> None:
+    """Read a benchmark, measure, print a table and, where an output folder is given, write all there is to it."""
+    metrics, examples = evaluate_on_suite(model, read_suite(suite, data, split), retain_model=retain_model, **settings)
+    (console or Console()).print(_table(metrics))
+    if output is not None:
+        for role, frame in examples.items():
+            write_parquet(output / f"{role}.parquet", frame)
+        write_json(
+            output / "metrics.json",
+            {"schema_version": 1, "suite": suite, "data": str(data), "names": [model, retain_model], **metrics},
+        )
+        (console or Console()).print(f"{output / 'metrics.json'}: written, and a Parquet file of examples beside it")
+
+
+def _table(metrics: dict[str, Any]) -> Table:
+    from tasks.report import flatten
+
+    values = {role: flatten(metrics[role]) for role in ("model", "retain_model") if role in metrics}
+    table = Table("metric", *(role.replace("_", " ") for role in values))
+    for path in values["model"]:
+        if not path.endswith(".n"):
+            table.add_row(path, *(number(of.get(path)) for of in values.values()))
+    for path, why in metrics["unavailable"].items():
+        if path in values["model"]:
+            table.caption = f"–: not available. {table.caption or ''}{path}: {why}. ".strip()
+    return table
