@@ -4,6 +4,7 @@ import copy
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from unilogit.errors import InputError
@@ -69,6 +70,11 @@ def test_a_model_without_finite_likelihoods_has_no_mean(untrained, tokenizer, re
     measured = measure_robustness(broken, tokenizer, records, SETTINGS)
     for attack in ("quantisation", "relearning", "paraphrased_prompts"):
         assert robustness_curve(attack, measured[attack])["probability"].isna().all()
+    examples = pd.DataFrame({"record_id": ["a", "b", "a", "b"], "bits": [4, 4, 8, 8]})
+    examples["probability"] = [0.5, math.nan, 0.5, 0.25]
+    assert robustness_curve("quantisation", examples)["probability"].tolist() == pytest.approx(
+        [math.nan, 0.375], nan_ok=True
+    )
 
 
 def test_bars_name_the_attack_and_stay_away_unless_asked(knowing, tokenizer, records, capfd):

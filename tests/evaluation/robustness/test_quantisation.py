@@ -5,10 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
 
 from unilogit.data.tokenisation import collate, encode_pair
 from unilogit.errors import InputError
+from unilogit.evaluation.probability import score_answers
 from unilogit.evaluation.robustness.quantisation import COLUMNS, quantisation, quantise_weight, quantised_copy
 
 SETTINGS = {"bits": (8, 4), "group_size": 16, "batch_size": 5}
@@ -57,6 +58,18 @@ def test_only_the_bodys_linear_weights_are_quantised(untrained):
     assert quantised.lm_head.weight is quantised.model.embed_tokens.weight  # still tied
 
 
+class HeadInBody(LlamaForCausalLM):
+    def get_decoder(self):
+        return self
+
+
+def test_the_head_is_left_alone_even_where_the_body_is_the_whole_model(untrained):
+    model = HeadInBody(untrained.config)
+    quantised = quantised_copy(model, 4, None)
+    assert torch.equal(quantised.lm_head.weight, model.lm_head.weight)
+    assert not torch.equal(quantised.model.layers[0].mlp.up_proj.weight, model.model.layers[0].mlp.up_proj.weight)
+
+
 def test_gpt2_keeps_its_linear_weights_the_other_way_round():
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(vocab_size=30, n_embd=16, n_layer=1, n_head=2, n_positions=8))
@@ -81,6 +94,10 @@ def test_probabilities_are_those_of_the_model_with_rounded_weights(knowing, toke
                 parameter.data = torch.tensor(searched(parameter.data, bits, group_size)).float()
         expected = [score(plain, r.prompt, r.response) for r in records]
         np.testing.assert_allclose(found.loc[found["bits"] == bits, "probability"], expected, rtol=1e-3)
+    whole_rows = score_answers(
+        quantised_copy(knowing, 8, None), tokenizer, [r.prompt for r in records], [r.response for r in records], 5
+    )
+    assert found.loc[found["bits"] == 8, "nll"].tolist() == whole_rows["nll"].tolist()
     means = found.groupby("bits")["probability"].mean()
     assert means[8] == pytest.approx(means[32], rel=0.02)
     assert means[4] < means[32]

@@ -42,7 +42,7 @@ def relearning(
 
     Args:
         steps: optimizer steps after which to score; 0 is the copy as it is.
-        share: of the records, drawn with the seed, that are trained on; at least one record.
+        share: of the records, drawn with the seed (the same ones for every model), that are trained on; at least one.
         step_size: records in a step, each once before any comes again.
         batch_size: records scored at once.
         seed: of the draw and the order.
