@@ -34,6 +34,7 @@ lint: $(READY)  ## ruff, mypy, import-linter
 bench: $(READY)  ## Measure, and write benchmarks/results and docs/performance.md (some 15 minutes)
 	$(BIN)/python -m benchmarks.loss
 	$(BIN)/python -m benchmarks.step
+	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.table
 
 up: $(READY)  ## Prefect and MLflow servers, a worker and the deployments, on loopback, until Ctrl-C

@@ -31,6 +31,12 @@ of each row is answer. *Fine-tuning* is what transformers does with labels: logi
 cross-entropy. *One-pass* takes the answer tokens alone through `fused_target_loss`, as the trainer does;
 *naive* is Unilogit's definition step by step.
 """
+EVALUATION = """\
+## Evaluation
+
+All teacher-forced metrics of some answers (probability, memorisation, the four attacks that need one pass) beside
+one plain forward pass of the model over the same tokens, in the same batches.
+"""
 COLORS = {"limit": "#999999", "ours": "#0072B2", "others": "#E69F00"}
 
 
@@ -67,14 +73,28 @@ def loss_section(result: dict[str, Any]) -> str:
 
 def step_section(result: dict[str, Any]) -> str:
     """One result of benchmarks.step as a table."""
-    plain = result["variants"]["fine-tuning"]["wall_seconds_median"]
     shape = (
         f"{result['model']}, {result['forget']} forget rows with {result['retain_per_forget']} retain rows each, "
         f"{result['length']} tokens a row"
     )
+    return ratios(result, shape, "fine-tuning")
+
+
+def evaluation_section(result: dict[str, Any]) -> str:
+    """One result of benchmarks.evaluation as a table."""
+    shape = (
+        f"{result['examples']} answers, Llama of {result['layers']} layers × {result['hidden']} hidden, "
+        f"{result['vocabulary']} vocabulary"
+    )
+    return ratios(result, shape, "plain forward pass")
+
+
+def ratios(result: dict[str, Any], shape: str, base: str) -> str:
+    """Times of all variants, and how many times that of `base` they are."""
+    plain = result["variants"][base]["wall_seconds_median"]
     lines = [
         *about(result, shape),
-        "| | median s | minimum s | median ÷ fine-tuning |",
+        f"| | median s | minimum s | median ÷ {base} |",
         "| --- | ---: | ---: | ---: |",
     ]
     for name, row in result["variants"].items():
@@ -114,13 +134,15 @@ def draw(results: list[dict[str, Any]], file: Path) -> None:
 
 
 def main() -> None:
-    loss, step = (
-        [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))] for kind in ("loss", "step")
+    loss, step, evaluation = (
+        [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
+        for kind in ("loss", "step", "evaluation")
     )
     DOCS.mkdir(exist_ok=True)
     draw(loss, DOCS / "performance.svg")
     page = DOCS / "performance.md"
-    page.write_text("\n".join([INTRODUCTION, *map(loss_section, loss), STEP, *map(step_section, step)]))
+    parts = [INTRODUCTION, *map(loss_section, loss), STEP, *map(step_section, step)]
+    page.write_text("\n".join([*parts, EVALUATION, *map(evaluation_section, evaluation)]))
     print(page)
 
 

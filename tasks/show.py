@@ -84,6 +84,10 @@ def _whole_table(metrics: dict[str, Any]) -> Table:
         ("forget quality (p-value)", "forget_quality", "p_value"),
         ("forget quality (KS statistic)", "forget_quality", "ks_statistic"),
         ("membership inference (LOSS AUC)", "membership_inference", "loss_auc"),
+        ("membership inference (Min-K% AUC)", "membership_inference", "min_k_auc"),
+        ("PrivLeak (%)", "privleak"),
+        ("forget probability, 4-bit weights", "robustness", "quantised_4_bit_probability"),
+        ("forget probability, relearned", "robustness", "relearned_probability"),
     ):
         table.add_row(title, *(number(_lookup(metrics[model], path)) for model, _ in MODELS))
     return table
