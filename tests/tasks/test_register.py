@@ -102,11 +102,12 @@ def write_workspace(folder, params, *, seed=0, forget_probability=0.01):
         },
     )
     after = {
-        "forget": {"probability": forget_probability, "rouge_l_recall": 0.2, "n": 7},
+        "forget": {"probability": forget_probability, "rouge_l_recall": 0.2, "extraction_strength": 0.1, "n": 7},
         "forget_all": {"probability": forget_probability},
         "retain": {"probability": 0.95, "rouge_l_recall": 0.96},
         "world_facts": {"probability": 0.97},
         "membership_inference": {"loss_auc": 0.5},
+        "robustness": {"quantised_4_bit_probability": 0.01},
         "forget_quality": {"p_value": 0.8, "log10_p_value": -0.1, "ks_statistic": 0.2},
         "model_utility": 0.9,
         "retained": {"model_utility": 0.99},
