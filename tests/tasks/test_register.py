@@ -184,7 +184,7 @@ def test_a_passed_workspace_becomes_a_candidate_that_generates_as_before(store, 
     }
     assert expected.items() <= version.tags.items()
     assert len(version.tags["params_md5"]) == 32
-    assert "**Passed: all 9 gates." in version.description
+    assert "**Passed: all 11 gates." in version.description
     assert f"unilogit models promote {NAME} 1" in version.description
     assert f"Report: `{workspace / 'report.html'}`" in version.description
 
@@ -321,7 +321,7 @@ def test_failed_gates_give_no_alias_and_take_none_away(store, home, params):
         "failed",
         "passed",
     )
-    assert version.description.startswith("**Failed: 2 of 9 gates.")
+    assert version.description.startswith("**Failed: 2 of 11 gates.")
     assert "--retry-failed" in version.description
     assert candidate(store) == "1"
     with pytest.raises(InputError, match="version 2 did not pass its gates"):
