@@ -108,6 +108,7 @@ def _draw_metrics(workspace: Path) -> "Figure | None":
             )
             panel.bar_label(bars, fmt="%.2f", fontsize=8, padding=1)
         panel.set_xticks(range(len(sets)), [name.replace("_", " ") for name in sets])
+        panel.set_xlim(-0.5, len(sets) - 0.5)
         panel.set_ylim(0, 1.08)
         panel.set_title(title, loc="left", fontsize=12)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
@@ -221,13 +222,17 @@ def _draw_robustness(workspace: Path) -> "Figure | None":
         return None
     figure, axes = _panels(len(tables), 2.6, columns=min(2, len(tables)))
     for panel, (attack, table) in zip(axes, tables.items(), strict=True):
+        places = list(dict.fromkeys(table["x"]))
+        if pd.api.types.is_numeric_dtype(table["x"]):
+            places.sort(reverse=attack == "quantisation")  # every attack grows stronger to the right
         for model, name in MODELS.items():
-            points = table[table["model"] == model]
-            style = {"color": _COLORS[model], "marker": _MARKERS[model], "markersize": 4, "linestyle": _DASHES[model]}
-            panel.plot(points["x"], points["value"], label=name, **style)
-        if attack == "quantisation":  # every attack grows stronger to the right
-            panel.invert_xaxis()
+            points = table[table["model"] == model].groupby("x")["value"].mean()
+            line = [(place, points[x]) for place, x in enumerate(places) if x in points.index]
+            style: Any = {"color": _COLORS[model], "linestyle": _DASHES[model], "marker": _MARKERS[model]}
+            panel.plot(*zip(*line, strict=True) if line else ([], []), label=name, markersize=4, **style)
         title, of_x = ROBUSTNESS[attack]
+        panel.set_xticks(range(len(places)), [x if isinstance(x, str) else f"{x:g}" for x in places])
+        panel.set_xlim(-0.4, len(places) - 0.6)
         panel.set_ylim(-0.03, 1.03)
         panel.set_xlabel(of_x)
         panel.set_title(title, loc="left", fontsize=12)
@@ -240,22 +245,23 @@ def _draw_plane(workspace: Path) -> "Figure | None":
     import pandas as pd
 
     metrics = read_json(workspace / "evaluation" / "metrics.json")
-    points = {}
+    points: list[tuple[str, float, float, Any]] = []
     for model, title in MODELS.items():
         values = metrics.get(model) or {}
-        place = (values.get("forget") or {}).get("probability"), values.get("model_utility")
-        if None not in place:
+        forget, utility = (values.get("forget") or {}).get("probability"), values.get("model_utility")
+        if forget is not None and utility is not None:
             style = {"color": _COLORS[model], "marker": _MARKERS[model], "s": 110, "zorder": 3}
-            points[title] = place, style
+            points.append((title, forget, utility, style))
     file = workspace / "evaluation" / "baselines.csv"
-    others = pd.read_csv(file).dropna() if file.exists() else pd.DataFrame(columns=["name"])
-    for place, row in enumerate(others.to_dict("records")):
-        style = {"color": ("#CC79A7", "#56B4E9", "#777777")[place % 3], "marker": "DvPX*<>hp"[place % 9], "s": 50}
-        points[str(row["name"])] = (row["forget_probability"], row["model_utility"]), style
+    if file.exists():
+        others = pd.read_csv(file)[["name", "forget_probability", "model_utility"]].dropna()
+        for place, (name, forget, utility) in enumerate(others.itertuples(index=False)):
+            style = {"color": ("#CC79A7", "#56B4E9", "#777777")[place % 3], "marker": "DvPX*<>hp"[place % 9], "s": 50}
+            points.append((str(name), forget, utility, style))
     if not points:
         return None
     figure, [panel] = _panels(1, 3.6 + 0.12 * len(points))
-    for name, ((forget, utility), style) in points.items():
+    for name, forget, utility, style in points:
         panel.scatter(forget, utility, label=name, **style)
     panel.set_xlim(-0.03, 1.03)
     panel.set_ylim(-0.03, 1.03)

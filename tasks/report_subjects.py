@@ -85,26 +85,30 @@ def subject_table(forgotten: pd.DataFrame, pseudonyms: dict[str, str]) -> list[S
     each = forgotten.explode("subject_ids")
     each["subject"] = each["subject_ids"].map(pseudonyms).fillna(NOBODY)
     numbers = [f"{model}_{name}" for model in MODELS for name in _MEASURED if name != "generated"]
+    each[numbers] = each[numbers].astype("float64")  # a column of nothing has no type
     people = each.groupby("subject")
-    means = people[numbers].agg(lambda column: pd.to_numeric(column).mean())
+    means = people[numbers].mean()
     means = means.assign(records=people.size()).reset_index()
     means = means.sort_values(
         ["after_probability", "after_extraction_strength", "subject"], ascending=[False] * 2 + [True]
     )
     return [
         Subject(
-            row["subject"],
-            int(row["records"]),
-            *(
-                None if pd.isna(row[name]) else float(row[name])
-                for name in (
-                    *(f"{model}_probability" for model in MODELS),
-                    *("before_rouge_l_recall", "after_rouge_l_recall", "after_extraction_strength"),
-                )
-            ),
+            pseudonym=str(row["subject"]),
+            records=int(row["records"]),
+            probability_before=_known(row["before_probability"]),
+            probability_after=_known(row["after_probability"]),
+            probability_golden=_known(row["golden_probability"]),
+            rouge_before=_known(row["before_rouge_l_recall"]),
+            rouge_after=_known(row["after_rouge_l_recall"]),
+            extraction_after=_known(row["after_extraction_strength"]),
         )
         for row in means.to_dict("records")
     ]
+
+
+def _known(value: float) -> float | None:
+    return None if pd.isna(value) else float(value)
 
 
 def sample_generations(forgotten: pd.DataFrame, count: int = 10) -> list[Generation]:
@@ -113,9 +117,10 @@ def sample_generations(forgotten: pd.DataFrame, count: int = 10) -> list[Generat
     asked = forgotten[forgotten[answers].notna().any(axis=1)].head(count)
     return [
         Generation(
-            row["record_id"],
-            *(_short(row[text]) for text in ("prompt", "response")),
-            {model: _short(row[f"{model}_generated"]) for model in MODELS if pd.notna(row[f"{model}_generated"])},
+            record_id=str(row["record_id"]),
+            prompt=_short(row["prompt"]),
+            reference=_short(row["response"]),
+            said={model: _short(row[f"{model}_generated"]) for model in MODELS if pd.notna(row[f"{model}_generated"])},
         )
         for row in asked.to_dict("records")
     ]
