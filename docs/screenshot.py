@@ -42,19 +42,19 @@ def open_browser() -> Iterator["Browser"]:
             browser.close()
 
 
-def main(workspace: Path) -> Path:
+def photograph(browser: "Browser", workspace: Path) -> Path:
     """Write docs/report.png: the first screen of the workspace's report."""
     report = (workspace / "logged" / "report.html").resolve()
     if not report.is_file():
         sys.exit(f"error: {report}: no such file; run `python -m tasks.register --workspace {workspace}` first")
-    with open_browser() as browser:
-        page = browser.new_page(viewport=DESKTOP)
-        page.goto(report.as_uri())
-        page.screenshot(path=PICTURE)
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(report.as_uri())
+    page.screenshot(path=PICTURE)
     return PICTURE
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m docs.screenshot WORKSPACE")
-    print(main(Path(sys.argv[1])))
+    with open_browser() as chromium:
+        print(photograph(chromium, Path(sys.argv[1])))

@@ -236,6 +236,7 @@ def _draw_robustness(workspace: Path) -> "Figure | None":
         panel.set_ylim(-0.03, 1.03)
         panel.set_xlabel(of_x)
         panel.set_title(title, loc="left", fontsize=12)
+    figure.supylabel("answer probability, or ROUGE-L recall of what is generated", fontsize=10)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from docs import screenshot
 from docs.screenshot import open_browser
 from tasks.report import logged_report, write_report
 from tests.tasks.workspaces import METRICS, add_attacks_and_baselines, add_people, build
@@ -101,3 +102,17 @@ def test_every_column_and_row_has_a_header(opened):
     assert page.evaluate(
         "[...document.querySelectorAll('tbody tr')].every(each => each.querySelector('th[scope=row]'))"
     )
+
+
+def test_the_screenshot_is_of_the_page_that_shows_nobody(browser, reports, tmp_path, monkeypatch):
+    monkeypatch.setattr(screenshot, "PICTURE", tmp_path / "report.png")
+    picture = screenshot.photograph(browser, reports["workspace"].parent)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match=r"logged/report\.html: no such file; run `python -m tasks\.register"):
+        screenshot.photograph(browser, tmp_path)
+
+
+def test_without_a_browser_one_is_told_which_to_install(monkeypatch):
+    monkeypatch.setattr(screenshot.shutil, "which", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="apt-get install chromium"), open_browser():
+        pass
