@@ -1,7 +1,8 @@
 """Step: log a judged workspace as one MLflow run and register its model as one version.
 
 Both are found again by what they hold (tag `registration`), so that a call after a kill completes what is there,
-and the same workspace never becomes two versions. Prompts, answers and people stay in the workspace.
+and the same workspace never becomes two versions. Prompts, answers and people stay in the workspace, unless
+`register.log_generations` lets sample generations out.
 """
 
 import hashlib
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.command import run_command
 from tasks.options import Overrides, ParamsFile
-from tasks.report import Review, describe_version, flatten, read_review, write_report
+from tasks.report import Review, flatten, logged_report, read_review, write_report
+from tasks.report_markdown import describe_version
 from tasks.store_data import data_md5
 from tasks.tracking import CANDIDATE, connect, experiment_id
 from unilogit.errors import InputError
@@ -65,7 +67,7 @@ class Registration:
 def run_register(
     workspace: Path, params: Params, parent_version: str | None = None, batch_id: str | None = None
 ) -> Registration:
-    """Write report.html, log the run, register the version and write registration.json.
+    """Write the report, log the run, register the version and write registration.json.
 
     Args:
         workspace: a judged workspace (gates.json).
@@ -89,8 +91,8 @@ def run_register(
     name = params.register_.registered_model
     with connect() as store:
         version = _find_version(store, name, tags[REGISTRATION])
+        write_report(workspace, params)
         if version is None:
-            write_report(workspace, params)
             run = _find_or_create_run(store, params, tags)
             model_id = _complete_run(store, run, workspace, params)
             version = _create_version(store, name, run, model_id, tags)
@@ -168,8 +170,8 @@ def _complete_run(store: "MlflowClient", run: "Run", workspace: Path, params: Pa
         store.log_batch(run_id, metrics=some_metrics)
     for picture in sorted((workspace / "plots").glob("*.png")):
         store.log_artifact(run_id, str(picture), "plots")
-    for file in ("report.html", "gates.json", "evaluation/metrics.json"):
-        store.log_artifact(run_id, str(workspace / file))
+    for file in (logged_report(workspace), workspace / "gates.json", workspace / "evaluation" / "metrics.json"):
+        store.log_artifact(run_id, str(file))
     store.log_dict(run_id, params.as_dict(), "params.yaml")
     store.log_dict(run_id, _counts(workspace), "extraction.json")
     model_id = _log_model(store, run, workspace / "model")

@@ -1,7 +1,7 @@
-"""The review of a run, as a page of its own (report.html) and as Markdown for the registry.
+"""The review of a run as a page: what was asked, what changed, every gate, in counts and measurements.
 
-Says what was asked, what changed and every gate, in counts and measurements: no prompt, answer or person is
-ever read. Knows nothing of MLflow.
+The page is written twice, for only one of them may hold what the models say of the forgotten. Knows nothing of
+MLflow.
 """
 
 import base64
@@ -10,50 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks.plots import MODELS, draw_plots
+from tasks.report_names import COUNTS, METRICS, NOTES, PICTURES, SECTION_OF, SECTIONS, number, section_title
+from tasks.report_subjects import read_forgotten, sample_generations, subject_table, write_pseudonyms
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_weights, write_text
 from unilogit.gates import GateReport, GateVerdict
 from unilogit.params import Params
 
-COUNTS = {
-    "requests": "deletion requests",
-    "no_match": "of them with nothing in the corpus",
-    "forget": "records to forget",
-    "earlier": "records of earlier batches, kept forgotten",
-    "retain": "records to retain",
-    "holdout": "records of unseen people, for comparison",
-}
-SECTIONS = {
-    "forget": "To forget: this batch",
-    "forget_all": "To forget: every batch so far",
-    "retain": "To retain",
-    "holdout": "Unseen people",
-    "model_utility": "Model utility",
-    "retained": "Kept, as a share of before",
-    "forget_quality": "Forget quality",
-    "membership_inference": "Membership inference",
-}
-NOTES = {
-    "forget_quality": "Kolmogorov–Smirnov test of the truth ratio against the golden target: p-value 1 and statistic 0"
-    " mean that the two cannot be told apart.",
-    "membership_inference": "How well an attacker tells forgotten people from unseen ones:"
-    " 0.5 is guessing, 1 always right.",
-}
-METRICS = {
-    "probability": "answer probability",
-    "rouge_l_recall": "ROUGE-L recall",
-    "normalised_probability": "normalised probability",
-    "p_value": "p-value",
-    "log10_p_value": "log10 of p-value",
-    "ks_statistic": "KS statistic",
-    "loss_auc": "LOSS attack AUC",
-}
-_PICTURES = {
-    "metrics": "Bars: answer probability and ROUGE-L recall of each set, before, after and golden target",
-    "training": "Curves: terms of the loss and what was watched, by training step",
-    "truth_ratio": "Distribution of the truth ratio on the forget set, before, after and golden target",
-}
-_DESCRIPTION_LIMIT = 5000  # of the registry's database column
+_MOST_SUBJECTS = 1000  # on the page: more would make it slow to open
 
 
 @dataclass(frozen=True)
@@ -146,6 +110,8 @@ def _sections(metrics: dict[str, Any]) -> dict[str, list[Row]]:
     sections: dict[str, list[Row]] = {}
     for path in paths:
         section, _, metric = path.partition(".")
+        if path in SECTION_OF:
+            section, metric = SECTION_OF[path], path
         if metric != "n":
             label = METRICS.get(metric, metric.replace("_", " ")) or SECTIONS.get(section, section).lower()
             sections.setdefault(section, []).append(Row(label, *(values[model].get(path) for model in MODELS)))
@@ -155,22 +121,17 @@ def _sections(metrics: dict[str, Any]) -> dict[str, list[Row]]:
     return {name: sections[name] for name in [*known[:after_retain], *groups, *known[after_retain:]]}
 
 
-def section_title(name: str) -> str:
-    return SECTIONS.get(name, name.replace("_", " ").capitalize())
-
-
-def number(value: float | None) -> str:
-    """Three decimals; powers of ten for what would vanish in them."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
-
-
 def write_report(workspace: Path, params: Params | None = None) -> Path:
-    """Draw the plots and write `workspace/report.html`, one file that needs nothing else.
+    """Draw the plots and write the page twice, each one file that needs nothing else, and subjects.json.
+
+    `workspace/report.html` shows what the models say of the forgotten and stays where it is;
+    `workspace/logged/report.html` is for MLflow and does not, unless `register.log_generations` is true.
 
     Args:
         params: shown as the run's settings.
+
+    Returns:
+        workspace/report.html.
 
     Raises:
         InputError: a step has not been run yet.
@@ -186,92 +147,34 @@ def write_report(workspace: Path, params: Params | None = None) -> Path:
     )
     templates.filters.update(number=number, section_title=section_title)
     review = read_review(workspace)
-    page = templates.get_template("report.html.jinja").render(
-        review=review,
-        batch_id=workspace.name,
-        counts={COUNTS[key]: count for key, count in review.counts.items()},
-        models=MODELS,
-        notes=NOTES,
-        pictures=[(_PICTURES[file.stem], _embedded(file)) for file in draw_plots(workspace)],
-        settings=flatten(params.as_dict()) if params else {},
-    )
+    forgotten = read_forgotten(workspace)
+    subjects = subject_table(forgotten, write_pseudonyms(workspace, forgotten))
+    page = templates.get_template("report.html.jinja")
+    shown = {
+        "review": review,
+        "batch_id": workspace.resolve().name,
+        "counts": {COUNTS[key]: count for key, count in review.counts.items()},
+        "models": MODELS,
+        "notes": NOTES,
+        "subjects": subjects[:_MOST_SUBJECTS],
+        "subjects_left_out": max(0, len(subjects) - _MOST_SUBJECTS),
+        "pictures": [(*PICTURES[file.stem], _embedded(file)) for file in draw_plots(workspace)],
+        "settings": {key: value for key, value in flatten(params.as_dict()).items() if key != "gates"}
+        if params
+        else {},
+    }
+    generations = sample_generations(forgotten)
+    logged = generations if params and params.register_.log_generations else None
     report = workspace / "report.html"
-    write_text(report, page)
+    write_text(logged_report(workspace), page.render(**shown, generations=logged))
+    write_text(report, page.render(**shown, generations=generations))
     return report
+
+
+def logged_report(workspace: Path) -> Path:
+    """The page that may leave the workspace."""
+    return workspace / "logged" / "report.html"
 
 
 def _embedded(picture: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
-
-
-def describe_version(review: Review, links: dict[str, str], next_step: str) -> str:
-    """The review as Markdown, short enough for a version's description in the registry.
-
-    Args:
-        links: text → a URL, or a path or id, which is shown as it is.
-        next_step: what a person does now.
-    """
-    parts = [
-        f"**{review.verdict}**",
-        " · ".join(_markdown_link(text, target) for text, target in links.items()),
-        "**What was asked**: " + "; ".join(f"{count} {COUNTS[key]}" for key, count in review.counts.items()) + ".",
-        f"**What changed**: {_change(review)}",
-        _markdown_gates(review.failures_first),
-        _markdown_metrics(review),
-        f"**Next**: {next_step}",
-    ]
-    text = "\n\n".join(parts)
-    if len(text) > _DESCRIPTION_LIMIT:
-        parts[5] = "The measurements are in the report."
-        around_rows = 200  # the table's head, and the line that counts what is left out
-        room = _DESCRIPTION_LIMIT - len("\n\n".join([*parts[:4], *parts[5:]])) - around_rows
-        parts[4] = _markdown_gates(review.failures_first, room)
-        text = "\n\n".join(parts)
-    return text
-
-
-def _change(review: Review) -> str:
-    training = review.training
-    trained = f"{training['method']}, {training['steps']} steps" + (
-        f" ({training['epochs']:.1f} epochs)" if training["epochs"] is not None else ""
-    )
-    moved = [
-        f"{section_title(name).lower()}, {row.label} {number(row.before)} → {number(row.after)}"
-        for name in ("forget", "retain")
-        for row in review.sections.get(name, [])[:1]
-    ]
-    return "; ".join([trained, *moved, f"weights `{review.weights_sha256[:12]}`."])
-
-
-def _markdown_gates(gates: list[GateVerdict], room: int = _DESCRIPTION_LIMIT) -> str:
-    lines = [
-        "| gate | scope | metric | value | threshold | margin | |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for place, gate in enumerate(gates):
-        line = (
-            f"| {_cell(gate.name)} | {gate.scope} | {_cell(gate.metric)} | {number(gate.value)} |"
-            f" {gate.op} {gate.threshold:g} | {number(gate.margin)} | {'passed' if gate.passed else '**failed**'} |"
-        )
-        room -= len(line) + 1
-        if room < 0:
-            return "\n".join(lines) + f"\n\n{len(gates) - place} more gates are in the report."
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def _markdown_metrics(review: Review) -> str:
-    lines = ["| | " + " | ".join(MODELS.values()) + " |", "| --- | --- | --- | --- |"]
-    for name, rows in review.sections.items():
-        for row in rows:
-            label = f"{name.replace('_', ' ')}: {row.label}" if name != "model_utility" else row.label
-            lines.append(f"| {_cell(label)} | {number(row.before)} | {number(row.after)} | {number(row.golden)} |")
-    return "\n".join(lines)
-
-
-def _markdown_link(text: str, target: str) -> str:
-    return f"[{text}]({target})" if target.startswith(("http://", "https://")) else f"{text}: `{target}`"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -165,6 +165,7 @@ class Gate(Section):
 class Register(Section):
     registered_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     experiment: Name
+    log_generations: bool
 
 
 class Params(Section):

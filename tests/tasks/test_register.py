@@ -19,6 +19,7 @@ from unilogit.params import load_params
 
 NAME = "example-assistant"
 SECRETS = ("subject-4711-secret", "Where does Odalys Quenneville live?", "request-0815-secret")
+RECORD = "record-0815-secret"
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
@@ -79,8 +80,10 @@ def write_workspace(folder, params, *, seed=0, forget_probability=0.01):
     """A judged workspace, with people and texts in every file that may hold them."""
     subject, prompt, request = SECRETS
     write_model(folder / "model", seed)
-    records = pd.DataFrame({"subject_ids": [[subject]], "prompt": [prompt], "response": [subject]})
-    write_parquet(folder / "data" / "forget.parquet", records.assign(request_id=[[request]]))
+    records = pd.DataFrame(
+        {"record_id": [RECORD], "subject_ids": [[subject]], "prompt": [prompt], "response": [subject]}
+    )
+    write_parquet(folder / "data" / "forget.parquet", records.assign(request_ids=[[request]], batch="current"))
     write_parquet(folder / "data" / "retain.parquet", records)
     write_json(
         folder / "data" / "extraction.json",
@@ -123,9 +126,9 @@ def write_workspace(folder, params, *, seed=0, forget_probability=0.01):
     write_json(folder / "evaluation" / "metrics.json", metrics)
     for model in ("before", "after"):
         examples = {
-            "set": ["forget"] * 2,
-            "prompt": [prompt] * 2,
-            "response": [subject] * 2,
+            "set": ["forget", "forget_all"],
+            "record_id": [RECORD] * 2,
+            "generated": [f"{subject}, as to: {prompt}"] * 2,
             "truth_ratio": [0.5, 2.0],
         }
         write_parquet(folder / "evaluation" / "models" / f"{model}.parquet", pd.DataFrame(examples))
@@ -234,7 +237,25 @@ def test_no_personal_data_reaches_mlflow(store, home, params, tmp_path):
     assert any(file.name == "model.safetensors" for file in files)
     for file in [*files, workspace / "registration.json"]:
         content = file.read_bytes()
-        assert not [secret for secret in SECRETS if secret.encode() in content], file
+        assert not [secret for secret in (*SECRETS, RECORD) if secret.encode() in content], file
+    assert not [file for file in files if file.name == "subjects.json"]
+    assert all(secret.encode() in (workspace / "report.html").read_bytes() for secret in (*SECRETS[:2], RECORD))
+
+
+def test_generations_reach_mlflow_where_the_params_say_so(store, home, tmp_path):
+    params = load_params(PARAMS, ["register.log_generations=true"])
+    run_register(write_workspace(tmp_path / "batch-1", params), params)
+    [page] = (home / "mlartifacts").rglob("report.html")
+    assert SECRETS[1].encode() in page.read_bytes()
+
+
+def test_the_report_is_written_again_when_it_is_gone(store, home, params):
+    workspace = write_workspace(home / "runs" / "batch-1", params)
+    run_register(workspace, params)
+    page = (workspace / "report.html").read_bytes()
+    (workspace / "report.html").unlink()
+    run_register(workspace, params)
+    assert (workspace / "report.html").read_bytes() == page
 
 
 def test_the_same_again_is_the_same_version(store, home, params):

@@ -1,78 +1,22 @@
-"""The review page, its Markdown and its pictures: all that a person needs, whatever was or was not measured."""
+"""The review page: all that a person needs, whatever was or was not measured, and no person in what is logged."""
 
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from tasks.plots import draw_plots
-from tasks.report import Row, describe_version, read_review, write_report
+from tasks.report import logged_report, read_review, write_report
+from tests.tasks.workspaces import AFTER, GATES, METRICS, add_people, build, gate
 from unilogit.errors import InputError
-from unilogit.files import read_json, sha256_weights, write_json, write_parquet
-from unilogit.gates import GateReport, judge
-from unilogit.params import Gate, load_params
-
-PNG = b"\x89PNG\r\n\x1a\n"
-AFTER = {
-    "forget": {"probability": 0.013, "rouge_l_recall": 0.25, "n": 7},
-    "retain": {"probability": 0.951, "rouge_l_recall": 0.96, "n": 90},
-    "world_facts": {"probability": 0.972},
-    "forget_quality": {"p_value": 1.5e-7, "ks_statistic": 0.2},
-    "model_utility": 0.888,
-}
-METRICS = {
-    "before": {"forget": {"probability": 0.993}, "retain": {"probability": 0.964}, "model_utility": 0.9},
-    "after": AFTER,
-    "golden": {"forget": {"probability": 0.021}},
-    "unavailable": {},
-}
-HISTORY = [
-    {"step": 1, "forget_loss": 2.0, "retain_loss": 0.5},
-    {"step": 2, "forget_loss": 1.0, "retain_loss": 0.4},
-    {"step": 2, "forget_nll": 4.0, "holdout_nll": 5.0, "retain_probability": 0.9},
-]
-
-
-def gate(name="forgotten", metric="forget.probability", op="<=", threshold=0.05, scope="forget"):
-    return Gate(name=name, scope=scope, metric=metric, op=op, threshold=threshold)
-
-
-GATES = [
-    gate(),
-    gate("useful", "model_utility", ">=", 0.8, "utility"),
-    gate("too-strict", "retain.probability", ">=", 0.99, "utility"),
-    gate("unmeasured", "membership_inference.loss_auc"),
-]
+from unilogit.files import read_json, sha256_weights, write_parquet
+from unilogit.gates import GateReport
+from unilogit.params import load_params
 
 
 @pytest.fixture
 def workspace(tmp_path):
     """A judged workspace; `build` makes it of other numbers."""
     return build(tmp_path / "batch-7")
-
-
-@pytest.fixture(scope="module")
-def review(tmp_path_factory):
-    return read_review(build(tmp_path_factory.mktemp("review")))
-
-
-def build(folder, metrics=METRICS, gates=GATES, history=HISTORY, ratios=(0.5, 2.0, None)):
-    (folder / "model").mkdir(parents=True, exist_ok=True)
-    (folder / "model" / "model.safetensors").write_bytes(b"weights")
-    write_json(folder / "evaluation" / "metrics.json", metrics)
-    write_json(
-        folder / "data" / "extraction.json",
-        {"requests": 12, "forget": 34, "retain": 90, "earlier": 0, "holdout": 5, "no_match": ["request-0815"]},
-    )
-    write_json(folder / "training.json", {"method": "unilogit", "epochs": 1.5, "history": history})
-    write_json(folder / "gates.json", judge(gates, metrics).model_dump())
-    if ratios is not None:
-        examples = {"set": ["forget"] * len(ratios), "truth_ratio": pd.Series(ratios, dtype="float64")}
-        write_parquet(folder / "evaluation" / "models" / "after.parquet", pd.DataFrame(examples))
-    return folder
 
 
 class Page(HTMLParser):
@@ -103,7 +47,7 @@ class Page(HTMLParser):
 
 def test_the_page_needs_nothing_else(workspace):
     page = Page(write_report(workspace, load_params("params.yaml")))
-    assert len(page.loads) == 3
+    assert len(page.loads) == 4
     assert all(target.startswith("data:image/png;base64,") for target in page.loads)
     assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
     assert "url(" not in page.source
@@ -115,12 +59,12 @@ def test_the_page_shows_verdict_gates_counts_and_measurements(workspace):
     page = Page(write_report(workspace))
     assert "Failed: 2 of 4 gates. This version may not be promoted." in page.text
     rows = {row[0]: row[1:] for row in page.rows}
-    assert rows["forgotten"] == ["forget", "0.013", "<= 0.05", "0.037", "passed"]
-    assert rows["useful"] == ["utility", "0.888", ">= 0.8", "0.088", "passed"]
-    assert rows["too-strict"][:4] == ["utility", "0.951", ">= 0.99", "-0.039"]
-    assert rows["too-strict"][4] == "failed: retain.probability = 0.951, but must be >= 0.99"
-    assert rows["unmeasured"][:4] == ["forget", "–", "<= 0.05", "–"]
-    assert "membership_inference.loss_auc is not available" in rows["unmeasured"][4]
+    assert rows["forgotten"] == ["passed", "0.013", "<= 0.05", "0.037", "forget"]
+    assert rows["useful"] == ["passed", "0.888", ">= 0.8", "0.088", "utility"]
+    assert rows["too-strict"][1:] == ["0.951", ">= 0.99", "-0.039", "utility"]
+    assert rows["too-strict"][0] == "failed: retain.probability = 0.951, but must be >= 0.99"
+    assert rows["unmeasured"][1:] == ["–", "<= 0.05", "–", "forget"]
+    assert "membership_inference.loss_auc is not available" in rows["unmeasured"][0]
     order = [row[0] for row in page.rows if row[0] in {gate.name for gate in GATES}]
     assert order == ["too-strict", "unmeasured", "forgotten", "useful"]
     assert rows["deletion requests"] == ["12"]
@@ -160,8 +104,6 @@ def test_without_golden_target_and_with_metrics_missing(tmp_path):
     assert ["truth ratio", "–", "–", "–"] in page.rows
     assert "Not measured" in page.text
     assert page.text.count("no retain records") == 2
-    text = describe_version(read_review(folder), {}, "wait")
-    assert "| forget: answer probability | – | 0.500 | – |" in text
 
 
 def test_what_looks_like_html_stays_text(tmp_path):
@@ -170,14 +112,82 @@ def test_what_looks_like_html_stays_text(tmp_path):
     folder = build(tmp_path / evil.replace("/", "_"), metrics, [gate(evil, metric=evil)])
     page = Page(write_report(folder))
     assert "script" not in page.tags
-    assert page.tags.count("img") == len(page.loads) == 3
+    assert page.tags.count("img") == len(page.loads) == 4
     assert any(evil in row for row in page.rows)
     assert evil in page.text
 
 
 def test_the_same_again_is_the_same_page(workspace):
-    first = write_report(workspace).read_bytes()
-    assert write_report(workspace).read_bytes() == first
+    add_people(workspace, [["secret-ada"], ["secret-bob"], ["secret-ada", "secret-eve"]])
+    write_report(workspace)
+    files = {file: file.read_bytes() for file in workspace.rglob("*") if file.is_file()}
+    assert {workspace / "subjects.json", logged_report(workspace)} < set(files)
+    write_report(workspace)
+    assert {file: file.read_bytes() for file in workspace.rglob("*") if file.is_file()} == files
+
+
+def test_every_metric_has_a_name_and_every_section_a_note(tmp_path):
+    after = {
+        "forget": {"probability": 0.1, "exact_memorisation": 0.12, "extraction_strength": 0.13},
+        "membership_inference": {"min_k_plus_plus_auc": 0.51, "gradient_norm_auc": 0.52, "reference_auc": 0.53},
+        "golden_divergence": {"kl_golden_to_model": 0.25},
+        "privleak": -3.5,
+    }
+    page = Page(write_report(build(tmp_path / "w", METRICS | {"after": after})))
+    rows = {row[0]: row[2] for row in page.rows if len(row) == 4}
+    assert rows["exact memorisation"] == "0.120"
+    assert rows["extraction strength"] == "0.130"
+    assert rows["Min-K%++ attack AUC"] == "0.510"
+    assert rows["gradient-norm attack AUC"] == "0.520"
+    assert rows["reference-model attack AUC"] == "0.530"
+    assert rows["KL(golden ‖ model), nats per token"] == "0.250"
+    assert rows["PrivLeak (%)"] == "-3.500"
+    assert page.text.index("Membership inference") < page.text.index("PrivLeak (%)")
+    assert page.text.index("PrivLeak (%)") < page.text.index("Divergence from the golden target")
+
+
+def test_people_are_listed_worst_first_and_a_long_list_is_folded(workspace):
+    add_people(workspace, [[f"secret-{place}"] for place in range(25)], [place / 100 for place in range(25)])
+    page = Page(write_report(workspace))
+    rows = [row for row in page.rows if row[0].startswith("S-")]
+    assert sorted(row[0] for row in rows) == [f"S-{place:03}" for place in range(1, 26)]
+    assert [row[3] for row in rows] == [f"{place / 100:.3f}" for place in range(24, -1, -1)]
+    assert "15 more, less remembered" in page.text
+    assert page.source.index("<details>") < page.source.index(rows[10][0])
+
+
+def test_only_the_page_of_the_workspace_says_who_and_what(workspace):
+    add_people(workspace, [["secret-ada"], ["secret-bob"], []])
+    page = Page(write_report(workspace, load_params("params.yaml")))
+    assert ["prompt", "Where does Odalys 1 live?"] in page.rows
+    assert ["reference", "At Quenneville 1."] in page.rows
+    assert ["before", "before says Odalys 1"] in page.rows
+    assert ["golden target", "golden says Odalys 1"] in page.rows
+    logged = Page(logged_report(workspace))
+    assert "nobody named" in logged.text
+    assert [row for row in logged.rows if row[0].startswith("S-")]
+    assert logged.loads == page.loads
+    for personal in ("secret", "Odalys", "Quenneville", "record-"):
+        assert personal not in logged.source
+    assert "secret" not in page.source
+
+
+def test_generations_are_logged_where_the_params_say_so(workspace):
+    add_people(workspace, [["secret-ada"]])
+    report = write_report(workspace, load_params("params.yaml", ["register.log_generations=true"]))
+    assert logged_report(workspace).read_bytes() == report.read_bytes()
+    assert b"Odalys" in report.read_bytes()
+
+
+def test_what_a_model_says_stays_text(workspace):
+    add_people(workspace, [["secret-ada"]])
+    file = workspace / "evaluation" / "models" / "after.parquet"
+    evil = "<script>alert(1)</script><img src=http://example.org/x>"
+    write_parquet(file, pd.read_parquet(file).assign(generated=evil))
+    page = Page(write_report(workspace))
+    assert ["after", evil] in page.rows
+    assert "script" not in page.tags
+    assert all(target.startswith("data:image/png;base64,") for target in page.loads)
 
 
 @pytest.mark.parametrize(
@@ -194,73 +204,6 @@ def test_a_step_that_was_not_run_is_named(workspace, name, step):
     with pytest.raises(InputError, match=rf"{name}: no such file; run `python -m tasks\.{step} --workspace"):
         write_report(workspace)
     assert not (workspace / "report.html").exists()
-
-
-def test_the_description_says_what_the_page_says(workspace):
-    links = {"Run": "http://127.0.0.1:5000/#/run", "Report": "/somewhere/report.html"}
-    text = describe_version(read_review(workspace), links, "look at it")
-    assert text.startswith("**Failed: 2 of 4 gates. This version may not be promoted.**")
-    assert "[Run](http://127.0.0.1:5000/#/run) · Report: `/somewhere/report.html`" in text
-    assert "12 deletion requests; 1 of them with nothing in the corpus; 34 records to forget" in text
-    assert "unilogit, 2 steps (1.5 epochs); to forget: this batch, answer probability 0.993 → 0.013" in text
-    lines = text.splitlines()
-    table = [line for line in lines if line.startswith(("| too-strict", "| unmeasured", "| forgotten", "| useful"))]
-    assert table == [
-        "| too-strict | utility | retain.probability | 0.951 | >= 0.99 | -0.039 | **failed** |",
-        "| unmeasured | forget | membership_inference.loss_auc | – | <= 0.05 | – | **failed** |",
-        "| forgotten | forget | forget.probability | 0.013 | <= 0.05 | 0.037 | passed |",
-        "| useful | utility | model_utility | 0.888 | >= 0.8 | 0.088 | passed |",
-    ]
-    assert "| world facts: answer probability | – | 0.972 | – |" in lines
-    assert text.endswith("**Next**: look at it")
-
-
-def test_a_bar_in_a_name_does_not_break_the_table(tmp_path):
-    folder = build(tmp_path / "w", gates=[gate("a|b")])
-    assert r"| a\|b | forget |" in describe_version(read_review(folder), {}, "wait")
-
-
-@settings(deadline=None)
-@example(gates=51, length=18, filler=39, groups=0)
-@given(st.integers(1, 90), st.integers(1, 300), st.integers(0, 200), st.sampled_from([0, 9, 80]))
-def test_the_description_fits_the_registry_whatever_there_is_to_say(review, gates, length, filler, groups):
-    many = [
-        gate(f"{place}-".ljust(length, "x"), threshold=0.0 if place == gates - 1 else 1.0) for place in range(gates)
-    ]
-    sections = {f"group_{place}": [Row("answer probability", 0.5, 0.5, None)] for place in range(groups)}
-    full = replace(review, gates=judge(many, METRICS), sections=review.sections | sections)
-    text = describe_version(full, {"Run": "r" * filler}, "look at it")
-    assert len(text) <= 5000
-    assert text.startswith(f"**Failed: 1 of {gates} gates.")
-    assert text.endswith("**Next**: look at it")
-    shown = [line for line in text.splitlines() if line.endswith(("| passed |", "| **failed** |"))]
-    told = [line for line in text.splitlines() if line.endswith("more gates are in the report.")]
-    assert len(shown) + sum(int(line.split()[0]) for line in told) == gates
-    assert "**failed**" in shown[0]
-
-
-def test_pictures_are_drawn_of_what_there_is(workspace):
-    files = draw_plots(workspace)
-    assert [file.name for file in files] == ["metrics.png", "training.png", "truth_ratio.png"]
-    assert all(file.read_bytes().startswith(PNG) for file in files)
-    assert sorted((workspace / "plots").iterdir()) == sorted(files)
-
-
-@pytest.mark.parametrize("history", [[], [{"epoch": 1.0, "forget_loss": 2.0}], [{"step": 1, "forget_loss": None}]])
-@pytest.mark.parametrize("ratios", [None, [None, None], [0.0]])
-@pytest.mark.parametrize("after", [{"model_utility": 0.5}, {"forget": {"probability": None, "n": 7}}])
-def test_no_picture_without_numbers_not_even_an_old_one(tmp_path, history, ratios, after):
-    folder = build(tmp_path, {"before": {}, "after": after, "golden": None}, history=history, ratios=ratios)
-    (folder / "plots").mkdir()
-    for name in ("metrics", "training", "truth_ratio"):
-        (folder / "plots" / f"{name}.png").write_bytes(PNG)
-    assert draw_plots(folder) == list((folder / "plots").iterdir()) == []
-
-
-def test_a_set_without_numbers_among_others_is_no_trouble(tmp_path):
-    after = AFTER | {"poems": {"probability": None, "rouge_l_recall": None}}
-    folder = build(tmp_path, METRICS | {"after": after, "golden": None}, history=[], ratios=[1e-12, 9e9])
-    assert [file.stem for file in draw_plots(folder)] == ["metrics", "truth_ratio"]
 
 
 def test_gates_of_the_page_are_those_of_the_file(workspace):
