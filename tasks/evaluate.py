@@ -135,20 +135,25 @@ def _evaluate(
 ) -> "Evaluation":
     """Measure one model, or take what an earlier call measured from the same inputs."""
     from unilogit.evaluation.evaluate import evaluate_model
+    from unilogit.evaluation.token_scores import within_memory
 
     fingerprint = _fingerprint(workspace, model, params, golden)
     if finished := _finished(workspace, role, fingerprint):
         return finished
     loaded, tokenizer = load_model(model)
-    evaluation = evaluate_model(
-        loaded,
-        tokenizer,
-        sets,
-        batch_size=params.evaluate.batch_size,
-        max_new_tokens=params.evaluate.max_new_tokens,
-        utility_sets=["retain", *params.data.utility_groups],
-        golden=load_model(str(golden))[0] if golden else None,
-        progress=f"evaluate {role}",
+    beside = load_model(str(golden))[0] if golden else None
+    evaluation = within_memory(
+        lambda batch_size: evaluate_model(
+            loaded,
+            tokenizer,
+            sets,
+            batch_size=batch_size,
+            max_new_tokens=params.evaluate.max_new_tokens,
+            utility_sets=["retain", *params.data.utility_groups],
+            golden=beside,
+            progress=f"evaluate {role}",
+        ),
+        params.evaluate.batch_size,
     )
     scores, examples = _files(workspace, role)
     write_parquet(examples, evaluation.examples)

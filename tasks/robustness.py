@@ -5,6 +5,7 @@ Each model's results are kept under a digest of all that they depend on, as the 
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def _attack(
     folder: Path, role: str, model: str, records: list[CorpusRecord], params: Params
 ) -> dict[str, pd.DataFrame]:
     from unilogit.evaluation.robustness.measure import RobustnessSettings, measure_robustness
+    from unilogit.evaluation.token_scores import within_memory
 
     settings, attacks = params.evaluate.robustness, params.evaluate.robustness.attacks
     fingerprint = sha256_json(
@@ -77,18 +79,17 @@ def _attack(
     ):
         return {attack: pd.read_parquet(file) for attack, file in files.items()}
     loaded, tokenizer = load_model(model)
-    found = measure_robustness(
-        loaded,
-        tokenizer,
-        records,
-        RobustnessSettings(
-            attacks=tuple(attacks),
-            batch_size=params.evaluate.batch_size,
-            max_new_tokens=params.evaluate.max_new_tokens,
-            seed=params.seed,
-            relearning_rate=settings.relearning_rate,
+    chosen = RobustnessSettings(
+        attacks=tuple(attacks),
+        max_new_tokens=params.evaluate.max_new_tokens,
+        seed=params.seed,
+        relearning_rate=settings.relearning_rate,
+    )
+    found = within_memory(
+        lambda batch_size: measure_robustness(
+            loaded, tokenizer, records, replace(chosen, batch_size=batch_size), progress=f"attack {role}"
         ),
-        progress=f"attack {role}",
+        params.evaluate.batch_size,
     )
     for attack, frame in found.items():
         write_parquet(files[attack], frame)

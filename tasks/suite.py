@@ -21,7 +21,7 @@ def evaluate_on_suite(
     suite: Suite,
     *,
     retain_model: str | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     max_new_tokens: int = 200,
     max_examples: int | None = None,
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
@@ -29,6 +29,7 @@ def evaluate_on_suite(
 
     Args:
         model, retain_model: Hugging Face folders or hub names.
+        batch_size: examples at once; None for as many as memory holds.
         max_examples: the first of each set; None for all.
 
     Returns:
@@ -37,11 +38,15 @@ def evaluate_on_suite(
     Raises:
         InputError: a model cannot be loaded, or the two score different vocabularies.
     """
+    from unilogit.evaluation.token_scores import within_memory
+
     names = {"model": model} | ({"retain_model": retain_model} if retain_model else {})
     loaded = {role: load_model(name) for role, name in names.items()}
     sets = {name: records[:max_examples] for name, records in suite.sets.items()}
     measure = _measure_muse if suite.name.startswith("muse") else _measure
-    return measure(suite, sets, loaded, {"batch_size": batch_size, "max_new_tokens": max_new_tokens})
+    return within_memory(
+        lambda size: measure(suite, sets, loaded, {"batch_size": size, "max_new_tokens": max_new_tokens}), batch_size
+    )
 
 
 def _measure(suite: Suite, sets: Any, loaded: Any, settings: Any) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:

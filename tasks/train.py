@@ -1,6 +1,7 @@
 """Step: train a small model from scratch: the example's base model, or (tasks/golden.py) a golden target."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tasks.command import run_command
@@ -72,6 +73,7 @@ def _train(records: list[CorpusRecord], output: Path, params: Params, like: str 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from unilogit.evaluation.probability import score_answers
+    from unilogit.evaluation.token_scores import within_memory
     from unilogit.training.from_scratch import train_from_scratch
 
     with atomic_folder(output) as folder:
@@ -79,13 +81,8 @@ def _train(records: list[CorpusRecord], output: Path, params: Params, like: str 
             records, folder, params.train, seed=params.seed, max_length=params.model.max_length, like=like
         )
         model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-        scores = score_answers(
-            model,
-            tokenizer,
-            [r.prompt for r in records],
-            [r.response for r in records],
-            params.evaluate.batch_size,
-        )
+        pairs = [r.prompt for r in records], [r.response for r in records]
+        scores = within_memory(partial(score_answers, model, tokenizer, *pairs), params.evaluate.batch_size)
         write_json(
             folder / "training_summary.json",
             {

@@ -118,7 +118,7 @@ def evaluate(
         str | None, typer.Option(help="The model trained on the retain set alone: the golden target.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="A folder for metrics.json and the examples.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="As many as memory holds when not given.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Where a generated answer is cut.")] = 200,
     max_examples: Annotated[int | None, typer.Option(min=1, help="The first of each set; all when not given.")] = None,
 ) -> None:

@@ -148,7 +148,7 @@ class Robustness(Section):
 
 
 class Evaluate(Section):
-    batch_size: PositiveInt
+    batch_size: PositiveInt | None
     max_new_tokens: PositiveInt
     max_examples: PositiveInt
     robustness: Robustness

@@ -7,7 +7,7 @@ import torch
 from tests.evaluation.test_probability import MODELS, PAIRS, TOKENIZER, build
 from unilogit.data.tokenisation import encode_prompt
 from unilogit.evaluation import token_scores
-from unilogit.evaluation.token_scores import score_tokens
+from unilogit.evaluation.token_scores import score_tokens, within_memory
 from unilogit.scorer import Scorer
 
 
@@ -51,6 +51,25 @@ def test_few_logits_at_once_change_nothing(monkeypatch):
     for one, other in zip(whole, parts, strict=True):
         for column, same in zip(one, other, strict=True):
             np.testing.assert_allclose(column, same, rtol=1e-5)
+
+
+def test_the_batch_shrinks_until_memory_holds_it():
+    tried = []
+
+    def measure(batch_size):
+        tried.append(batch_size)
+        if batch_size > 100:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return "measured"
+
+    assert within_memory(measure, None) == "measured"
+    assert tried[0] == token_scores.LARGEST_BATCH
+    assert tried[-1] <= 100 < tried[-2]
+    tried.clear()
+    assert within_memory(measure, 64) == "measured"
+    assert tried == [64]
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        within_memory(measure, 200)  # a size that was asked for is not changed
 
 
 def test_a_token_that_can_never_come_gives_no_nan():

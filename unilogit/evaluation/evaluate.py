@@ -52,7 +52,7 @@ class Evaluation(NamedTuple):
             forget set; NaN or None where not measured.
         metrics: set -> metric -> number; model_utility; membership_inference. None where there is no number.
         unavailable: dotted path of each None -> why.
-        seconds: what took how long.
+        seconds: what took how long; and generated_tokens_per_second.
     """
 
     examples: pd.DataFrame
@@ -108,6 +108,8 @@ def evaluate_model(
         texts = generate_greedily(
             model, tokenizer, prompts, batch_size=batch_size, max_new_tokens=max_new_tokens, progress=label
         )
+    n_generated = sum(len(tokenizer.encode(text, add_special_tokens=False)) + 1 for text in texts)
+    watch.seconds["generated_tokens_per_second"] = round(n_generated / max(watch.seconds["generate"], 1e-3), 1)
     text_of = dict(zip(prompts, texts, strict=True))
     examples = pd.DataFrame([_example(name, r, groups, score_of, text_of) for name, r in rows], columns=COLUMNS)
     pairs_of = {

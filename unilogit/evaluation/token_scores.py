@@ -3,10 +3,10 @@
 The base of probability, truth ratio, memorisation and most attacks. Knows nothing of records, sets or metrics.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +16,11 @@ from tqdm import tqdm
 from unilogit.data.tokenisation import IGNORED, collate, encode_pair
 from unilogit.scorer import Scorer
 
+LARGEST_BATCH = 128
 _LOGITS_AT_ONCE = 1 << 25  # bounds memory, not the result
+
+
+T = TypeVar("T")
 
 
 class TokenScores(NamedTuple):
@@ -42,6 +46,23 @@ class TokenScores(NamedTuple):
     def without_end(self) -> "TokenScores":
         """The same less end-of-sequence: what memorisation and Min-K% are about."""
         return TokenScores(*(part[: len(self.log_p) - 1] for part in self))
+
+
+def within_memory(function: Callable[[int], T], batch_size: int | None) -> T:
+    """What `function` returns for the batch size, or for the largest that memory holds when that is None.
+
+    Tried from LARGEST_BATCH downwards, a tenth less after each failure to get memory.
+    """
+    if batch_size is not None:
+        return function(batch_size)
+    from accelerate.utils import find_executable_batch_size
+
+    # It wants a parameter of this name, and hands over the size as the first argument.
+    def attempt(batch_size: int) -> T:
+        return function(batch_size)
+
+    found: T = find_executable_batch_size(attempt, starting_batch_size=LARGEST_BATCH)()
+    return found
 
 
 @contextmanager
