@@ -18,6 +18,7 @@ from unilogit.scorer import Scorer
 
 LARGEST_BATCH = 128
 _LOGITS_AT_ONCE = 1 << 25  # bounds memory, not the result
+_LOGITS_IN_CACHE = 1 << 19  # several passes go over each: faster where a processor's cache holds them
 
 
 T = TypeVar("T")
@@ -148,19 +149,26 @@ def _score(scorer: Scorer, inputs: dict[str, Tensor], with_distribution: bool) -
 
 
 def _score_rows(scorer: Scorer, rows: Tensor, target: Tensor, with_distribution: bool) -> list[tuple[Tensor, ...]]:
-    size = rows_at_once(scorer)
-    parts: list[tuple[Tensor, ...]] = []
-    for some, wanted in zip(rows.split(size), target.split(size), strict=True):
-        logits = scorer.logits(some)
-        total = logits.logsumexp(dim=1)
-        of_target = logits.gather(1, wanted[:, None]).squeeze(1)
-        mean = deviation = logits.new_empty(0)
-        if with_distribution:
-            # A logit of -inf has probability 0 and must not make 0 · inf.
-            log_p = (logits - total[:, None]).clamp_min_(-1e4)
-            p = log_p.exp()
-            mean = torch.linalg.vecdot(p, log_p)
-            deviation = torch.linalg.vecdot(p, log_p.square_()) - mean.square()
-            deviation = deviation.clamp_min_(1e-6).sqrt()
-        parts.append(((of_target - total).double(), logits.argmax(dim=1) == wanted, mean.double(), deviation.double()))
-    return parts
+    size, block = rows_at_once(scorer), max(1, _LOGITS_IN_CACHE // scorer.vocabulary)
+    return [
+        _score_block(logits, of_block, with_distribution)
+        for some, wanted in zip(rows.split(size), target.split(size), strict=True)
+        for logits, of_block in zip(scorer.logits(some).split(block), wanted.split(block), strict=True)
+    ]
+
+
+def _score_block(logits: Tensor, target: Tensor, with_distribution: bool) -> tuple[Tensor, ...]:
+    """The columns of TokenScores for a few rows of logits."""
+    largest, likeliest = logits.max(dim=1)
+    # A logit of -inf has probability 0 and must not make 0 · inf.
+    below = (logits - largest[:, None]).clamp_min_(-1e4)
+    of_target = below.gather(1, target[:, None]).squeeze(1)
+    weight = below.exp()
+    total = weight.sum(dim=1)
+    mean = deviation = logits.new_empty(0)
+    if with_distribution:
+        mean = torch.linalg.vecdot(weight, below) / total
+        deviation = torch.linalg.vecdot(weight, below.square_()) / total - mean.square()
+        mean = mean - total.log()
+        deviation = deviation.clamp_min_(1e-6).sqrt()
+    return (of_target - total.log()).double(), likeliest == target, mean.double(), deviation.double()
