@@ -31,7 +31,7 @@ lint: $(READY)  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## Measure, and write benchmarks/results and docs/performance.md (some 15 minutes)
+bench: $(READY)  ## Measure, and write benchmarks/results and docs/performance.md
 	$(BIN)/python -m benchmarks.loss
 	$(BIN)/python -m benchmarks.step
 	$(BIN)/python -m benchmarks.evaluation

@@ -85,6 +85,9 @@ def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | Non
     )
     for role, robustness in run_robustness(workspace, models, sets["forget"], params).items():
         metrics[role]["robustness"] = robustness
+        prefix = "" if role == "after" else f"{role}."
+        for name in [name for name, value in robustness.items() if value is None]:
+            metrics["unavailable"][f"{prefix}robustness.{name}"] = "the model's likelihoods are not finite numbers"
     file = workspace / "evaluation" / "metrics.json"
     write_json(file, metrics)
     before, after = metrics["before"], metrics["after"]

@@ -91,6 +91,7 @@ def _attack(
         ),
         params.evaluate.batch_size,
     )
+    stamp.unlink(missing_ok=True)  # or a kill would leave it beside results of other settings
     for attack, frame in found.items():
         write_parquet(files[attack], frame)
     write_json(stamp, {"schema_version": 1, "fingerprint": fingerprint})  # last: it says that the others are there

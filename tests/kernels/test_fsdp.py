@@ -23,7 +23,6 @@ def sharded_gradients(rank, folder):
     distributed.destroy_process_group()
 
 
-@pytest.mark.skipif(not distributed.is_available(), reason="PyTorch without distributed")
 def test_sharded_module_with_a_tied_head(tmp_path):
     multiprocessing.spawn(sharded_gradients, (str(tmp_path),), nprocs=2)
     model = Tied()
