@@ -40,7 +40,7 @@ def default_chunk(hidden: Tensor, weight: Tensor) -> Chunk:
     if device == "cpu":
         # Most CPUs multiply 16-bit numbers several times slower than float32.
         dtype = torch.promote_types(dtype, torch.float32)
-    budget, block = (13 << 24, 1 << 22) if device == "cpu" else (1 << 29, 1 << 27)
+    budget, block = (1 << 28, 1 << 22) if device == "cpu" else (1 << 29, 1 << 27)
     most, count = min(max(budget // (vocabulary * dtype.itemsize), 64), 2048), max(hidden.shape[0], 1)
     rows = -(-count // -(-count // most))  # chunks of nearly one size: a small last one multiplies slowly
     return Chunk(rows, min(max(block // (rows * dtype.itemsize), 1024), vocabulary), dtype)
