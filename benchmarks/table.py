@@ -1,10 +1,15 @@
-"""docs/performance.md and its picture from benchmarks/results: `python -m benchmarks.table`. Measures nothing."""
+"""docs/performance.md, docs/tofu.md and their pictures from benchmarks/results: `python -m benchmarks.table`.
+
+Measures nothing.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import RESULTS
+from tasks.report import flatten
+from tasks.show import number
 
 DOCS = Path(__file__).parent.parent / "docs"
 INTRODUCTION = """\
@@ -37,6 +42,34 @@ EVALUATION = """\
 All teacher-forced metrics of some answers (probability, memorisation, the four attacks that need one pass) beside
 one plain forward pass of the model over the same tokens, in the same batches.
 """
+TOFU = """\
+# Methods on TOFU
+
+Written by `python -m benchmarks.table` from the files in `benchmarks/results/`; `python -m benchmarks.tofu --data DIR`
+measures them again. A small Llama is trained on TOFU from scratch, once on all of it (*fine-tuned*) and once without
+the forget set (*retain model*, the golden target), and each method makes the first one forget. All methods have the
+same learning rate, the same retain term beside them (where they have one) and the same early stop, and none was
+tuned: this shows that metrics and methods work on real data, not which method is best on a large model.
+
+Good is: forget quality (log10 of the p-value) near 0, probability, ROUGE-L and extraction strength of the forget set
+as low as the retain model's, AUC near 0.5, PrivLeak near 0, divergence near 0, utility as high as before.
+"""
+TOFU_COLUMNS = {
+    "forget quality, log10 p": "forget_quality.log10_p_value",
+    "model utility": "model_utility",
+    "retain probability": "retain.probability",
+    "forget probability": "forget.probability",
+    "ROUGE-L recall": "forget.rouge_l_recall",
+    "truth ratio": "forget.truth_ratio",
+    "extraction strength": "forget.extraction_strength",
+    "LOSS AUC": "membership_inference.loss_auc",
+    "Min-K% AUC": "membership_inference.min_k_auc",
+    "PrivLeak, %": "privleak",
+    "KL from golden, nats": "golden_divergence.kl_golden_to_model",
+    "relearned": "robustness.relearned_probability",
+    "4-bit weights": "robustness.quantised_4_bit_probability",
+    "best of 16, ROUGE-L": "robustness.sampling_rouge_l_recall",
+}
 COLORS = {"limit": "#999999", "ours": "#0072B2", "others": "#E69F00"}
 
 
@@ -89,6 +122,49 @@ def evaluation_section(result: dict[str, Any]) -> str:
     return ratios(result, shape, "plain forward pass")
 
 
+def tofu_section(result: dict[str, Any]) -> str:
+    """One result of benchmarks.tofu as a table: a row for each model."""
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result["records"].items())
+    speed = [model["generated_tokens"] / max(model["seconds"]["generate"], 1e-3) for model in result["models"].values()]
+    size, settings = result["parameters"] / 1e6, ", ".join(result["settings"])
+    lines = [
+        f"## {result['split']}: {result['hardware']}",
+        "",
+        f"Llama of {size:.1f} million parameters; {settings}. Records: {counts}.",
+        f"Generation at {min(speed):.0f} to {max(speed):.0f} tokens/s.",
+        "",
+        f"| | {' | '.join(TOFU_COLUMNS)} |",
+        f"| --- |{' ---: |' * len(TOFU_COLUMNS)}",
+    ]
+    for name, metrics in result["models"].items():
+        flat = flatten(metrics)
+        lines.append(f"| {name} | {' | '.join(number(flat[path]) for path in TOFU_COLUMNS.values())} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw_tofu(results: list[dict[str, Any]], file: Path) -> None:
+    """What was kept against what was forgotten: a point for each model."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": "tofu", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(8, 4.5 * len(results)), layout="constrained")
+        for panel, result in zip(figure.subplots(len(results), 1, squeeze=False).flat, results, strict=True):
+            for name, metrics in result["models"].items():
+                ours = name.startswith("unilogit")
+                place = metrics["model_utility"], metrics["forget_quality"]["log10_p_value"]
+                kind = "ours" if ours else "limit" if name in ("fine-tuned", "retain model") else "others"
+                panel.scatter(*place, color=COLORS[kind], s=70 if ours else 40)
+                panel.annotate(name, place, xytext=(5, 4), textcoords="offset points", fontsize=9)
+            panel.set_yscale("symlog", linthresh=1)
+            panel.set_xlabel("model utility: right is kept")
+            panel.set_ylabel("forget quality, log10 of p: up is forgotten")
+            panel.set_title(f"TOFU {result['split']}, {result['hardware']}", loc="left", fontsize=11)
+            panel.spines[["top", "right"]].set_visible(False)
+            panel.margins(0.15)
+        figure.savefig(file, metadata={"Date": None})
+
+
 def ratios(result: dict[str, Any], shape: str, base: str) -> str:
     """Times of all variants, and how many times that of `base` they are."""
     plain = result["variants"][base]["wall_seconds_median"]
@@ -134,9 +210,9 @@ def draw(results: list[dict[str, Any]], file: Path) -> None:
 
 
 def main() -> None:
-    loss, step, evaluation = (
+    loss, step, evaluation, tofu = (
         [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
-        for kind in ("loss", "step", "evaluation")
+        for kind in ("loss", "step", "evaluation", "tofu")
     )
     DOCS.mkdir(exist_ok=True)
     draw(loss, DOCS / "performance.svg")
@@ -144,6 +220,11 @@ def main() -> None:
     parts = [INTRODUCTION, *map(loss_section, loss), STEP, *map(step_section, step)]
     page.write_text("\n".join([*parts, EVALUATION, *map(evaluation_section, evaluation)]))
     print(page)
+    if tofu:
+        draw_tofu(tofu, DOCS / "tofu.svg")
+        picture = "![Forget quality and model utility of each method](tofu.svg)\n"
+        (DOCS / "tofu.md").write_text("\n".join([TOFU, picture, *map(tofu_section, tofu)]))
+        print(DOCS / "tofu.md")
 
 
 if __name__ == "__main__":

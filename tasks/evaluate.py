@@ -14,10 +14,11 @@ from tasks.command import run_command
 from tasks.golden import read_golden
 from tasks.options import Overrides, ParamsFile
 from tasks.robustness import run_robustness
-from tasks.unlearn import data_files, load_model, model_files
+from tasks.unlearn import data_files, load_model, model_files, run_unlearn
 from unilogit.data.records import CorpusRecord, frame_records
 from unilogit.errors import InputError
-from unilogit.files import read_json, sha256_file, sha256_json, write_json, write_parquet
+from unilogit.evaluation.stopwatch import tell_seconds
+from unilogit.files import read_json, sha256_file, sha256_json, write_json, write_parquet, write_text
 from unilogit.params import DEFAULT_PARAMS, Params, load_params
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ class EvaluateSummary:
     Attributes:
         metrics: the file with all of them.
         forget_probability, retain_probability, model_utility: (before, after).
+        took: model -> where the time of measuring it went.
     """
 
     metrics: Path
     forget_probability: tuple[float | None, float | None]
     retain_probability: tuple[float | None, float | None]
     model_utility: tuple[float | None, float | None]
+    took: dict[str, str]
 
     def __str__(self) -> str:
         changes = {
@@ -45,7 +48,8 @@ class EvaluateSummary:
             "model utility": self.model_utility,
         }
         told = [f"{name} {_number(before)} → {_number(after)}" for name, (before, after) in changes.items()]
-        return f"{self.metrics}: {', '.join(told)}"
+        took = "".join(f"\n  {role} took {line}" for role, line in self.took.items())
+        return f"{self.metrics}: {', '.join(told)}{took}"
 
 
 def _number(value: float | None) -> str:
@@ -54,6 +58,8 @@ def _number(value: float | None) -> str:
 
 def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | None) -> EvaluateSummary:
     """Write evaluation/metrics.json and evaluation/models/{before,after,golden}.parquet of a workspace.
+
+    With evaluate.baselines, also evaluation/baselines.csv, and the models of these methods under baselines/.
 
     Args:
         workspace: holds data/forget.parquet, retain.parquet and holdout.parquet, and model/.
@@ -64,6 +70,7 @@ def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | Non
         InputError: a model or the data is missing.
     """
     from unilogit.evaluation.comparison import compare
+    from unilogit.evaluation.evaluate import NOT_FINITE
 
     models = {"before": model, "after": str(workspace / "model")} | ({"golden": str(golden)} if golden else {})
     _require_model(workspace / "model", f"run `python -m tasks.unlearn --workspace {workspace}` first")
@@ -87,7 +94,8 @@ def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | Non
         metrics[role]["robustness"] = robustness
         prefix = "" if role == "after" else f"{role}."
         for name in [name for name, value in robustness.items() if value is None]:
-            metrics["unavailable"][f"{prefix}robustness.{name}"] = "the model's likelihoods are not finite numbers"
+            metrics["unavailable"][f"{prefix}robustness.{name}"] = NOT_FINITE
+    _compare_methods(workspace, model, sets, params)
     file = workspace / "evaluation" / "metrics.json"
     write_json(file, metrics)
     before, after = metrics["before"], metrics["after"]
@@ -96,7 +104,24 @@ def run_evaluate(workspace: Path, params: Params, model: str, golden: Path | Non
         forget_probability=(before["forget"]["probability"], after["forget"]["probability"]),
         retain_probability=(before["retain"]["probability"], after["retain"]["probability"]),
         model_utility=(before["model_utility"], after["model_utility"]),
+        took={role: tell_seconds(each.seconds, each.generated_tokens) for role, each in evaluations.items()},
     )
+
+
+def _compare_methods(workspace: Path, model: str, sets: Mapping[str, list[CorpusRecord]], params: Params) -> None:
+    """Unlearn with the methods of evaluate.baselines too, and write what the forget/utility plane shows of them."""
+    rows = []
+    for method in params.evaluate.baselines:
+        other = params.model_copy(update={"unlearn": params.unlearn.model_copy(update={"method": method})})
+        unlearned = run_unlearn(workspace, other, model, workspace / "baselines" / method).model
+        found = _evaluate(workspace, f"baseline-{method}", str(unlearned), sets, params, golden=None).metrics
+        rows.append((method, found["forget"]["probability"], found["model_utility"]))
+    file = workspace / "evaluation" / "baselines.csv"
+    if rows:
+        columns = ["name", "forget_probability", "model_utility"]
+        write_text(file, pd.DataFrame(rows, columns=columns).to_csv(index=False))
+    else:
+        file.unlink(missing_ok=True)
 
 
 def _require_model(folder: Path, remedy: str) -> None:
@@ -169,6 +194,7 @@ def _evaluate(
             "metrics": evaluation.metrics,
             "unavailable": evaluation.unavailable,
             "seconds": evaluation.seconds,
+            "generated_tokens": evaluation.generated_tokens,
         },
     )
     return evaluation
@@ -188,7 +214,7 @@ def _fingerprint(workspace: Path, model: str, params: Params, golden: Path | Non
             model_files(model),
             model_files(str(golden)) if golden else None,
             data,
-            params.evaluate.model_dump(),
+            params.evaluate.model_dump(exclude={"robustness", "baselines"}),
             params.data.utility_groups,
             params.seed,
         ]
@@ -204,7 +230,8 @@ def _finished(workspace: Path, role: str, fingerprint: str) -> "Evaluation | Non
     facts = read_json(scores)
     if facts["fingerprint"] != fingerprint or facts["examples_sha256"] != sha256_file(examples):
         return None
-    return Evaluation(pd.read_parquet(examples), facts["metrics"], facts["unavailable"], facts["seconds"])
+    measured = (facts[key] for key in ("metrics", "unavailable", "seconds", "generated_tokens"))
+    return Evaluation(pd.read_parquet(examples), *measured)
 
 
 def main(

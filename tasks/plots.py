@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 MODELS = {"before": "before", "after": "after", "golden": "golden target"}
 BARS = {"probability": "answer probability", "rouge_l_recall": "ROUGE-L recall"}
 ROC = {"attack_loss": "LOSS attack", "attack_min_k": "Min-K% attack"}
-ROBUSTNESS = {  # attack → title, what x is
-    "relearning": ("relearning", "steps of fine-tuning"),
-    "quantisation": ("quantisation", "bits of a weight"),
-    "paraphrased_prompts": ("paraphrased prompts", "wording"),
-    "prefix_attack": ("prefix attack", "answer tokens given"),
-    "sampling": ("sampling", "answers drawn, best counts"),
+ROBUSTNESS = {  # attack → title, what x is, which of BARS y is
+    "relearning": ("relearning", "steps of fine-tuning", "probability"),
+    "quantisation": ("quantisation", "bits of a weight", "probability"),
+    "paraphrased_prompts": ("paraphrased prompts", "wording", "probability"),
+    "prefix_attack": ("prefix attack", "answer tokens given", "rouge_l_recall"),
+    "sampling": ("sampling", "answers drawn, best counts", "rouge_l_recall"),
 }
 
 _COLORS = {"before": "#E69F00", "after": "#0072B2", "golden": "#009E73"}
@@ -230,13 +230,13 @@ def _draw_robustness(workspace: Path) -> "Figure | None":
             line = [(place, points[x]) for place, x in enumerate(places) if x in points.index]
             style: Any = {"color": _COLORS[model], "linestyle": _DASHES[model], "marker": _MARKERS[model]}
             panel.plot(*zip(*line, strict=True) if line else ([], []), label=name, markersize=4, **style)
-        title, of_x = ROBUSTNESS[attack]
+        title, of_x, of_y = ROBUSTNESS[attack]
         panel.set_xticks(range(len(places)), [x if isinstance(x, str) else f"{x:g}" for x in places])
         panel.set_xlim(-0.4, len(places) - 0.6)
         panel.set_ylim(-0.03, 1.03)
         panel.set_xlabel(of_x)
+        panel.set_ylabel(BARS[of_y])
         panel.set_title(title, loc="left", fontsize=12)
-    figure.supylabel("answer probability, or ROUGE-L recall of what is generated", fontsize=10)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
 

@@ -13,6 +13,7 @@ from tasks.plots import MODELS, draw_plots
 from tasks.report_names import COUNTS, METRICS, NOTES, PICTURES, SECTION_OF, SECTIONS, number, section_title
 from tasks.report_subjects import read_forgotten, sample_generations, subject_table, write_pseudonyms
 from unilogit.errors import InputError
+from unilogit.evaluation.stopwatch import tell_seconds
 from unilogit.files import read_json, sha256_weights, write_text
 from unilogit.gates import GateReport, GateVerdict
 from unilogit.params import Params
@@ -39,6 +40,7 @@ class Review:
         sections: set or kind of measurement → its rows.
         unavailable: metric → why there is no number.
         training: method, epochs, steps.
+        took: model → where the time of measuring it went.
     """
 
     gates: GateReport
@@ -46,6 +48,7 @@ class Review:
     sections: dict[str, list[Row]]
     unavailable: dict[str, str]
     training: dict[str, Any]
+    took: dict[str, str]
     weights_sha256: str
 
     @property
@@ -80,8 +83,15 @@ def read_review(workspace: Path) -> Review:
             "epochs": training.get("epochs"),
             "steps": max((entry.get("step", 0) for entry in training["history"]), default=0),
         },
+        took=_took(workspace),
         weights_sha256=sha256_weights(workspace / "model"),
     )
+
+
+def _took(workspace: Path) -> dict[str, str]:
+    files = {model: workspace / "evaluation" / "models" / f"{model}.json" for model in MODELS}
+    facts = {model: read_json(file) for model, file in files.items() if file.exists()}
+    return {model: tell_seconds(fact["seconds"], fact["generated_tokens"]) for model, fact in facts.items()}
 
 
 def _read(workspace: Path, name: str, step: str) -> Any:

@@ -30,14 +30,15 @@ class UnlearnSummary:
         return f"{self.model}: {self.method}, {self.epochs:.1f} epochs, weights {self.weights_sha256[:12]}"
 
 
-def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
-    """Write the unlearned model to `workspace/model` and the history to `workspace/training.json`.
+def run_unlearn(workspace: Path, params: Params, model: str, output: Path | None = None) -> UnlearnSummary:
+    """Write the unlearned model to `output/model` and the history to `output/training.json`.
 
     Under `torchrun` or `accelerate launch` the processes share the work and the first one writes.
 
     Args:
         workspace: holds data/forget.parquet, retain.parquet and holdout.parquet.
         model: the model to start from: a Hugging Face folder or hub name.
+        output: a folder; the workspace when not given.
 
     Raises:
         InputError: the model or the data is missing, or the method needs what model or records lack.
@@ -47,9 +48,10 @@ def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
     from transformers import set_seed
 
     processes = PartialState(cpu=not torch.cuda.is_available())
-    checkpoints = workspace / "checkpoints"
+    output = output or workspace
+    checkpoints = output / "checkpoints"
     fingerprint = _fingerprint(workspace, params, model)
-    if finished := _finished(workspace, fingerprint):
+    if finished := _finished(output, fingerprint):
         return finished
     processes.wait_for_everyone()  # or a late one would find the work of the others finished
     trained, tokenizer = load_model(model)
@@ -61,43 +63,42 @@ def run_unlearn(workspace: Path, params: Params, model: str) -> UnlearnSummary:
             _drop_checkpoints_of_other_settings(checkpoints, fingerprint)
         trained, history, epochs = _train(trained, tokenizer, workspace, checkpoints, params)
     if processes.is_main_process:
-        _save(trained, tokenizer, workspace, params.unlearn.method, fingerprint, epochs, history)
+        _save(trained, tokenizer, output, params.unlearn.method, fingerprint, epochs, history)
         shutil.rmtree(checkpoints, ignore_errors=True)
     processes.wait_for_everyone()
-    return _summary(workspace)
+    return _summary(output)
 
 
 def _save(
     model: Any,
     tokenizer: Any,
-    workspace: Path,
+    output: Path,
     method: str,
     fingerprint: str,
     epochs: float,
     history: list[dict[str, float]],
 ) -> None:
-    output = workspace / "model"
-    with atomic_folder(output) as folder:
+    with atomic_folder(output / "model") as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    write_text(workspace / "loss.csv", _loss_csv(history))
+    write_text(output / "loss.csv", _loss_csv(history))
     # Last, as it says that all the others are there.
     write_json(
-        workspace / "training.json",
+        output / "training.json",
         {
             "schema_version": 1,
             "fingerprint": fingerprint,
             "method": method,
             "epochs": epochs,
-            "weights_sha256": sha256_weights(output),
+            "weights_sha256": sha256_weights(output / "model"),
             "history": history,
         },
     )
 
 
-def _summary(workspace: Path) -> UnlearnSummary:
-    facts = read_json(workspace / "training.json")
-    return UnlearnSummary(workspace / "model", facts["method"], facts["epochs"], facts["weights_sha256"])
+def _summary(output: Path) -> UnlearnSummary:
+    facts = read_json(output / "training.json")
+    return UnlearnSummary(output / "model", facts["method"], facts["epochs"], facts["weights_sha256"])
 
 
 def _loss_csv(history: list[dict[str, float]]) -> str:
@@ -156,14 +157,14 @@ def _fingerprint(workspace: Path, params: Params, model: str) -> str:
     return sha256_json([params.unlearn.model_dump(), params.seed, params.model.max_length, model_files(model), data])
 
 
-def _finished(workspace: Path, fingerprint: str) -> UnlearnSummary | None:
+def _finished(output: Path, fingerprint: str) -> UnlearnSummary | None:
     """What an earlier call with the same inputs made, if it is still whole."""
-    if not (workspace / "training.json").exists():
+    if not (output / "training.json").exists():
         return None
-    facts = read_json(workspace / "training.json")
-    if facts["fingerprint"] != fingerprint or facts["weights_sha256"] != sha256_weights(workspace / "model"):
+    facts = read_json(output / "training.json")
+    if facts["fingerprint"] != fingerprint or facts["weights_sha256"] != sha256_weights(output / "model"):
         return None
-    return _summary(workspace)
+    return _summary(output)
 
 
 def _drop_checkpoints_of_other_settings(checkpoints: Path, fingerprint: str) -> None:

@@ -121,6 +121,13 @@ def evaluate(
     batch_size: Annotated[int | None, typer.Option(min=1, help="As many as memory holds when not given.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Where a generated answer is cut.")] = 200,
     max_examples: Annotated[int | None, typer.Option(min=1, help="The first of each set; all when not given.")] = None,
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Attack as well: relearning, quantisation, other wordings, prefix, samples."),
+    ] = False,
+    relearning_rate: Annotated[
+        float, typer.Option(min=0, help="Of the attack `relearning`; a small model needs some 1e-4.")
+    ] = 1e-5,
 ) -> None:
     """Measure any model on a benchmark; `unilogit metrics` says what the numbers mean."""
     from tasks.suite import run_suite
@@ -135,6 +142,8 @@ def evaluate(
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
         max_examples=max_examples,
+        robustness=robustness,
+        relearning_rate=relearning_rate,
     )
 
 

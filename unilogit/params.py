@@ -92,6 +92,14 @@ class Wga(Section):
     beta: Annotated[float, Field(ge=0)]
 
 
+def _known_method(method: str, *others: str) -> str:
+    from unilogit.losses.registry import METHODS
+
+    if method not in METHODS:
+        raise ValueError(f"one of: {', '.join([*sorted(METHODS), *others])}")
+    return method
+
+
 class SatImp(Section):
     beta1: Annotated[float, Field(ge=0)]
     beta2: Annotated[float, Field(ge=0)]
@@ -126,11 +134,7 @@ class Unlearn(Section):
     @field_validator("method")
     @classmethod
     def _method_is_registered(cls, method: str) -> str:
-        from unilogit.losses.registry import METHODS
-
-        if method != "none" and method not in METHODS:
-            raise ValueError(f"one of: {', '.join(sorted(METHODS))}, none")
-        return method
+        return method if method == "none" else _known_method(method, "none")
 
     @field_validator("accumulation")
     @classmethod
@@ -151,7 +155,13 @@ class Evaluate(Section):
     batch_size: PositiveInt | None
     max_new_tokens: PositiveInt
     max_examples: PositiveInt
+    baselines: list[Name]
     robustness: Robustness
+
+    @field_validator("baselines")
+    @classmethod
+    def _baselines_are_registered(cls, baselines: list[str]) -> list[str]:
+        return [_known_method(method) for method in baselines]
 
 
 class Gate(Section):

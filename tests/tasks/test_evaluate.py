@@ -141,6 +141,7 @@ def test_metrics_of_all_models_and_sets(workspace):
     assert all(verdict.value is not None for verdict in judge(judged, metrics).gates)
     assert summary.forget_probability[1] == metrics["after"]["forget"]["probability"]
     assert "forget probability" in str(summary)
+    assert str(summary).count("generated tokens/s") == 3
     assert "secret" not in json.dumps(metrics) + str(summary)
 
 
@@ -203,6 +204,22 @@ def test_without_a_golden_target(workspace):
     assert "model.retain is null" in metrics["unavailable"]["forget_quality.p_value"]
 
 
+def test_other_methods_are_unlearned_and_measured_once(workspace, scored):
+    few = ["unlearn.epochs=1", "unlearn.batch_size=3"]
+    for _ in range(2):
+        run(workspace, *few, "evaluate.baselines=[grad_diff, npo]")
+    assert scored == ["before", "after", "golden", "baseline-grad_diff", "baseline-npo"]
+    table = pd.read_csv(workspace / "evaluation" / "baselines.csv", index_col="name")
+    for method in ("grad_diff", "npo"):
+        assert read_json(workspace / "baselines" / method / "training.json")["method"] == method
+        examples = pd.read_parquet(workspace / "evaluation" / "models" / f"baseline-{method}.parquet")
+        forget = examples[examples["set"] == "forget"]
+        assert table.loc[method, "forget_probability"] == pytest.approx(forget["probability"].mean())
+    assert table["forget_probability"].nunique() == 2
+    run(workspace, *few)
+    assert not (workspace / "evaluation" / "baselines.csv").exists()
+
+
 def test_the_sample_is_the_seeds_and_the_same_for_every_model(workspace):
     drawn = {}
     for seed in (0, 0, 1):
@@ -258,6 +275,6 @@ def test_the_command_line(workspace, monkeypatch, capsys):
         run_command(main)
     told = capsys.readouterr()
     assert exit_.value.code == 0
-    assert len(told.out.splitlines()) == 1
+    assert len(told.out.splitlines()) == 4  # what changed, and where the time went for each model
     assert "secret" not in told.out + told.err
     assert "What of" not in told.out + told.err

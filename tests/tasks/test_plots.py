@@ -46,6 +46,14 @@ def test_attacks_and_baselines_are_drawn_where_they_are(workspace):
     assert names == ["metrics", "plane", "roc", "truth_ratio", "robustness", "training"]
 
 
+def test_each_attack_says_what_it_shows(workspace):
+    add_attacks_and_baselines(workspace)
+    figure = plots._draw_robustness(workspace)
+    shown = {panel.get_title("left"): panel.get_ylabel() for panel in figure.axes}
+    assert shown["quantisation"] == "answer probability"
+    assert shown["sampling"] == "ROUGE-L recall"
+
+
 def test_the_legend_of_the_roc_gives_the_area(workspace):
     add_people(workspace, [["secret-ada"], ["secret-bob"], ["secret-eve"]], [0.5, 0.6, 0.7])
     figure = plots._draw_roc(workspace)

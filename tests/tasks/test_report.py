@@ -8,7 +8,7 @@ import pytest
 from tasks.report import logged_report, read_review, write_report
 from tests.tasks.workspaces import AFTER, GATES, METRICS, add_people, build, gate
 from unilogit.errors import InputError
-from unilogit.files import read_json, sha256_weights, write_parquet
+from unilogit.files import read_json, sha256_weights, write_json, write_parquet
 from unilogit.gates import GateReport
 from unilogit.params import load_params
 
@@ -76,6 +76,13 @@ def test_the_page_shows_verdict_gates_counts_and_measurements(workspace):
     assert ["p-value", "–", "1.5e-07", "–"] in page.rows
     assert "batch-7" in page.text
     assert "request-0815" not in page.source
+
+
+def test_the_page_says_where_the_time_of_measuring_went(workspace):
+    cost = {"seconds": {"score responses": 1.5, "generate": 2.0}, "generated_tokens": 900}
+    write_json(workspace / "evaluation" / "models" / "after.json", cost)
+    page = Page(write_report(workspace))
+    assert ["measuring after took", "score responses 1.5 s, generate 2.0 s; 450 generated tokens/s"] in page.rows
 
 
 def test_settings_are_shown_where_they_are_given(workspace):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tasks import suite
 from tasks.report import flatten
 from tasks.suite import evaluate_on_suite, run_suite
 from tests.data.suites import test_muse, test_tofu
@@ -64,7 +65,33 @@ def test_tofu_beside_the_retain_model(models, tofu, tmp_path, capsys):
     assert examples["set"].value_counts().to_dict() == {
         "forget": 6, "retain": 6, "real_authors": 3, "world_facts": 4, "holdout": 5
     }  # fmt: skip
-    assert "forget.probability" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "forget.probability" in printed
+    assert printed.count("generated tokens/s") == 2
+
+
+def test_attacks_on_both_models(models, tofu, tmp_path):
+    run_suite(models[0], "tofu", tofu, "forget05", models[1], tmp_path, robustness=True, max_examples=6, **SMALL)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    attacked = {f"robustness.{name}" for name in metrics["model"]["robustness"]}
+    assert attacked == {name for name in METRICS if name.startswith("robustness.")}
+    assert metrics["seconds"]["retain_model"]["attacks"] > 0
+    for role in ("model", "retain_model"):
+        weights = pd.read_parquet(tmp_path / f"{role}-quantisation.parquet")
+        in_4_bits = weights[weights["bits"] == 4]["probability"].mean()
+        assert metrics[role]["robustness"]["quantised_4_bit_probability"] == pytest.approx(in_4_bits)
+
+
+def test_no_measurements_beside_the_examples_of_another_model(models, tofu, tmp_path, monkeypatch):
+    run_suite(models[0], "tofu", tofu, None, None, tmp_path, max_examples=2, **SMALL)
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suite, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(models[1], "tofu", tofu, None, None, tmp_path, max_examples=2, **SMALL)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.parquet"]
 
 
 def tofu_sets(folder):
@@ -85,6 +112,7 @@ def test_muse_has_its_own_metrics(models, muse):
     assert all(0 <= metrics["model"][name] <= 1 for name in MUSE_METRICS)
     assert metrics["retain_model"]["privleak"] == 0
     assert len(examples["model"]) == 9
+    assert list(metrics["seconds"]) == ["model", "retain_model"]
     alone, _ = evaluate_on_suite(models[0], read_suite("muse", muse), **SMALL)
     assert alone["model"]["privleak"] is None
     assert "--retain-model" in alone["unavailable"]["privleak"]

@@ -4,9 +4,7 @@ Knows records and models; nothing of files, workspaces or gates. Definitions are
 """
 
 import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +18,7 @@ from unilogit.evaluation.memorisation import exact_memorisation, extraction_stre
 from unilogit.evaluation.model_utility import model_utility
 from unilogit.evaluation.probability import normalized_probability
 from unilogit.evaluation.rouge import rouge_l_recall
+from unilogit.evaluation.stopwatch import Stopwatch
 from unilogit.evaluation.token_scores import TokenScores, score_tokens
 from unilogit.evaluation.truth_ratio import forget_truth_ratio, truth_ratio, utility_truth_ratio
 
@@ -52,13 +51,15 @@ class Evaluation(NamedTuple):
             forget set; NaN or None where not measured.
         metrics: set -> metric -> number; model_utility; membership_inference. None where there is no number.
         unavailable: dotted path of each None -> why.
-        seconds: what took how long; and generated_tokens_per_second.
+        seconds: what took how long.
+        generated_tokens: how many were generated, ends of sequence included.
     """
 
     examples: pd.DataFrame
     metrics: dict[str, Any]
     unavailable: dict[str, str]
     seconds: dict[str, float]
+    generated_tokens: int
 
 
 def evaluate_model(
@@ -86,7 +87,7 @@ def evaluate_model(
     Raises:
         InputError: the tokenizer has no end-of-sequence token.
     """
-    watch = _Watch(progress)
+    watch = Stopwatch(progress)
     rows = [(name, record) for name, records in sets.items() for record in records]
     groups = set(utility_sets) - {RETAIN}
     responses = list(dict.fromkeys((record.prompt, record.response) for _, record in rows))
@@ -108,8 +109,7 @@ def evaluate_model(
         texts = generate_greedily(
             model, tokenizer, prompts, batch_size=batch_size, max_new_tokens=max_new_tokens, progress=label
         )
-    n_generated = sum(len(tokenizer.encode(text, add_special_tokens=False)) + 1 for text in texts)
-    watch.seconds["generated_tokens_per_second"] = round(n_generated / max(watch.seconds["generate"], 1e-3), 1)
+    generated_tokens = sum(len(tokenizer.encode(text, add_special_tokens=False)) + 1 for text in texts)
     text_of = dict(zip(prompts, texts, strict=True))
     examples = pd.DataFrame([_example(name, r, groups, score_of, text_of) for name, r in rows], columns=COLUMNS)
     pairs_of = {
@@ -142,20 +142,7 @@ def evaluate_model(
         },
         utility_sets,
     )
-    return Evaluation(examples, metrics, unavailable, watch.seconds)
-
-
-class _Watch:
-    """Seconds of each part of an evaluation, and what its progress bar says."""
-
-    def __init__(self, progress: str | None) -> None:
-        self.progress, self.seconds = progress, dict[str, float]()
-
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[str | None]:
-        start = time.perf_counter()
-        yield self.progress and f"{self.progress}: {part}"
-        self.seconds[part] = round(time.perf_counter() - start, 3)
+    return Evaluation(examples, metrics, unavailable, watch.seconds, generated_tokens)
 
 
 def _columns(pairs: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:

@@ -4,7 +4,8 @@ Knows which attacks there are and what they need; definitions and sources are in
 nothing of files, gates or plots.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +27,13 @@ ATTACKS = {
     "sampling": ["samples"],
     "quantisation": ["bits"],
     "relearning": ["relearned", "step"],
+}
+CURVES = {  # attack -> what its curve goes over, and what it shows
+    "relearning": ("step", "probability"),
+    "quantisation": ("bits", "probability"),
+    "paraphrased_prompts": ("wording", "probability"),
+    "prefix_attack": ("prefix_tokens", "rouge_l_recall"),
+    "sampling": ("samples", "rouge_l_recall"),
 }
 _VALUES = ("probability", "rouge_l_recall")
 
@@ -115,6 +123,36 @@ def robustness_curve(attack: str, examples: pd.DataFrame) -> pd.DataFrame:
     values = [name for name in _VALUES if name in examples]
     groups = examples.groupby(points, sort=True)
     return groups[values].agg(_mean).assign(n=groups.size()).reset_index()
+
+
+def robustness_curves(found: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """`robustness_curve` of each attack; of relearning, over the records that the attacker did not train on."""
+    curves = {attack: robustness_curve(attack, frame) for attack, frame in found.items()}
+    if "relearning" in curves:  # the records that were trained on come back in any model
+        curves["relearning"] = curves["relearning"][~curves["relearning"]["relearned"].astype(bool)]
+    return curves
+
+
+def robustness_metrics(curves: Mapping[str, pd.DataFrame]) -> dict[str, float | None]:
+    """The hardest point of each attack; None where the model's likelihoods are no numbers.
+
+    Args:
+        curves: from `robustness_curves`; an attack without rows has no metric.
+    """
+    metrics: dict[str, Any] = {}
+    for attack, curve in curves.items():
+        if not len(curve):
+            continue
+        if attack == "quantisation":
+            for row in curve[curve["bits"] <= 8].itertuples():
+                metrics[f"quantised_{row.bits}_bit_probability"] = row.probability
+        elif attack == "paraphrased_prompts":
+            rows = curve[curve["wording"] == "paraphrased"]
+            metrics |= {f"paraphrased_{name}": rows[name].iloc[0] for name in _VALUES if len(rows)}
+        else:
+            name = {"relearning": "relearned_probability"}.get(attack, f"{attack}_rouge_l_recall")
+            metrics[name] = curve[CURVES[attack][1]].iloc[-1]
+    return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def _mean(values: pd.Series) -> float:
