@@ -52,7 +52,9 @@ same learning rate, the same retain term beside them (where they have one) and t
 tuned: this shows that metrics and methods work on real data, not which method is best on a large model.
 
 Good is: forget quality (log10 of the p-value) near 0, probability, ROUGE-L and extraction strength of the forget set
-as low as the retain model's, AUC near 0.5, PrivLeak near 0, divergence near 0, utility as high as before.
+as low as the retain model's, AUC near 0.5, PrivLeak near 0, divergence near 0, utility as high as before. Model
+utility is low throughout: a model that was trained on TOFU alone knows neither real authors nor world facts, so that
+the probability of retain answers tells more.
 """
 TOFU_COLUMNS = {
     "forget quality, log10 p": "forget_quality.log10_p_value",
@@ -143,25 +145,35 @@ def tofu_section(result: dict[str, Any]) -> str:
 
 
 def draw_tofu(results: list[dict[str, Any]], file: Path) -> None:
-    """What was kept against what was forgotten: a point for each model."""
+    """What was forgotten, whether an attacker can tell, and what was kept: a bar for each model."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    paths = ("forget_quality.log10_p_value", "membership_inference.loss_auc", "retain.probability")
+    titles = ("forget quality, log10 of p", "LOSS attack, AUC", "retain probability")
     with rc_context({"svg.hashsalt": "tofu", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(8, 4.5 * len(results)), layout="constrained")
-        for panel, result in zip(figure.subplots(len(results), 1, squeeze=False).flat, results, strict=True):
-            for name, metrics in result["models"].items():
-                ours = name.startswith("unilogit")
-                place = metrics["model_utility"], metrics["forget_quality"]["log10_p_value"]
-                kind = "ours" if ours else "limit" if name in ("fine-tuned", "retain model") else "others"
-                panel.scatter(*place, color=COLORS[kind], s=70 if ours else 40)
-                panel.annotate(name, place, xytext=(5, 4), textcoords="offset points", fontsize=9)
-            panel.set_yscale("symlog", linthresh=1)
-            panel.set_xlabel("model utility: right is kept")
-            panel.set_ylabel("forget quality, log10 of p: up is forgotten")
-            panel.set_title(f"TOFU {result['split']}, {result['hardware']}", loc="left", fontsize=11)
-            panel.spines[["top", "right"]].set_visible(False)
-            panel.margins(0.15)
+        figure = Figure(figsize=(9, 3.6 * len(results)), layout="constrained")
+        rows = figure.subplots(len(results), 3, squeeze=False, sharey="row")
+        for panels, result in zip(rows, results, strict=True):
+            models = result["models"]
+            colors = [
+                COLORS[
+                    "limit" if name in ("fine-tuned", "retain model") else "ours" if name == "unilogit" else "others"
+                ]
+                for name in models
+            ]
+            for panel, path, title in zip(panels, paths, titles, strict=True):
+                values = [flatten(metrics)[path] for metrics in models.values()]
+                panel.bar_label(panel.barh(list(models), values, color=colors), fmt="%.2f", padding=2, fontsize=9)
+                panel.set_title(title, loc="left", fontsize=11)
+                panel.axvline(flatten(models["retain model"])[path], color=COLORS["limit"], linewidth=1, linestyle=":")
+                panel.spines[["top", "right"]].set_visible(False)
+            panels[0].set_xscale("symlog", linthresh=1)
+            panels[0].margins(x=0.3)
+            panels[0].invert_yaxis()
+            for panel in panels[1:]:
+                panel.set_xlim(0, 1.2)
+            panels[0].set_xlabel(f"TOFU {result['split']}; dotted: the retain model")
         figure.savefig(file, metadata={"Date": None})
 
 
@@ -222,7 +234,7 @@ def main() -> None:
     print(page)
     if tofu:
         draw_tofu(tofu, DOCS / "tofu.svg")
-        picture = "![Forget quality and model utility of each method](tofu.svg)\n"
+        picture = "![Forget quality, LOSS attack and retain probability of each method](tofu.svg)\n"
         (DOCS / "tofu.md").write_text("\n".join([TOFU, picture, *map(tofu_section, tofu)]))
         print(DOCS / "tofu.md")
 
