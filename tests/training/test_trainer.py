@@ -216,7 +216,9 @@ def test_compiling_changes_no_result(model, tmp_path):
         one = copy.deepcopy(model)
         trainer(one, tmp_path / on, f"compile={on}", "gradient_checkpointing=true").run()
         results.append(weights(one))
-    assert largest_difference(*results) < 1e-9
+    # The model's rotary angles are float32 whatever its dtype, and a compiled cosine may differ in its last bit.
+    assert largest_difference(*results) < 1e-6
+    assert largest_difference(weights(model), results[0]) > 1e-3
 
 
 def test_bfloat16_computes_in_it_and_keeps_the_models_own_type(model, tmp_path):
