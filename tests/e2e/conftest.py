@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
-PARTS = ("params.yaml", "dvc.yaml", "prefect.yaml", "prefect.toml", ".dvcignore", ".dvc/config", "mlflow")
-CODE = ("flows", "tasks", "unilogit")
+PARTS = ("params.yaml", "dvc.yaml", "prefect.yaml", "prefect.toml", ".dvcignore", ".dvc/config", "mlflow", "flows")
+CODE = ("tasks", "unilogit")
 TINY = {
     "example": {"people": 12, "unseen_people": 12},
     "train": {"hidden_size": 64, "epochs": 50},
