@@ -229,7 +229,8 @@ def _draw_robustness(workspace: Path) -> "Figure | None":
             points = table[table["model"] == model].groupby("x")["value"].mean()
             line = [(place, points[x]) for place, x in enumerate(places) if x in points.index]
             style: Any = {"color": _COLORS[model], "linestyle": _DASHES[model], "marker": _MARKERS[model]}
-            panel.plot(*zip(*line, strict=True) if line else ([], []), label=name, markersize=4, **style)
+            if line:
+                panel.plot(*zip(*line, strict=True), label=name, markersize=4, **style)
         title, of_x, of_y = ROBUSTNESS[attack]
         panel.set_xticks(range(len(places)), [x if isinstance(x, str) else f"{x:g}" for x in places])
         panel.set_xlim(-0.4, len(places) - 0.6)
@@ -237,7 +238,8 @@ def _draw_robustness(workspace: Path) -> "Figure | None":
         panel.set_xlabel(of_x)
         panel.set_ylabel(BARS[of_y])
         panel.set_title(title, loc="left", fontsize=12)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    shown = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
@@ -257,7 +259,8 @@ def _draw_plane(workspace: Path) -> "Figure | None":
     if file.exists():
         others = pd.read_csv(file)[["name", "forget_probability", "model_utility"]].dropna()
         for place, (name, forget, utility) in enumerate(others.itertuples(index=False)):
-            style = {"color": ("#CC79A7", "#56B4E9", "#777777")[place % 3], "marker": "DvPX*<>hp"[place % 9], "s": 50}
+            style = {"color": ("#CC79A7", "#56B4E9", "#777777")[place % 3], "marker": "DvPX*<>hp"[place % 9]}
+            style |= {"s": 40, "zorder": 4}  # small and on top: good methods lie close together
             points.append((str(name), forget, utility, style))
     if not points:
         return None
