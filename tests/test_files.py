@@ -5,6 +5,7 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,9 +13,12 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
+from unilogit.errors import InputError
 from unilogit.files import (
     atomic_folder,
     atomic_path,
@@ -246,3 +250,36 @@ def test_the_digest_of_weights_sees_names_and_bytes_of_weights_alone(tmp_path):
         digest(a_safetensors="12", b_safetensors=""),
     ]
     assert len({base, *others}) == 5
+
+
+def long_text(target):
+    write_text(target, "x" * 200_000)
+
+
+def long_table(target):
+    write_parquet(target, pd.DataFrame({"noise": [os.urandom(40_000) for _ in range(5)]}))
+
+
+def large_weights(target):
+    with atomic_path(target) as temporary:
+        save_file({"weights": torch.zeros(50_000)}, temporary)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no small disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("write", [long_text, long_table, large_weights])
+def test_a_full_disk_is_named_and_the_old_file_kept(small_disk, write):
+    write_text(small_disk / "file", "old")
+    with pytest.raises(InputError, match="disk/file: the disk is full"):
+        write(small_disk / "file")
+    assert (small_disk / "file").read_text() == "old"
+    assert [path.name for path in small_disk.iterdir()] == ["file"]

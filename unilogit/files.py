@@ -1,5 +1,6 @@
 """Files that are either whole or absent, and the digests that name their content."""
 
+import errno
 import hashlib
 import json
 import os
@@ -12,25 +13,42 @@ from typing import Any
 
 import pandas as pd
 
+from unilogit.errors import InputError
+
+
+@contextmanager
+def _full_disk_named(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a library's own kind may wrap the system's
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+        if isinstance(error, InputError) or not full:
+            raise
+        raise InputError(f"{target}: the disk is full; make room, then type the same command again") from error
+
 
 @contextmanager
 def atomic_path(target: Path | str) -> Iterator[Path]:
     """Yield a temporary file path beside `target`; on success fsync it and rename it into place.
 
     A kill or an exception at any instant leaves either the old file or the new one.
+
+    Raises:
+        InputError: the disk is full.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(target)
-        _sync(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _full_disk_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(target)
+            _sync(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -39,23 +57,27 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
 
     A kill or an exception at any instant leaves the old folder or the new one, or, for the instant between
     two renames, none (the old one then lies beside it under a hidden name); never half of one.
+
+    Raises:
+        InputError: the disk is full.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    temporary.chmod(0o755)
-    old = temporary.with_name(f"{temporary.name}.old")
-    try:
-        yield temporary
-        for path in [temporary, *temporary.rglob("*")]:
-            _sync(path)
-        if target.is_dir():
-            target.replace(old)  # a kill while it is deleted in its place would leave half of it there
-        temporary.replace(target)
-        _sync(target.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _full_disk_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        temporary.chmod(0o755)
+        old = temporary.with_name(f"{temporary.name}.old")
+        try:
+            yield temporary
+            for path in [temporary, *temporary.rglob("*")]:
+                _sync(path)
+            if target.is_dir():
+                target.replace(old)  # a kill while it is deleted in its place would leave half of it there
+            temporary.replace(target)
+            _sync(target.parent)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:
