@@ -47,7 +47,7 @@ SETTINGS = [
     "unlearn.rmu.layer=1",
 ]
 FULL, RETAIN_MODEL = "fine-tuned", "retain model"
-METHODS = ("unilogit", "gradient_ascent", "grad_diff", "npo", "simnpo", "undial", "idk_dpo", "rmu", "wga", "satimp")
+METHODS = ("unilogit", "grad_diff", "npo", "simnpo", "undial", "idk_dpo", "gradient_ascent")
 
 
 def frame(records: list[CorpusRecord], **columns: str) -> pd.DataFrame:
@@ -100,7 +100,7 @@ def measure(model: Path, suite: Suite, params: Params, golden: Any, name: str) -
         lambda size: measure_robustness(loaded, tokenizer, records, replace(attacks, batch_size=size), name),
         settings.batch_size,
     )
-    return evaluation, dict(robustness_metrics(robustness_curves(found)))
+    return evaluation, robustness_metrics(robustness_curves(found))
 
 
 def faults(model: str, metrics: Mapping[str, Any], sets: Mapping[str, Any]) -> Iterator[str]:

@@ -113,7 +113,10 @@ def _compare_methods(workspace: Path, model: str, sets: Mapping[str, list[Corpus
     rows = []
     for method in params.evaluate.baselines:
         other = params.model_copy(update={"unlearn": params.unlearn.model_copy(update={"method": method})})
-        unlearned = run_unlearn(workspace, other, model, workspace / "baselines" / method).model
+        try:
+            unlearned = run_unlearn(workspace, other, model, workspace / "baselines" / method).model
+        except InputError as error:
+            raise InputError(*[f"evaluate.baselines, {method}: {problem}" for problem in error.problems]) from None
         found = _evaluate(workspace, f"baseline-{method}", str(unlearned), sets, params, golden=None).metrics
         rows.append((method, found["forget"]["probability"], found["model_utility"]))
     file = workspace / "evaluation" / "baselines.csv"

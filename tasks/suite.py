@@ -1,5 +1,6 @@
 """A model on a benchmark, outside any batch: `unilogit evaluate MODEL --suite tofu --data DIR`."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ def _measure_muse(
     suite: Suite, sets: Any, loaded: Any, settings: Any
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """VerbMem and KnowMem as published; Min-K% and PrivLeak on the texts that MUSE gives for it."""
+    from unilogit.evaluation.evaluate import NOT_FINITE
     from unilogit.evaluation.membership_inference import privleak
     from unilogit.evaluation.muse import evaluate_muse, min_k_auc
 
@@ -113,13 +115,18 @@ def _measure_muse(
             auc = min_k_auc(model, tokenizer, sets["forget"], sets["holdout"], batch_size=batch_size, progress=label)
         metrics[role], examples[role] = {**found.metrics, "membership_inference": {"min_k_auc": auc}}, found.examples
         seconds[role] = watch.seconds
-    unavailable = {}
-    if "retain_model" in metrics:
-        golden_auc = metrics["retain_model"]["membership_inference"]["min_k_auc"]
-        for values in metrics.values():
-            values["privleak"] = privleak(values["membership_inference"]["min_k_auc"], golden_auc)
-    else:
-        metrics["model"]["privleak"], unavailable["privleak"] = None, NO_RETAIN_MODEL
+    aucs = {role: values["membership_inference"]["min_k_auc"] for role, values in metrics.items()}
+    unavailable: dict[str, str] = {}
+    for role, values in metrics.items():
+        prefix = "" if role == "model" else f"{role}."
+        values["privleak"] = privleak(aucs[role], aucs["retain_model"]) if "retain_model" in aucs else None
+        if values["privleak"] is None:
+            unavailable[f"{prefix}privleak"] = NO_RETAIN_MODEL
+        elif math.isnan(values["privleak"]):
+            values["privleak"], unavailable[f"{prefix}privleak"] = None, NOT_FINITE
+        if math.isnan(aucs[role]):
+            values["membership_inference"]["min_k_auc"] = None
+            unavailable[f"{prefix}membership_inference.min_k_auc"] = NOT_FINITE
     return {**metrics, "unavailable": unavailable, "seconds": seconds, "generated_tokens": {}}, examples
 
 

@@ -218,6 +218,8 @@ def test_other_methods_are_unlearned_and_measured_once(workspace, scored):
     assert table["forget_probability"].nunique() == 2
     run(workspace, *few)
     assert not (workspace / "evaluation" / "baselines.csv").exists()
+    with pytest.raises(InputError, match=r"^evaluate\.baselines, dpo: .* alternative_response"):
+        run(workspace, *few, "evaluate.baselines=[dpo]")
 
 
 def test_the_sample_is_the_seeds_and_the_same_for_every_model(workspace):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from tasks import suite
 from tasks.report import flatten
@@ -116,3 +116,15 @@ def test_muse_has_its_own_metrics(models, muse):
     alone, _ = evaluate_on_suite(models[0], read_suite("muse", muse), **SMALL)
     assert alone["model"]["privleak"] is None
     assert "--retain-model" in alone["unavailable"]["privleak"]
+
+
+def test_a_model_without_numbers_has_no_leak_on_muse(models, muse, tmp_path):
+    broken = LlamaForCausalLM.from_pretrained(models[0])
+    broken.lm_head.weight.data[0] = math.nan
+    broken.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(models[0]).save_pretrained(tmp_path)
+    metrics, _ = evaluate_on_suite(str(tmp_path), read_suite("muse", muse), retain_model=models[1], **SMALL)
+    assert metrics["model"]["privleak"] is None
+    assert metrics["model"]["membership_inference"]["min_k_auc"] is None
+    assert set(metrics["unavailable"]) == {"privleak", "membership_inference.min_k_auc"}
+    assert metrics["retain_model"]["privleak"] == 0

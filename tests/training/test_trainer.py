@@ -216,7 +216,7 @@ def test_compiling_changes_no_result(model, tmp_path):
         one = copy.deepcopy(model)
         trainer(one, tmp_path / on, f"compile={on}", "gradient_checkpointing=true").run()
         results.append(weights(one))
-    # The model's rotary angles are float32 whatever its dtype, and a compiled cosine may differ in its last bit.
+    # Llama's norms and rotary angles are float32 whatever its dtype: compiled, their last bits may differ.
     assert largest_difference(*results) < 1e-6
     assert largest_difference(weights(model), results[0]) > 1e-3
 

@@ -4,6 +4,7 @@ Source: Shi et al. 2024, arXiv 2407.06460, and the code published with it; with 
 OpenUnlearning counts. Prompts are plain text, chat model or not.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -139,6 +140,9 @@ def min_k_auc(
 
     Args:
         members, non_members: texts of the forget set, and texts that no model was trained on; at least one each.
+
+    Returns:
+        As `attack_auc`; NaN where the model's likelihoods are not numbers.
     """
     scores = []
     for name, records in (("forget", members), ("holdout", non_members)):
@@ -154,7 +158,7 @@ def min_k_auc(
         )
         of_set = [attack_scores(tokens, text)["min_k"] for tokens, text in zip(found, texts, strict=True)]
         scores.append(np.array(of_set))
-    return attack_auc(*scores)
+    return attack_auc(*scores) if all(np.isfinite(score).all() for score in scores) else math.nan
 
 
 def sustainability(results: Sequence[Mapping[str, float]]) -> pd.DataFrame:
