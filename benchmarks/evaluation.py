@@ -30,8 +30,8 @@ def make_pairs(count: int) -> Pairs:
     rng = random.Random(0)
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 5))) for _ in range(3000)]
 
-    def text(least: int, most: int) -> str:
-        return " ".join(rng.choices(words, k=rng.randint(least, most)))
+    def text(shortest: int, longest: int) -> str:
+        return " ".join(rng.choices(words, k=rng.randint(shortest, longest)))
 
     return [(text(8, 20), text(10, 40)) for _ in range(count)]
 

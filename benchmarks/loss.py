@@ -20,9 +20,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, linear
 
 from benchmarks.measure import RESULTS, Seconds, interleaved, seconds, write_result
-from unilogit.kernels import every_row, fused_target_loss, target_log_prob
-from unilogit.kernels.prepare import Implementation
-from unilogit.losses.unilogit import unilogit_loss
+from unilogit.kernels import HeadSpec, TargetLogProb, every_row, fused_target_loss, target_log_prob
+from unilogit.kernels.spec import LINEAR
+from unilogit.losses.answers import Answers
+from unilogit.losses.unilogit import Unilogit, unilogit_loss
 
 Step = Callable[[Tensor, Tensor, Tensor], None]
 
@@ -32,26 +33,29 @@ def naive_unilogit(hidden: Tensor, weight: Tensor, target: Tensor) -> None:
     logits = linear(hidden, weight).float()
     with torch.no_grad():
         modified = logits.clone()
-        others = modified.scatter(1, target[:, None], float("-inf")).logsumexp(dim=1)
-        modified.scatter_(1, target[:, None], (others - math.log(weight.shape[0] - 1))[:, None])
+        complement = modified.scatter(1, target[:, None], float("-inf")).logsumexp(dim=1)
+        modified.scatter_(1, target[:, None], (complement - math.log(weight.shape[0] - 1))[:, None])
         log_q = torch.log_softmax(modified, dim=1)
     kl_div(log_q, torch.log_softmax(logits, dim=1), reduction="sum", log_target=True).backward()
 
 
+def unilogit(scores: TargetLogProb, vocabulary: int) -> Tensor:
+    return unilogit_loss(Answers(scores.log_p, scores.log_complement, vocabulary=vocabulary), Unilogit())
+
+
 def reference_unilogit(hidden: Tensor, weight: Tensor, target: Tensor) -> None:
-    scores = target_log_prob(hidden, weight, target, implementation="reference")
-    unilogit_loss(scores, weight.shape[0]).sum().backward()
+    scores = target_log_prob(hidden, weight, target, HeadSpec(implementation="reference"))
+    unilogit(scores, weight.shape[0]).sum().backward()
 
 
 def recomputing_unilogit(hidden: Tensor, weight: Tensor, target: Tensor) -> None:
-    scores = target_log_prob(hidden, weight, target, implementation="chunked")
-    unilogit_loss(scores, weight.shape[0]).sum().backward()
+    scores = target_log_prob(hidden, weight, target)
+    unilogit(scores, weight.shape[0]).sum().backward()
 
 
-def one_pass_unilogit(hidden: Tensor, weight: Tensor, target: Tensor, triton: bool = False) -> None:
-    loss = every_row(partial(unilogit_loss, vocabulary=weight.shape[0]))
-    implementation: Implementation = "triton" if triton else "chunked"
-    fused_target_loss(hidden, weight, target, loss, implementation=implementation).total.backward()
+def one_pass_unilogit(hidden: Tensor, weight: Tensor, target: Tensor, spec: HeadSpec = LINEAR) -> None:
+    loss = every_row(partial(unilogit, vocabulary=weight.shape[0]))
+    fused_target_loss(hidden, weight, target, loss, spec=spec).total.backward()
 
 
 def full_cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor) -> None:
@@ -91,7 +95,7 @@ VARIANTS: dict[str, Step] = {
     "naive Unilogit": naive_unilogit,
 }
 if torch.cuda.is_available() and find_spec("triton"):
-    VARIANTS["one-pass Unilogit, Triton"] = partial(one_pass_unilogit, triton=True)
+    VARIANTS["one-pass Unilogit, without Triton"] = partial(one_pass_unilogit, spec=HeadSpec(implementation="chunked"))
 if torch.cuda.is_available() and find_spec("liger_kernel"):
     VARIANTS["Liger fused cross-entropy"] = liger_cross_entropy
 if torch.cuda.is_available() and find_spec("cut_cross_entropy"):
@@ -125,7 +129,7 @@ def peak_extra_bytes(name: str, options: argparse.Namespace) -> int:
         run_once(VARIANTS[name], *tensors)
         return torch.cuda.max_memory_allocated() - before
     # A small pass first, so that libraries loaded on first use do not count.
-    small = [part[:2].detach().requires_grad_(part.is_floating_point()) for part in tensors]
+    small = [tensor[:2].detach().requires_grad_(tensor.is_floating_point()) for tensor in tensors]
     run_once(VARIANTS[name], small[0], small[1], small[2] % 2)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run_once(VARIANTS[name], *tensors)
@@ -158,8 +162,8 @@ def main() -> None:
     shape = {key: getattr(options, key) for key in ("tokens", "hidden", "vocabulary", "dtype")}
     path = options.out or RESULTS / f"loss-{options.device}.json"
     for repeats, times in interleaved(steps, options.repeats):
-        for name, found in times.items():
-            rows[name].update(found)
+        for name, summary in times.items():
+            rows[name].update(summary)
         write_result(path, options.device, {**shape, "repeats": repeats, "variants": rows})
     print(path)
 

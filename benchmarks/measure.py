@@ -42,16 +42,16 @@ def interleaved(
     times: dict[str, list[Seconds]] = {name: [] for name in steps}
     for repeat in range(repeats + 1):
         for name, step in steps.items():
-            found = step()
+            seconds = step()
             if repeat:
-                times[name].append(found)
+                times[name].append(seconds)
         print(f"repeat {repeat} of {repeats}", flush=True)
         if repeat:
-            yield repeat, {name: _summary(found) for name, found in times.items()}
+            yield repeat, {name: _summary(measured) for name, measured in times.items()}
 
 
-def _summary(found: list[Seconds]) -> dict[str, float]:
-    columns = Seconds(*zip(*found, strict=True))._asdict()
+def _summary(measured: list[Seconds]) -> dict[str, float]:
+    columns = Seconds(*zip(*measured, strict=True))._asdict()
     return {
         f"{kind}_seconds_{name}": function(column)
         for kind, column in columns.items()
@@ -61,7 +61,7 @@ def _summary(found: list[Seconds]) -> dict[str, float]:
 
 def write_result(path: Path, device: str, result: dict[str, Any]) -> None:
     """Write a result with the hardware and the versions that it was found with."""
-    about = {
+    circumstances = {
         "schema_version": 1,
         "device": device,
         "hardware": torch.cuda.get_device_name() if device == "cuda" else processor_name(),
@@ -69,7 +69,7 @@ def write_result(path: Path, device: str, result: dict[str, Any]) -> None:
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**about, **result}, indent=2) + "\n")
+    path.write_text(json.dumps({**circumstances, **result}, indent=2) + "\n")
 
 
 def processor_name() -> str:

@@ -22,7 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from benchmarks.measure import RESULTS, Seconds, interleaved, seconds, write_result
 from unilogit.data.tokenisation import IGNORED
 from unilogit.losses.registry import METHODS, RETAIN_TERMS
-from unilogit.scorer import Scorer
+from unilogit.model import make_scorer
+from unilogit.training.config import UnlearnConfig
 from unilogit.training.examples import FORGET, RETAIN
 from unilogit.training.unlearning_loss import Term, UnlearningLoss
 
@@ -78,8 +79,8 @@ def naive_unilogit(model: Any, batch: dict[str, Tensor]) -> Tensor:
     rows, target = logits[forget][answered], labels[forget][answered]
     with torch.no_grad():
         modified = rows.clone()
-        others = modified.scatter(1, target[:, None], float("-inf")).logsumexp(dim=1)
-        modified.scatter_(1, target[:, None], (others - math.log(rows.shape[1] - 1))[:, None])
+        rest = modified.scatter(1, target[:, None], float("-inf")).logsumexp(dim=1)
+        modified.scatter_(1, target[:, None], (rest - math.log(rows.shape[1] - 1))[:, None])
         log_q = torch.log_softmax(modified, dim=1)
     unilogit = kl_div(log_q, torch.log_softmax(rows, dim=1), reduction="sum", log_target=True) / len(target)
     retain = cross_entropy(logits[~forget].flatten(0, 1), labels[~forget].flatten(), ignore_index=IGNORED)
@@ -104,10 +105,10 @@ def main() -> None:
     config = LlamaConfig(**SIZES[options.model], tie_word_embeddings=True)
     model: Any = LlamaForCausalLM(config).to(options.device, getattr(torch, options.dtype)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
-    batch, scorer = make_batch(options, config.vocab_size), Scorer(model)
-    nll = Term(RETAIN_TERMS["nll"], RETAIN_TERMS["nll"].load({}))
-    method = METHODS["unilogit"]
-    unilogit = Term(method, method.load({"direction": "reverse"}, vocabulary=config.vocab_size))
+    batch, scorer = make_batch(options, config.vocab_size), make_scorer(model)
+    unilogit, nll = (
+        Term(method, method.bind(UnlearnConfig())) for method in (METHODS["unilogit"], RETAIN_TERMS["nll"])
+    )
     all_forget = {**batch, "role": torch.full_like(batch["role"], FORGET)}
 
     losses: dict[str, Callable[[], Tensor]] = {

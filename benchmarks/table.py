@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import RESULTS
-from tasks.report import flatten
-from tasks.show import number
+from tasks.report.names import number
+from tasks.report.review import flatten
 
 DOCS = Path(__file__).parent.parent / "docs"
 INTRODUCTION = """\
@@ -42,12 +42,21 @@ EVALUATION = """\
 All teacher-forced metrics of some answers (probability, memorisation, the four attacks that need one pass) beside
 one plain forward pass of the model over the same tokens, in the same batches.
 """
+THREADS = """\
+## Beside other busy processes
+
+An unlearning step of a model of the example's size on all cores, alone and beside a neighbour: a Python loop that
+never rests, or another training run. *Spinning* is what torch's threads do while they wait for each other,
+*sleeping* is what unilogit has them do. A neighbour of one thread leaves two threads on two cores a fair share of
+1.33 cores: 1.5 times the time alone. *Other cores* is what processes that are not part of the measurement had
+meanwhile: far from 0, the row says little.
+"""
 TOFU = """\
 # Methods on TOFU
 
 Written by `python -m benchmarks.table` from the files in `benchmarks/results/`; `python -m benchmarks.tofu --data DIR`
 measures them again. A small Llama is trained on TOFU from scratch, once on all of it (*fine-tuned*) and once without
-the forget set (*retain model*, the golden target), and each method makes the first one forget. All methods have the
+the forget set (*retain model*, the retain model), and each method makes the first one forget. All methods have the
 same learning rate, the same retain term beside them (where they have one) and the same early stop, and none was
 tuned: this shows that metrics and methods work on real data, not which method is best on a large model.
 
@@ -67,7 +76,7 @@ TOFU_COLUMNS = {
     "LOSS AUC": "membership_inference.loss_auc",
     "Min-K% AUC": "membership_inference.min_k_auc",
     "PrivLeak, %": "privleak",
-    "KL from golden, nats": "golden_divergence.kl_golden_to_model",
+    "KL from the retain model, nats": "retain_divergence.kl_retain_model_to_model",
     "relearned": "robustness.relearned_probability",
     "4-bit weights": "robustness.quantised_4_bit_probability",
     "best of 16, ROUGE-L": "robustness.sampling_rouge_l_recall",
@@ -122,6 +131,26 @@ def evaluation_section(result: dict[str, Any]) -> str:
         f"{result['vocabulary']} vocabulary"
     )
     return ratios(result, shape, "plain forward pass")
+
+
+def threads_section(result: dict[str, Any]) -> str:
+    """One result of benchmarks.threads as a table: each neighbour against the same threads alone."""
+    rows = result["variants"]
+    shape = (
+        f"Llama of {result['num_hidden_layers']} layers × {result['hidden_size']} hidden, {result['forget']} forget "
+        f"rows with {result['retain_per_forget']} retain rows each, {result['length']} tokens a row"
+    )
+    lines = [
+        *about(result, shape),
+        "| | median s | minimum s | median ÷ alone | other cores |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in rows.items():
+        alone = rows[f"{name.split(', ')[0]}, alone"]["wall_seconds_median"]
+        median, least = row["wall_seconds_median"], row["wall_seconds_min"]
+        foreign = row["other_cores_median"]
+        lines.append(f"| {name} | {median:.3g} | {least:.3g} | {median / alone:.2f} | {foreign:.2f} |")
+    return "\n".join(lines) + "\n"
 
 
 def tofu_section(result: dict[str, Any]) -> str:
@@ -222,15 +251,18 @@ def draw(results: list[dict[str, Any]], file: Path) -> None:
 
 
 def main() -> None:
-    loss, step, evaluation, tofu = (
+    loss, step, evaluation, threads, tofu = (
         [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
-        for kind in ("loss", "step", "evaluation", "tofu")
+        for kind in ("loss", "step", "evaluation", "threads", "tofu")
     )
     DOCS.mkdir(exist_ok=True)
     draw(loss, DOCS / "performance.svg")
     page = DOCS / "performance.md"
     parts = [INTRODUCTION, *map(loss_section, loss), STEP, *map(step_section, step)]
-    page.write_text("\n".join([*parts, EVALUATION, *map(evaluation_section, evaluation)]))
+    parts += [EVALUATION, *map(evaluation_section, evaluation)]
+    if threads:
+        parts += [THREADS, *map(threads_section, threads)]
+    page.write_text("\n".join(parts))
     print(page)
     if tofu:
         draw_tofu(tofu, DOCS / "tofu.svg")

@@ -20,24 +20,27 @@ import pandas as pd
 import torch
 
 from benchmarks.measure import RESULTS, write_result
-from tasks.report import flatten
-from tasks.train import run_train
-from tasks.unlearn import load_model, run_unlearn
+from tasks.params import DEFAULT_PARAMS, Params, load_params
+from tasks.report.review import flatten
+from tasks.stamp import Keeper, digest
+from tasks.steps.train import Trained, train_model
+from tasks.steps.unlearn import STEP as UNLEARN
+from tasks.workspace import ParentModel, Place, Workspace
 from unilogit.data.records import CorpusRecord
-from unilogit.data.suites.registry import read_suite
-from unilogit.data.suites.suite import Suite
-from unilogit.evaluation.comparison import beside_golden
-from unilogit.evaluation.evaluate import Evaluation, evaluate_model
-from unilogit.evaluation.registry import METRICS
-from unilogit.evaluation.robustness.measure import (
+from unilogit.evaluation.attacks.measure import (
     RobustnessSettings,
     measure_robustness,
     robustness_curves,
     robustness_metrics,
 )
+from unilogit.evaluation.benchmarks.registry import read_suite
+from unilogit.evaluation.benchmarks.suite import Suite
+from unilogit.evaluation.comparison import compare_with_retain_model
+from unilogit.evaluation.evaluate import Evaluation, evaluate_model
+from unilogit.evaluation.registry import METRICS
 from unilogit.evaluation.token_scores import within_memory
 from unilogit.files import write_parquet
-from unilogit.params import DEFAULT_PARAMS, Params, load_params
+from unilogit.model import load_model
 
 SETTINGS = [
     "train.vocabulary=2048",
@@ -56,24 +59,38 @@ def frame(records: list[CorpusRecord], **columns: str) -> pd.DataFrame:
 
 def train_models(suite: Suite, work: Path, params: Params) -> dict[str, Path]:
     """The model that knows all, and one of the same shape that never saw the forget set."""
-    retain = next(name for name in suite.training if name != "full")
+    retain = retain_split(suite)
     for name in ("full", retain):
         write_parquet(work / f"{name}.parquet", frame(suite.training[name]()))
-    full = run_train(work / "full.parquet", work / "full", params).model
-    golden = run_train(work / f"{retain}.parquet", work / retain, params, like=str(full)).model
-    return {FULL: full, RETAIN_MODEL: golden}
+    full = train(work, "full", params)
+    return {FULL: full, RETAIN_MODEL: train(work, retain, params, architecture=str(full))}
 
 
-def unlearn(suite: Suite, steering: list[CorpusRecord], workspace: Path, params: Params, model: Path) -> Path:
-    retain = next(name for name in suite.training if name != "full")
-    data = workspace / "data"
-    write_parquet(data / "forget.parquet", frame(suite.sets["forget"], batch="current"))
-    write_parquet(data / "retain.parquet", frame(suite.training[retain]()))
-    write_parquet(data / "holdout.parquet", frame(steering, use="stop"))
-    return run_unlearn(workspace, params, str(model)).model
+def train(work: Path, name: str, params: Params, architecture: str | None = None) -> Path:
+    corpus, output = work / f"{name}.parquet", work / name
+    inputs = [digest(corpus), params.value("train"), params.seed, architecture and digest(Path(architecture))]
+    keeper = Keeper(work / f"{name}.json", inputs, {name: output}, Trained)
+    return keeper.run(lambda: train_model(corpus, output, params, architecture)).model
 
 
-def measure(model: Path, suite: Suite, params: Params, golden: Any, name: str) -> tuple[Evaluation, dict[str, Any]]:
+def retain_split(suite: Suite) -> str:
+    return next(name for name in suite.training if name != "full")
+
+
+def unlearn(suite: Suite, steering: list[CorpusRecord], folder: Path, params: Params, model: Path) -> Path:
+    workspace, retain = Workspace(folder), frame(suite.training[retain_split(suite)]())
+    write_parquet(workspace.path(Place.FORGET), frame(suite.sets["forget"], batch="current"))
+    write_parquet(workspace.path(Place.RETAIN), retain)
+    write_parquet(workspace.path(Place.NEIGHBOURS), retain.iloc[:0])
+    write_parquet(workspace.path(Place.HOLDOUT), frame(steering, use="stop"))
+    workspace.write(ParentModel(model=str(model), version=None, files_sha256=str(digest(model))))
+    UNLEARN.run(workspace, params)
+    return workspace.path(Place.MODEL)
+
+
+def measure(
+    model: Path, suite: Suite, params: Params, retain_model: Any, name: str
+) -> tuple[Evaluation, dict[str, Any]]:
     """All metrics of one model, and of the attacks on it."""
     loaded, tokenizer = load_model(str(model))
     settings = params.evaluate
@@ -85,7 +102,7 @@ def measure(model: Path, suite: Suite, params: Params, golden: Any, name: str) -
             batch_size=size,
             max_new_tokens=settings.max_new_tokens,
             utility_sets=suite.utility_sets,
-            golden=golden,
+            retain_model=retain_model,
             progress=name,
         ),
         settings.batch_size,
@@ -96,11 +113,11 @@ def measure(model: Path, suite: Suite, params: Params, golden: Any, name: str) -
         relearning_rate=settings.robustness.relearning_rate,
     )
     records = suite.sets["forget"][: settings.robustness.max_examples]
-    found = within_memory(
+    measured = within_memory(
         lambda size: measure_robustness(loaded, tokenizer, records, replace(attacks, batch_size=size), name),
         settings.batch_size,
     )
-    return evaluation, robustness_metrics(robustness_curves(found))
+    return evaluation, robustness_metrics(robustness_curves(measured))
 
 
 def faults(model: str, metrics: Mapping[str, Any], sets: Mapping[str, Any]) -> Iterator[str]:
@@ -144,27 +161,27 @@ def main() -> None:
         settings = load_params(DEFAULT_PARAMS, [*overrides, f"unlearn.method={method}"])
         models[method] = unlearn(suite, steering, work / "methods" / method, settings, models[FULL])
 
-    golden_model = load_model(str(models[RETAIN_MODEL]))[0]
+    retain_model_model = load_model(str(models[RETAIN_MODEL]))[0]
     measure_model = partial(measure, suite=suite, params=params)
-    golden, golden_attacks = measure_model(models[RETAIN_MODEL], golden=None, name=RETAIN_MODEL)
-    found: dict[str, dict[str, Any]] = {}
+    retain_model, retain_model_attacks = measure_model(models[RETAIN_MODEL], retain_model=None, name=RETAIN_MODEL)
+    results: dict[str, dict[str, Any]] = {}
     wrong: list[str] = []
     for name, model in models.items():
-        evaluation, attacks = golden, golden_attacks
+        evaluation, attacks = retain_model, retain_model_attacks
         if name != RETAIN_MODEL:
-            evaluation, attacks = measure_model(model, golden=golden_model, name=name)
-        metrics, _ = beside_golden(evaluation, golden, "")
+            evaluation, attacks = measure_model(model, retain_model=retain_model_model, name=name)
+        metrics, _ = compare_with_retain_model(evaluation, retain_model, "")
         metrics["robustness"] = attacks
         wrong += faults(name, metrics, suite.sets)
-        found[name] = {**metrics, "seconds": evaluation.seconds, "generated_tokens": evaluation.generated_tokens}
+        results[name] = {**metrics, "seconds": evaluation.seconds, "generated_tokens": evaluation.generated_tokens}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     facts = {
         "split": options.split,
         "settings": overrides,
-        "parameters": sum(parameter.numel() for parameter in golden_model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in retain_model_model.parameters()),
         "records": {name: len(records) for name, records in suite.sets.items()},
     }
-    write_result(RESULTS / f"tofu-{device}.json", device, {**facts, "models": found})
+    write_result(RESULTS / f"tofu-{device}.json", device, {**facts, "models": results})
     print(RESULTS / f"tofu-{device}.json")
     if wrong:
         raise SystemExit("\n".join(wrong))

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.workspace import Place, Workspace
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -31,22 +33,23 @@ def open_browser() -> Iterator["Browser"]:
     """
     from playwright.sync_api import sync_playwright
 
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
         raise FileNotFoundError(f"none of {', '.join(BROWSERS)} is installed; run `apt-get install chromium`")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=_QUIET)
+        browser = playwright.chromium.launch(executable_path=program, args=_QUIET)
         try:
             yield browser
         finally:
             browser.close()
 
 
-def photograph(browser: "Browser", workspace: Path) -> Path:
+def photograph(browser: "Browser", workspace: Workspace) -> Path:
     """Write docs/report.png: the first screen of the workspace's report."""
-    report = (workspace / "logged" / "report.html").resolve()
+    report = workspace.path(Place.LOGGED_REPORT).resolve()
     if not report.is_file():
-        sys.exit(f"error: {report}: no such file; run `python -m tasks.register --workspace {workspace}` first")
+        register = f"python -m tasks.steps.register --workspace {workspace.root}"
+        sys.exit(f"error: {report}: no such file; run `{register}` first")
     page = browser.new_page(viewport=DESKTOP)
     page.goto(report.as_uri())
     page.screenshot(path=PICTURE)
@@ -57,4 +60,4 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m docs.screenshot WORKSPACE")
     with open_browser() as chromium:
-        print(photograph(chromium, Path(sys.argv[1])))
+        print(photograph(chromium, Workspace(Path(sys.argv[1]))))

@@ -1,48 +1,38 @@
 """The flow `unlearn`: from pending deletion requests to a gated, registered model.
 
-Says what runs and in which order; what each step does is in tasks/. Runs in-process without any server
-(`python -m flows.unlearn`, `unilogit run`) or through the deployment `unlearn/production`.
+Says what runs and in which order; what each step does is in tasks/steps/. Runs in-process without any server
+(`unilogit run`) or through the deployment `unlearn/production`.
 
-A killed run leaves its batch open; the next run takes it up and skips the steps that were finished.
+A killed run leaves its batch open; the next run takes it up and keeps the steps that were finished.
 """
 
 # ruff: noqa: E402 -- Prefect reads its settings when it is imported
-from tasks.home import use_home
+from tasks.workspace import run_folder, use_home
 
 use_home()
 
+import sys
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
+from prefect.logging.configuration import setup_logging
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 from prefect.states import Completed, Failed, State
 
-from flows.steps import BAD_INPUT, as_task, call
-from tasks import batch
-from tasks.evaluate import run_evaluate
-from tasks.extract import run_extract
-from tasks.gate import run_gate
-from tasks.golden import run_golden
-from tasks.register import run_register
-from tasks.store_data import store_data
-from tasks.unlearn import run_unlearn
-from tasks.validate import validate_corpus
+from tasks.params import Params, load_params
+from tasks.requests import batches
+from tasks.step import BAD_INPUT, as_task, call
+from tasks.steps import NAMES, load_step
+from tasks.workspace import Workspace
 from unilogit.errors import InputError
 from unilogit.gates import GateReport
-from unilogit.params import Params, load_params
 
-take_in = as_task(batch.take_in, "take in requests")
-take_batch = as_task(batch.take_batch, "take batch")
-validate = as_task(validate_corpus, "validate corpus")
-extract = as_task(run_extract, "extract")
-store = as_task(store_data, "store data", retries=2)
-choose_parent = as_task(batch.choose_parent, "choose parent model", retries=2)
-find_golden = as_task(run_golden, "find golden target")
-unlearn_model = as_task(run_unlearn, "unlearn")
-evaluate = as_task(run_evaluate, "evaluate")
-gate = as_task(run_gate, "gate")
-register = as_task(run_register, "register", retries=2)
+take_in = as_task(batches.take_in, "take in requests")
+take_batch = as_task(batches.take_batch, "take batch")
+STEPS = {name: load_step(name).task() for name in NAMES if name not in ("example", "train", "intake")}
 
 
 @flow(name="unlearn", log_prints=True)
@@ -66,7 +56,7 @@ def unlearn(
     """
     try:
         params = load_params(params_file, overrides)
-        with batch.one_run_at_a_time():
+        with batches.one_run_at_a_time():
             return _unlearn(params, Path(requests) if requests else params.data.requests, retry_failed)
     except InputError as error:
         return Failed(name=BAD_INPUT, message=str(error))
@@ -74,38 +64,37 @@ def unlearn(
 
 def _unlearn(params: Params, requests: Path, retry_failed: bool) -> State:
     run_id = str(flow_run.get_id())
-    for file in batch.new_files(requests):
-        print(call(take_in, file, run_id))
-    taken = call(take_batch, params.batch.max_requests, retry_failed, run_id)
-    if taken is None:
+    for file in batches.new_files(requests):
+        print(call(take_in, file, params, run_id))
+    batch = call(take_batch, params.batch.max_requests, retry_failed, run_id)
+    if batch is None:
         return Completed(name="NothingToDo", message="no deletion request is pending; nothing was changed")
-    print(taken)
-    workspace = taken.workspace
+    print(batch)
 
-    print(call(validate, workspace, params.data.corpus, params.data.bad_corpus_rows))
-    extracted = call(extract, workspace, params, taken.current, taken.earlier)
-    print(extracted)
-    batch.record_no_match(taken, extracted.no_match, run_id)
-    if not extracted.forget:
-        batch.finish(taken, run_id, passed=None)
-        return Completed(name="NoMatch", message="\n".join(extracted.warnings))
-    print(call(store, workspace))
+    def run(name: str) -> Any:
+        outcome = call(STEPS[name], batch.workspace, params)
+        print(outcome)
+        return outcome.result
 
-    parent = call(choose_parent, workspace, params)
-    golden = call(find_golden, workspace, params, batch.golden_store())
-    print(golden)
-    print(call(unlearn_model, workspace, params, parent.model))
-    batch.record_unlearned(taken, run_id)
-    print(call(evaluate, workspace, params, parent.model, golden.model))
-    report = call(gate, workspace, params)
-    _show_gates(report, taken.batch_id)
-    registered = call(register, workspace, params, parent.version, taken.batch_id)
-    print(registered)
-    batch.finish(taken, run_id, passed=report.passed)
+    run("validate")
+    extraction = run("extract")
+    batches.record_no_match(batch, extraction.no_match, run_id)
+    if not extraction.forget:
+        batches.finish(batch, run_id, passed=None)
+        return Completed(name="NoMatch", message="\n".join(extraction.warnings))
+    for name in ("store", "parent", "retain_model", "unlearn"):
+        run(name)
+    batches.record_unlearned(batch, run_id)
+    run("attack")
+    run("evaluate")
+    report = run("gate")
+    _show_gates(report, batch.batch_id)
+    registration = run("register")
+    batches.finish(batch, run_id, passed=report.passed)
     if report.passed:
-        return Completed(data=taken.batch_id, message=f"{registered}")
+        return Completed(data=batch.batch_id, message=f"{registration}")
     failed = "; ".join(verdict.reason for verdict in report.gates if not verdict.passed)
-    return Failed(data=taken.batch_id, name="GatesFailed", message=f"{registered}; {failed}")
+    return Failed(data=batch.batch_id, name="GatesFailed", message=f"{registration}; {failed}")
 
 
 def _show_gates(report: GateReport, batch_id: str) -> None:
@@ -117,9 +106,36 @@ def _show_gates(report: GateReport, batch_id: str) -> None:
     )
 
 
-if __name__ == "__main__":
-    import typer
+DONE, GATES_FAILED, BAD = 0, 1, 2  # exit codes
 
-    from unilogit.cli import run
 
-    typer.run(run)
+def run_in_process(
+    requests: Path | None, params: Path, overrides: list[str] | None = None, retry_failed: bool = False
+) -> int:
+    """Run the flow in this very process, without server or worker, and print its outcome.
+
+    Returns:
+        The exit code: 0 done or nothing to do, 1 gates failed, 2 bad input or no match.
+    """
+    from tasks.report.terminal import show_run
+
+    # prefect.toml names the server of `make up`, which need not be running. What happens is printed, and a
+    # defect is raised: Prefect's log would say both a second time.
+    with temporary_settings(updates={PREFECT_LOGGING_LEVEL: "CRITICAL"}, restore_defaults={PREFECT_API_URL}):
+        setup_logging()
+        state = unlearn.with_options(log_prints=False)(
+            str(requests) if requests else None, str(params), overrides, retry_failed, return_state=True
+        )
+    match state.name:
+        case "BadInput" | "NoMatch":
+            for problem in (state.message or "").splitlines():
+                print(f"error: {problem}", file=sys.stderr)
+            return BAD
+        case "NothingToDo":
+            print(state.message)
+            return DONE
+    if state.is_completed() or state.name == "GatesFailed":
+        show_run(Workspace(run_folder(str(state.result(raise_on_failure=False)))))
+        return DONE if state.is_completed() else GATES_FAILED
+    state.result()  # a defect: let its traceback be seen
+    return GATES_FAILED

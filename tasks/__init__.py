@@ -1,10 +1,13 @@
 """The steps, a file each; `python -m tasks.<step>` runs one alone.
 
 Importing any of them first keeps every tool offline and quiet: Prefect, MLflow, DVC, Great Expectations and
-transformers read their settings when they are imported. Settings already made are kept.
+transformers read their settings when they are imported. Settings already made are kept. unilogit does the same
+for torch's threads, before torch is imported.
 """
 
 import os
+
+import unilogit  # noqa: F401
 
 _SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from rich.console import Console
 from rich.table import Table
 
-from tasks.home import home
+from tasks.workspace import home, ledger_file
 
 PACKAGES = {  # package → which extra brings it
     "torch": "",
@@ -70,9 +70,9 @@ def _home() -> str:
 
 
 def _requests() -> str:
-    if not (home() / "ledger.db").exists():
+    if not ledger_file().exists():
         return "no ledger yet"
-    from tasks.batch import open_ledger
+    from tasks.requests.batches import open_ledger
 
     with open_ledger() as ledger:
         return ", ".join(f"{count} {state}" for state, count in ledger.counts().items() if count) or "none"

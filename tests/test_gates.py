@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unilogit.gates import judge
-from unilogit.params import Gate
+from unilogit.gates import Gate, judge
 
 finite = st.floats(-1e6, 1e6)
 
@@ -53,6 +52,23 @@ def test_the_reason_why_a_metric_is_missing_is_given():
         {"after": {}, "unavailable": {"forget_quality.p_value": "no retain model"}},
     )
     assert report.gates[0].reason == "forget_quality.p_value is not available: no retain model"
+
+
+def test_a_name_that_was_not_measured_is_answered_with_the_three_closest():
+    after = {
+        "forget": {"probability": 0.1, "rouge_l_recall": 0.2, "truth_ratio": 0.3},
+        "retain": {"probability": 0.9},
+        "model_utility": 0.5,
+        "membership_inference": {"loss_auc": 0.5},
+    }
+    reason = judge([gate(metric="forget.probabilty")], {"after": after}).gates[0].reason
+    told, names = reason.split("; ")
+    assert told == "forget.probabilty is not available: it was not measured"
+    assert names.removeprefix("the closest names that were: ").split(", ")[0] == "forget.probability"
+    assert len(names.split(", ")) == 3
+    assert "\n" not in reason
+    assert "model_utility" not in reason
+    assert judge([gate()], {}).gates[0].reason.endswith("that were: none")
 
 
 def test_scopes_are_judged_apart():

@@ -6,14 +6,17 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
 from unilogit.errors import InputError
+
+Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"  # a value, to write
+JsonObject: TypeAlias = dict[str, Any]  # an object, as it was read: whoever asks for it knows its fields
 
 
 @contextmanager
@@ -89,31 +92,39 @@ def _sync(path: Path) -> None:
 
 
 def write_text(target: Path | str, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(target: Path | str, value: Any) -> None:
-    """Write `value` as indented JSON; NaN and infinity are refused (they are not JSON)."""
+def write_json(target: Path | str, value: Json) -> None:
+    """Write a value as indented JSON, whole or not at all.
+
+    Raises:
+        ValueError: NaN or an infinity is in it, which are not JSON.
+    """
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
+    """The value that a file of JSON holds."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_parquet(target: Path | str, frame: pd.DataFrame) -> None:
+    """Write a frame without its index, whole or not at all."""
     with atomic_path(target) as temporary:
         frame.to_parquet(temporary, index=False)
 
 
 def sha256_file(path: Path | str) -> str:
+    """Digest of a file's bytes, in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def sha256_json(value: Any) -> str:
-    """Digest of a JSON value, independent of key order and white space."""
+def sha256_json(value: Json) -> str:
+    """Digest of a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

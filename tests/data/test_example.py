@@ -4,17 +4,18 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.intake import IntakeSummary, run_intake
-from tasks.validate import judge_requests, read_requests
 from unilogit.data.example import generate_example
 from unilogit.data.records import read_records
+from unilogit.data.request_files import read_requests
+from unilogit.data.requests import as_request
+from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_file
 
 
@@ -147,29 +148,55 @@ def test_the_corpus_is_shuffled(corpus):
     assert neighbours < len(ids) / 10
 
 
-def test_the_requests_are_good_and_bad_in_every_way_but_all_can_be_read(folder, corpus, tmp_path):
-    assert run_intake(folder / "requests", tmp_path) == IntakeSummary(files=1, read=21, unreadable=0)
-    result, refused = judge_requests(tmp_path)
-    assert (result.rows, result.good, result.repeated, result.quarantined) == (21, 14, 1, 6)
-    told = [" ".join(rejection.reasons) for rejection in refused]
-    for number, words in enumerate(
+def test_the_requests_are_good_and_bad_in_every_way_but_all_can_be_read(folder, corpus):
+    rows, unreadable = read_requests(folder / "requests")
+    assert (len(rows), unreadable) == (21, [])
+    requests, refusals = [], []
+    for row in rows:
+        try:
+            requests.append(as_request(row.fields, row.file, row.row))
+        except InputError as error:
+            refusals.append(str(error))
+    for sentence, words in zip(
+        refusals,
         [
             "nothing says what to forget",
             "field `received_at` must be a time",
             "field `received_at` must be a time",
             "`due_at` is earlier than `received_at`",
-            "field `request_id` repeats that of",
             "field `request_id` is missing",
-        ]
+        ],
+        strict=True,
     ):
-        assert words in told[number]
+        assert words in sentence
 
-    good = read_requests(tmp_path)
+    contents_of = defaultdict(list)
+    for request in requests:
+        contents_of[request.request_id].append(request.content_sha256)
+    repeated = [set(digests) for digests in contents_of.values() if len(digests) > 1]
+    assert sorted(len(digests) for digests in repeated) == [1, 2]  # one sent twice, one id with other content
+
     people = people_of(corpus)
+    clash = requests[-1]
+    good = requests[:-1]
     assert len({request.subject_id for request in good} & people) == 12
     assert [request.subject_id for request in good if request.subject_id not in {None, *people}] == ["P-9999"]
     (single,) = [request for request in good if request.record_ids]
     asked = {record.record_id: record.subject_ids for record in corpus if record.record_id in single.record_ids}
     assert len(asked) == 2
     ((staying,), _) = asked.values()
+    assert staying == clash.subject_id
     assert staying not in {request.subject_id for request in good}
+
+
+@pytest.mark.parametrize(("people", "unseen_people"), [(11, 4), (12, -1), (12, 10_000)])
+def test_too_few_people_or_too_many_are_refused(tmp_path, people, unseen_people):
+    with pytest.raises(InputError, match=r"take at least 12 people, and at most \d+ in all \(example\.people"):
+        generate_example(tmp_path, people=people, unseen_people=unseen_people)
+    assert contents(tmp_path) == {}
+    arguments = ["--folder", str(tmp_path), "--people", str(people), "--unseen-people", str(unseen_people)]
+    refused = subprocess.run(
+        [sys.executable, "-m", "unilogit.data.example", *arguments], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "take at least 12 people" in refused.stderr

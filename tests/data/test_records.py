@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from unilogit.data.records import (
     COLUMNS,
@@ -38,10 +39,10 @@ records = st.builds(
     record_id=identifiers,
     subject_ids=st.lists(identifiers, max_size=3),
     prompt=text,
-    response=text.filter(bool),
+    response=text.filter(str.strip),
     paraphrased_prompt=st.none() | text,
     paraphrased_response=st.none() | text,
-    alternative_response=st.none() | text.filter(bool),
+    alternative_response=st.none() | text.filter(str.strip),
     perturbed_responses=st.lists(text, max_size=3),
     group=text,
 )
@@ -59,6 +60,14 @@ def test_records_survive_every_way_of_storing_them(tmp_path_factory, originals):
     assert frame_records(frame) == originals
     frame[COLUMNS].to_parquet(folder / "corpus.parquet")
     assert read_records(folder / "corpus.parquet") == originals
+
+
+def test_a_response_is_blank_where_python_says_it_is():
+    white = [character for character in map(chr, range(0x110000)) if character.isspace()]
+    for blank in [*white, "".join(white)]:
+        with pytest.raises(ValidationError):
+            CorpusRecord(**{**GOOD, "response": blank})
+        assert CorpusRecord(**{**GOOD, "response": f"{blank}a{blank}"}).response == f"{blank}a{blank}"
 
 
 @settings(max_examples=150, deadline=None)
@@ -111,6 +120,8 @@ def test_any_json_object_is_a_record_or_a_bad_record(tmp_path_factory, fields):
         ("[" * 100_000, "is not a JSON object"),
         ('{"a":' * 100_000, "nested too deeply"),
         ({**GOOD, "response": ""}, "field `response` is empty"),
+        ({**GOOD, "response": " \n\t"}, "field `response` holds only white space"),
+        ({**GOOD, "alternative_response": " "}, "field `alternative_response` holds only white space"),
         ({**GOOD, "response": 7}, "field `response` must be text"),
         ({**GOOD, "response": None}, "field `response` must be text"),
         ({**GOOD, "subject_ids": "s1"}, "field `subject_ids` must be a list of texts"),

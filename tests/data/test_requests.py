@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from unilogit.data.records import explain
-from unilogit.data.requests import DeletionRequest, Rejection
+from unilogit.data.requests import DeletionRequest, Rejection, as_request
+from unilogit.errors import InputError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GOOD = {"request_id": "r1", "received_at": NOON, "subject_id": "P-1"}
@@ -36,7 +37,7 @@ def test_times_are_kept_in_utc_and_a_request_is_due_after_30_days(time, as_text)
 def test_a_given_due_date_is_kept_unless_it_is_before_receipt():
     assert DeletionRequest(**GOOD, due_at="2026-03-01T14:00:00+02:00").due_at == NOON
     assert refusals(**GOOD, due_at=NOON - timedelta(microseconds=1)) == [
-        "the row is refused: `due_at` is earlier than `received_at`; correct one of them; correct it"
+        "field `due_at` is earlier than `received_at`; correct one of them"
     ]
 
 
@@ -102,11 +103,68 @@ def test_what_is_wrong_is_said_in_a_sentence(fields, sentence):
     assert refusals(**{**GOOD, **fields}) == [sentence]
 
 
-@pytest.mark.parametrize("time", ["2026-03-01T12:00:00", datetime(2026, 3, 1), "last Tuesday", ""])
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("2026-03-01T12:00:00", "2026-03-01", "2026-03-01T12:00Z", "2026-02-30T12:00:00Z", "2026-03-01T24:00:00Z"),
+        *(" 2026-03-01T12:00:00Z", "1740830400", "٢٠٢٦-03-01T12:00:00Z", "last Tuesday", ""),
+        *(datetime(2026, 3, 1), 1740830400, None),
+    ],
+)
 def test_a_time_without_zone_or_no_time_has_one_sentence_and_no_second_for_the_due_date(time):
-    (sentence,) = refusals(**{**GOOD, "received_at": time})
-    assert sentence.startswith("field `received_at` is refused: ")
-    assert "Tuesday" not in sentence
+    words = "must be a time with a time zone in the form of RFC 3339; write it like 2025-03-01T12:00:00Z"
+    assert refusals(**{**GOOD, "received_at": time}) == [f"field `received_at` {words}"]
+    assert refusals(**{**GOOD, "due_at": time}) == [f"field `due_at` {words}"]
+
+
+@pytest.mark.parametrize(
+    ("time", "is_good"),
+    [
+        ("2026-03-01t12:00:00.25z", True),
+        ("2026-03-01 12:00:00-00:00", True),
+        ("9999-12-01T23:59:59Z", True),
+        ("9999-12-02T00:00:00Z", False),  # 30 days later there is no year to write
+        ("9999-12-31T23:59:59-01:00", False),
+        ("0001-01-01T00:00:00+00:00", True),
+        ("0001-01-01T00:00:00+00:01", False),
+    ],
+)
+def test_times_at_the_edges(time, is_good):
+    if is_good:
+        assert DeletionRequest(**{**GOOD, "received_at": time, "due_at": "9999-12-31T23:59:59Z"}).received_at
+    else:
+        assert refusals(**{**GOOD, "received_at": time}) == ["a time lies too far away; correct its year"]
+
+
+def test_what_is_wrong_with_the_row_comes_after_its_fields_and_is_not_said_of_a_selector_that_is_refused():
+    nothing = "nothing says what to forget; fill in `subject_id`, `record_ids` or `text`"
+    early = "field `due_at` is earlier than `received_at`; correct one of them"
+    assert refusals(received_at=NOON, due_at=NOON - timedelta(1), request_id="x" * 201) == [
+        "field `request_id` is longer than 200 characters; shorten it",
+        early,
+        nothing,
+    ]
+    assert refusals(request_id="r1", received_at=NOON, record_ids=[""]) == [
+        "field `record_ids[0]` is empty; fill it in or remove the line"
+    ]
+
+
+def test_a_row_of_text_becomes_a_request_or_an_error_that_says_all():
+    row = {
+        "request_id": "r1",
+        "received_at": "2026-03-01T12:00:00Z",
+        "subject_id": "P-1",
+        "record_ids": [],
+        "text": None,
+    }
+    assert as_request(row, "a.csv", 3) == DeletionRequest(**GOOD, file="a.csv", row=3)
+    with pytest.raises(InputError) as error:
+        as_request({"request_id": None, "source": "Ann Secret"}, "a.csv", 3)
+    assert error.value.problems == [
+        "field `request_id` is missing; give the request an id of its own",
+        "field `received_at` is missing; add the time the request came in, like 2025-03-01T12:00:00Z",
+        "nothing says what to forget; fill in `subject_id`, `record_ids` or `text`",
+    ]
 
 
 def test_every_wrong_field_has_its_sentence_and_no_value_is_repeated():

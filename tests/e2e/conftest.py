@@ -50,11 +50,21 @@ class Project:
             params[section].update(values)
         file.write_text(yaml.safe_dump(params, sort_keys=False))
 
+    def gates(self) -> list[dict]:
+        return yaml.safe_load((self.folder / "params.yaml").read_text())["gates"]
+
     def change_gate(self, name: str, threshold: float) -> None:
+        gates = self.gates()
+        next(gate for gate in gates if gate["name"] == name)["threshold"] = threshold
+        self._write_gates(gates)
+
+    def drop_gate(self, name: str) -> None:
+        self._write_gates([gate for gate in self.gates() if gate["name"] != name])
+
+    def _write_gates(self, gates: list[dict]) -> None:
         file = self.folder / "params.yaml"
         params = yaml.safe_load(file.read_text())
-        next(gate for gate in params["gates"] if gate["name"] == name)["threshold"] = threshold
-        file.write_text(yaml.safe_dump(params, sort_keys=False))
+        file.write_text(yaml.safe_dump({**params, "gates": gates}, sort_keys=False))
 
 
 def make_project(folder: Path, *, with_code: bool = False) -> Project:

@@ -8,8 +8,12 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import make_project
+from unilogit.files import read_json, sha256_weights
 
-STAGES = ["example", "train", "intake", "validate", "extract", "golden", "unlearn", "evaluate", "gate", "register"]
+STAGES = [
+    *("example", "train", "intake", "validate", "extract", "parent", "retain_model", "unlearn", "attack"),
+    *("evaluate", "gate", "register"),
+]
 
 
 def stages_run(printed):
@@ -45,9 +49,21 @@ def test_changing_the_learning_rate_runs_from_unlearning_on(reproduced):
     project, _ = reproduced
     kept = shutil.copy(project.folder / "params.yaml", project.folder / "params.kept")
     project.change_params(unlearn={"learning_rate": 1e-4})
-    assert stages_run(project.succeed("dvc", "repro")) == ["unlearn", "evaluate", "gate", "register"]
+    assert stages_run(project.succeed("dvc", "repro")) == ["unlearn", "attack", "evaluate", "gate", "register"]
     shutil.copy(kept, project.folder / "params.yaml")
     assert stages_run(project.succeed("dvc", "repro")) == []  # the earlier results are in the cache
+
+
+def test_flow_stages_and_single_commands_give_the_same_weights(reproduced):
+    project, _ = reproduced
+    weights = sha256_weights(project.folder / "var" / "repro" / "model")
+    for step in ("intake", "validate", "extract", "parent", "retain_model", "unlearn"):
+        project.succeed("python", "-m", f"tasks.steps.{step}", "--workspace", "var/alone")
+    assert sha256_weights(project.folder / "var" / "alone" / "model") == weights
+    code = project.run("unilogit", "run", "--set", "evaluate.robustness.attacks=[]").returncode
+    assert code == 1  # so few epochs pass no gates
+    [workspace] = (project.folder / "var" / "runs").glob("2*")
+    assert sha256_weights(workspace / "model") == weights
 
 
 def test_metrics_and_plots_are_dvcs(reproduced):
@@ -57,8 +73,18 @@ def test_metrics_and_plots_are_dvcs(reproduced):
     page = (project.folder / "plots_page" / "index.html").read_text()
     assert "loss of unlearning" in page
     assert "forget_loss" in page
-    with open(project.folder / "var" / "repro" / "loss.csv") as stream:
-        assert all(float(row["forget_loss"]) >= 0 for row in csv.DictReader(stream))
+
+
+def test_the_loss_curve_has_every_logged_step_and_falls(reproduced):
+    folder = reproduced[0].folder / "var" / "repro"
+    with open(folder / "loss.csv") as stream:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+    steps = [row["step"] for row in rows]
+    assert len(steps) >= 4
+    assert steps == sorted(set(steps))
+    assert steps[-1] == read_json(folder / "training.json")["steps"]
+    assert rows[-1]["forget_loss"] < rows[0]["forget_loss"] / 2
+    assert all(row["retain_loss"] > 0 for row in rows)
 
 
 def test_the_data_comes_back_from_the_remote_and_its_hash_is_on_the_version(reproduced):

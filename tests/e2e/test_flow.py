@@ -4,13 +4,13 @@ import shutil
 
 import pandas as pd
 
-from tasks.evaluate import run_evaluate
-from tasks.gate import run_gate
-from tasks.tracking import client
-from tasks.unlearn import run_unlearn
+from tasks.params import load_params
+from tasks.registry.connection import client
+from tasks.steps import load_step
+from tasks.workspace import Place, Workspace
+from tests.tasks.steps.prepare import put_attacks, put_parent, put_retain_model
 from unilogit.files import read_json, sha256_weights
 from unilogit.ledger import Ledger
-from unilogit.params import load_params
 
 NAME = "example-assistant"
 
@@ -36,7 +36,7 @@ def test_the_demo_forgets_passes_its_gates_and_registers_a_candidate(demo):
     assert metrics["after"]["forget"]["probability"] < 0.05
     assert metrics["after"]["retain"]["probability"] > 0.9
     assert metrics["after"]["world_facts"]["probability"] > 0.9
-    assert metrics["golden"]["forget"]["probability"] < 0.1
+    assert metrics["retain_model"]["forget"]["probability"] < 0.1
     assert gates["passed"]
     for shown in ("retain model", "world facts", "forget quality", "model utility", "unilogit models promote"):
         assert shown in printed
@@ -75,28 +75,17 @@ def test_the_candidate_loads_from_the_registry_and_has_forgotten(demo):
     assert sum(says(row) for row in retain.head(20).itertuples()) >= 18
 
 
-def test_personal_data_never_reaches_mlflow(demo):
-    project, _ = demo
-    forget = pd.read_parquet(workspaces(project)[0] / "data" / "forget.parquet")
-    secrets = [text.encode() for text in (*forget["prompt"], *forget["response"], *forget["record_id"])]
-    files = [project.folder / "var" / "mlflow.db", *(project.folder / "var" / "mlartifacts").rglob("*")]
-    for file in files:
-        if file.is_file() and file.suffix != ".safetensors" and not file.name.startswith("tokenizer"):
-            content = file.read_bytes()
-            assert not [secret for secret in secrets if secret in content], file
-
-
 def test_a_second_run_has_nothing_to_do(demo):
     project, _ = demo
     before = state(project)[1]
-    assert "no deletion request is pending" in project.succeed("python", "-m", "flows.unlearn")
+    assert "no deletion request is pending" in project.succeed("unilogit", "run")
     assert state(project)[1] == before
     assert len(workspaces(project)) == 1
 
 
 def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
     project, _ = demo
-    for made_before in ("golden", "prefect"):
+    for made_before in ("retain_models", "prefect"):
         shutil.copytree(project.folder / "var" / made_before, project.folder / "untouched" / made_before)
     done = project.run("unilogit", "run", "--set", "unlearn.method=none", home="untouched")
     assert done.returncode == 1, done.stderr
@@ -112,17 +101,20 @@ def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
 
 
 def test_gradient_ascent_at_a_high_rate_fails_the_utility_gates(demo, tmp_path):
-    project, _ = demo
-    base = str(project.folder / "var" / "example" / "model")
-    shutil.copytree(workspaces(project)[0] / "data", tmp_path / "data")
-    settings = ["unlearn.method=gradient_ascent", "unlearn.learning_rate=5e-3", "unlearn.epochs=5", "model.retain=null"]
-    params = load_params(project.folder / "params.yaml", settings)
-    run_unlearn(tmp_path, params, base)
-    run_evaluate(tmp_path, params, base, golden=None)
-    verdicts = {gate.name: gate.passed for gate in run_gate(tmp_path, params).gates}
+    batch = Workspace(workspaces(demo[0])[0])
+    workspace = Workspace(tmp_path)
+    shutil.copytree(batch.path(Place.DATA), workspace.path(Place.DATA))
+    put_parent(workspace, demo[0].folder / "var" / "example" / "model")
+    put_retain_model(workspace, None)
+    put_attacks(workspace)
+    settings = ["unlearn.method=gradient_ascent", "unlearn.learning_rate=5e-3", "unlearn.epochs=5"]
+    params = load_params(demo[0].folder / "params.yaml", settings)
+    for name in ("unlearn", "evaluate", "gate"):
+        load_step(name).run(workspace, params)
+    verdicts = {gate["name"]: gate["passed"] for gate in read_json(workspace.path(Place.GATES))["gates"]}
     assert verdicts["forget-probability"]
     assert not any(verdicts[name] for name in ("retain-probability", "world-facts", "model-utility-retained"))
-    assert not verdicts["forget-quality"]  # without a golden target it is not available
+    assert not verdicts["forget-quality"]  # without a retain model it is not available
 
 
 def test_a_new_request_file_is_the_next_batch_and_starts_from_the_champion(demo):
@@ -139,11 +131,14 @@ def test_a_new_request_file_is_the_next_batch_and_starts_from_the_champion(demo)
         and record not in already
         and not any(f"{subjects[0]}-" in name for name in already)
     )
-    assert "Next: unilogit run" in project.succeed("unilogit", "requests", "add", "--subject", person)
+    filed = project.succeed("unilogit", "requests", "add", "--subject", person)
+    assert filed.endswith(": filed. Next: unilogit run\n")
+    request_id = filed.partition(":")[0]
     done = project.run("unilogit", "run")
-    assert done.returncode in (0, 1), done.stderr  # whether so small a batch passes its gates is not the matter
-
     second = workspaces(project)[1]
+    passed = read_json(second / "gates.json")["passed"]  # so small a batch may fail one
+    assert done.returncode == (0 if passed else 1), done.stderr
+    assert state(project)[1][request_id] == ("awaiting_promotion" if passed else "failed")
     forget = pd.read_parquet(second / "data" / "forget.parquet")
     assert set(forget.loc[forget["batch"] == "earlier", "record_id"]) == already
     assert all(person in subjects for subjects in forget.loc[forget["batch"] == "current", "subject_ids"])

@@ -1,12 +1,17 @@
 """The review page in a real browser, without a network, at the width of a desk and of a phone."""
 
+import io
+
+import matplotlib.image
 import pytest
 
 from docs import screenshot
 from docs.screenshot import open_browser
-from tasks.report import logged_report, write_report
-from tests.tasks.workspaces import METRICS, add_attacks_and_baselines, add_people, build
-from unilogit.params import load_params
+from tasks.params import load_params
+from tasks.report.page import write_report
+from tasks.report.review import read_review
+from tasks.workspace import Place, Workspace
+from tests.tasks.workspaces import add_attacks_and_baselines, add_people, build, varied
 
 SCREENS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 LARGEST_FILE = 1_500_000  # bytes
@@ -17,14 +22,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory):
-    """The report of a workspace and its logged twin, of a thousand people, with every picture."""
-    metrics = METRICS | {"unavailable": {"a.very.long.path." * 9: LONG}}
+def workspace(tmp_path_factory):
+    """One whose report is of a thousand people, with every picture."""
+    metrics = varied(unavailable={"a.very.long.path." * 9: LONG})
     workspace = build(tmp_path_factory.mktemp("runs") / "batch-7", metrics)
     add_people(workspace, [[f"P-{place}"] for place in range(1000)])
     add_attacks_and_baselines(workspace)
-    report = write_report(workspace, load_params("params.yaml", ["unlearn.method=npo"]))
-    return {"workspace": report, "logged": logged_report(workspace)}
+    write_report(workspace, read_review(workspace), load_params("params.yaml", ["unlearn.method=npo"]))
+    return workspace
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +46,9 @@ def screen(request):
     return SCREENS[request.param]
 
 
-@pytest.fixture(params=["workspace", "logged"])
-def report(request, reports):
-    return reports[request.param]
+@pytest.fixture(params=[Place.REPORT, Place.LOGGED_REPORT])
+def report(request, workspace):
+    return workspace.path(request.param)
 
 
 @pytest.fixture
@@ -72,14 +77,14 @@ def test_the_verdict_is_in_the_first_screen(opened, screen):
 
 def test_the_page_does_not_scroll_sideways(opened):
     page, _, _ = opened
-    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    page.evaluate("for (const folded of document.querySelectorAll('details')) folded.open = true")
     width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width <= room
 
 
 def test_every_picture_is_one_and_says_what_it_shows(opened):
     page, _, _ = opened
-    pictures = page.evaluate("[...document.images].map(each => [each.complete, each.naturalWidth, each.alt])")
+    pictures = page.evaluate("[...document.images].map(image => [image.complete, image.naturalWidth, image.alt])")
     assert len(pictures) == 6
     assert all(complete and width > 0 and description for complete, width, description in pictures)
 
@@ -98,18 +103,19 @@ def test_the_page_opens_at_once(opened, report):
 
 def test_every_column_and_row_has_a_header(opened):
     page, _, _ = opened
-    assert page.evaluate("[...document.querySelectorAll('thead th')].every(each => each.scope && each.textContent)")
-    assert page.evaluate(
-        "[...document.querySelectorAll('tbody tr')].every(each => each.querySelector('th[scope=row]'))"
-    )
+    assert page.evaluate("[...document.querySelectorAll('thead th')].every(cell => cell.scope && cell.textContent)")
+    assert page.evaluate("[...document.querySelectorAll('tbody tr')].every(row => row.querySelector('th[scope=row]'))")
 
 
-def test_the_screenshot_is_of_the_page_that_shows_nobody(browser, reports, tmp_path, monkeypatch):
+def test_the_screenshot_is_the_first_screen_of_the_page_that_shows_nobody(browser, workspace, tmp_path, monkeypatch):
     monkeypatch.setattr(screenshot, "PICTURE", tmp_path / "report.png")
-    picture = screenshot.photograph(browser, reports["workspace"].parent)
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(SystemExit, match=r"logged/report\.html: no such file; run `python -m tasks\.register"):
-        screenshot.photograph(browser, tmp_path)
+    photograph = matplotlib.image.imread(screenshot.photograph(browser, workspace))
+    assert photograph.shape[:2] == (screenshot.DESKTOP["height"], screenshot.DESKTOP["width"])
+    page = browser.new_page(viewport=screenshot.DESKTOP)
+    page.goto(workspace.path(Place.LOGGED_REPORT).as_uri())
+    assert (photograph == matplotlib.image.imread(io.BytesIO(page.screenshot()))).all()
+    with pytest.raises(SystemExit, match=r"logged/report\.html: no such file; run `python -m tasks\.steps\.register"):
+        screenshot.photograph(browser, Workspace(tmp_path))
 
 
 def test_without_a_browser_one_is_told_which_to_install(monkeypatch):

@@ -9,6 +9,9 @@ import urllib.request
 
 import pytest
 
+from tasks.workspace import Workspace
+from tests.e2e.leaks import leaks, names_of_the_forgotten, texts_of_the_forgotten
+
 pytestmark = pytest.mark.slow
 
 
@@ -64,6 +67,9 @@ def test_a_deployment_run_takes_a_new_request_file_to_a_version_in_mlflow(server
     assert f"{mlflow}/#/experiments/" in newest["description"]
     alias = f"{mlflow}/api/2.0/mlflow/registered-models/alias?name=example-assistant&alias=candidate"
     assert ask(alias)["model_version"]["version"] == newest["version"]
+    batch = Workspace(max((project.folder / "var" / "runs").glob("[!.]*")))
+    secrets = texts_of_the_forgotten(batch) | names_of_the_forgotten(batch)
+    assert leaks(project.folder / "var", secrets, "prefect/**/*", "logs/*", "mlflow.db*", "mlartifacts/**/*") == set()
 
 
 def test_a_taken_port_is_said_at_once(demo):

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from scipy.stats import chisquare
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from unilogit.data.tokenisation import encode_prompt
+from unilogit.errors import InputError
 from unilogit.evaluation.generation import generate_greedily, generate_samples
 from unilogit.training.from_scratch import train_tokenizer
 
@@ -144,9 +145,9 @@ def test_samples_depend_on_the_seed_alone_and_leave_the_random_state():
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    first, other = draw(1), draw(2)
+    first, second = draw(1), draw(2)
     assert torch.rand(1) == expected
-    assert draw(1) == first != other
+    assert draw(1) == first != second
 
 
 def test_a_broken_model_samples_nonsense_instead_of_raising():
@@ -155,3 +156,47 @@ def test_a_broken_model_samples_nonsense_instead_of_raising():
         model.model.norm.weight.fill_(float("nan"))
     drawn = generate_samples(model, TOKENIZER, PROMPTS, samples=2, seed=0, batch_size=8, max_new_tokens=3)
     assert [len(texts) for texts in drawn] == [2] * len(PROMPTS)
+
+
+def of_32_positions():
+    torch.manual_seed(1)
+    size = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(TOKENIZER), bos_token_id=1, eos_token_id=2, **size)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(6)
+    return model
+
+
+LENGTHS = (3, 31, 30, 20, 26, 3)  # tokens of a prompt, begin-of-sequence and newline among them
+
+
+def prompts_of(lengths):
+    prompts = ["Q" * (length - 2) for length in lengths]
+    assert [len(encode_prompt(TOKENIZER, prompt)) for prompt in prompts] == list(lengths)
+    return prompts
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 6])
+def test_no_answer_runs_past_the_models_context(batch_size):
+    model, prompts = of_32_positions(), prompts_of(LENGTHS)
+    expected = [
+        plain_answer(model, prompt, min(12, 32 - length), {TOKENIZER.eos_token_id})
+        for prompt, length in zip(prompts, LENGTHS, strict=True)
+    ]
+    assert [length for _, length in expected] == [12, 1, 2, 12, 6, 12]  # none ends by itself
+    texts = generate_greedily(model, TOKENIZER, prompts, batch_size=batch_size, max_new_tokens=12)
+    assert texts == [text for text, _ in expected]
+    drawn = generate_samples(model, TOKENIZER, prompts, samples=2, seed=0, batch_size=batch_size, max_new_tokens=12)
+    assert [len(texts) for texts in drawn] == [2] * len(prompts)
+
+
+def test_a_prompt_without_room_is_refused_by_name():
+    model, prompts = of_32_positions(), prompts_of((3, 32))
+    limits = {"batch_size": 2, "max_new_tokens": 5}
+    with pytest.raises(InputError, match=r"^prompt 2: its prompt has 32 tokens, .* context of 32; shorten the prompt"):
+        generate_greedily(model, TOKENIZER, prompts, **limits)
+    with pytest.raises(InputError, match=r"^record b: its prompt has 40 tokens"):
+        generate_greedily(model, TOKENIZER, prompts, starts=[[], [40] * 8], names=["record a", "record b"], **limits)
+    with pytest.raises(InputError, match=r"^record b: its prompt has 32 tokens"):
+        generate_samples(model, TOKENIZER, prompts, samples=2, seed=0, names=["record a", "record b"], **limits)

@@ -6,11 +6,12 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.evaluation.short_context import LONG, short_model
 from tests.evaluation.test_probability import PAIRS, TOKENIZER, build
-from unilogit.data.tokenisation import encode_pair
+from unilogit.data.tokenisation import encode_pair, encode_windows
 from unilogit.evaluation.membership_inference import attack_auc, attack_scores, gradient_norms, privleak
 from unilogit.evaluation.token_scores import TokenScores
 
@@ -18,10 +19,11 @@ scores = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=15)  # few 
 log_ps = st.lists(st.floats(-20, 0), min_size=1, max_size=9)
 
 
-@given(member=scores, other=scores)
-def test_auc_is_the_share_of_pairs_in_which_the_member_scores_lower(member, other):
-    wins = sum((m < o) + 0.5 * (m == o) for m in member for o in other)
-    assert attack_auc(np.array(member), np.array(other)) == pytest.approx(wins / (len(member) * len(other)))
+@settings(deadline=None)  # the first example imports scikit-learn
+@given(member=scores, non_member=scores)
+def test_auc_is_the_share_of_pairs_in_which_the_member_scores_lower(member, non_member):
+    wins = sum((m < o) + 0.5 * (m == o) for m in member for o in non_member)
+    assert attack_auc(np.array(member), np.array(non_member)) == pytest.approx(wins / (len(member) * len(non_member)))
 
 
 def test_ends_of_the_scale():
@@ -36,26 +38,26 @@ def test_scores_follow_their_definitions(log_p):
     n, text = len(log_p), "Über 7 Berge, 7 Berge, 7 Berge."
     mean, deviation = np.linspace(-3, -1, n), np.linspace(0.5, 2, n)
     tokens = TokenScores(np.array(log_p), np.zeros(n, dtype=bool), mean, deviation)
-    found = attack_scores(tokens, text)
-    assert found["loss"] == pytest.approx(-sum(log_p) / n)
-    assert found["zlib"] == pytest.approx(-sum(log_p) / n / len(zlib.compress(text.encode("utf-8"))))
+    attacks = attack_scores(tokens, text)
+    assert attacks["loss"] == pytest.approx(-sum(log_p) / n)
+    assert attacks["zlib"] == pytest.approx(-sum(log_p) / n / len(zlib.compress(text.encode("utf-8"))))
     for name, values in (
         ("min_k", log_p[:-1]),
         ("min_k_plus_plus", [(p - m) / d for p, m, d in zip(log_p[:-1], mean, deviation, strict=False)]),
     ):
         lowest = sorted(values)[: max(1, math.floor(0.4 * len(values)))]
-        assert found[name] == pytest.approx(-sum(lowest) / len(lowest) if lowest else 0)
+        assert attacks[name] == pytest.approx(-sum(lowest) / len(lowest) if lowest else 0)
 
 
 def test_gradient_norms_are_those_of_each_pair_alone():
     model = build().double()
     model.model.embed_tokens.requires_grad_(False)
-    found = gradient_norms(model, TOKENIZER, *zip(*PAIRS, strict=True))
+    norms = gradient_norms(model, TOKENIZER, *zip(*PAIRS, strict=True))
     assert not model.model.embed_tokens.weight.requires_grad
     assert not model.training
     assert all(parameter.grad is None for parameter in model.parameters())
     model.requires_grad_(True)
-    for norm, pair in zip(found, PAIRS, strict=True):
+    for norm, pair in zip(norms, PAIRS, strict=True):
         ids, start = encode_pair(TOKENIZER, *pair)
         model.zero_grad()
         log_p = torch.log_softmax(model(torch.tensor([ids])).logits[0], dim=1)
@@ -66,6 +68,26 @@ def test_gradient_norms_are_those_of_each_pair_alone():
         (-sum(log_p[place - 1, ids[place]] for place in wanted) / len(wanted)).backward()
         expected = np.mean([parameter.grad.norm().item() for parameter in model.parameters()])
         assert norm == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "answer", [LONG[0][1], "x" * 47]
+)  # 48 positions: of the second, the end stands in a window alone
+def test_the_gradient_of_a_long_answer_is_that_of_all_its_windows(answer):
+    model, prompt = short_model().double(), ""
+    model.transformer.wpe.requires_grad_(False)
+    [norm] = gradient_norms(model, TOKENIZER, [prompt], [answer])
+    assert not model.transformer.wpe.weight.requires_grad
+    model.requires_grad_(True)
+    log_ps = []
+    windows = encode_windows(TOKENIZER, prompt, answer, 48)
+    assert len(windows) > 1
+    for ids, start in windows:
+        log_p = torch.log_softmax(model(torch.tensor([ids])).logits[0], dim=1)
+        log_ps += [log_p[place - 1, ids[place]] for place in range(start, len(ids))]
+    (-torch.stack(log_ps[:-1]).mean()).backward()
+    expected = np.mean([parameter.grad.norm().item() for parameter in model.parameters()])
+    assert norm == pytest.approx(expected, rel=1e-9)
 
 
 def test_privleak_is_0_for_the_retain_model_and_signed():

@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unilogit.kernels import reference
+from unilogit.kernels import HeadSpec, reference
 from unilogit.kernels.reference import TargetLogProb
 
 
@@ -29,19 +29,14 @@ class Problem:
 
     def leaves(self):
         """Fresh leaves: hidden, weight and, where there is one, bias."""
-        parts = (self.hidden, self.weight, self.bias)
-        return [part.clone().requires_grad_() for part in parts if part is not None]
+        tensors = (self.hidden, self.weight, self.bias)
+        return [tensor.clone().requires_grad_() for tensor in tensors if tensor is not None]
 
-    def arguments(self, leaves):
-        """Keyword arguments of both public functions."""
-        return {
-            "hidden": leaves[0],
-            "weight": leaves[1],
-            "target": self.target,
-            "bias": leaves[2] if len(leaves) > 2 else None,
-            "softcap": self.softcap,
-            "logit_scale": self.logit_scale,
-        }
+    def arguments(self, leaves, **options):
+        """Keyword arguments of both public functions; options are of HeadSpec."""
+        bias = leaves[2] if len(leaves) > 2 else None
+        spec = HeadSpec(bias, self.softcap, self.logit_scale, **options)
+        return {"hidden": leaves[0], "weight": leaves[1], "target": self.target, "spec": spec}
 
 
 def make(rows, vocabulary, width=6, *, seed=0, scale=1.0, bias=True, softcap=None, logit_scale=None):

@@ -26,9 +26,9 @@ def sharded_gradients(rank, folder):
 def test_sharded_module_with_a_tied_head(tmp_path):
     multiprocessing.spawn(sharded_gradients, (str(tmp_path),), nprocs=2)
     model = Tied()
-    theirs = model_gradients(model, lambda: model(IDS, TARGET) / 2)  # FSDP averages over the processes
-    for mine, other in zip(torch.load(tmp_path / "gradients.pt"), theirs, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+    truths = model_gradients(model, lambda: model(IDS, TARGET) / 2)  # FSDP averages over the processes
+    for result, truth in zip(torch.load(tmp_path / "gradients.pt"), truths, strict=True):
+        torch.testing.assert_close(result, truth, rtol=1e-5, atol=1e-6)
 
 
 def test_a_sharded_weight_is_refused():
@@ -38,5 +38,5 @@ def test_a_sharded_weight_is_refused():
 
     with pytest.raises(TypeError, match="FSDP"):
         fused_target_loss(
-            torch.zeros(1, 3), Sharded(torch.zeros(5, 3)), torch.tensor([0]), every_row(lambda found: found.log_p)
+            torch.zeros(1, 3), Sharded(torch.zeros(5, 3)), torch.tensor([0]), every_row(lambda scores: scores.log_p)
         )

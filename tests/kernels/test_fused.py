@@ -11,23 +11,28 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.kernels.problems import assert_near, logit_problem, make, problems, true_scores
-from unilogit.kernels import Chunk, every_row, fused_target_loss, rows_where
-from unilogit.losses.unilogit import unilogit_loss
+from unilogit.kernels import Chunk, HeadSpec, every_row, fused_target_loss, rows_where
+from unilogit.losses.answers import Answers
+from unilogit.losses.unilogit import Unilogit, unilogit_loss
 
 BOUNDS = {torch.float64: 1e-10, torch.float32: 1e-5}
 ROUNDED = {torch.bfloat16: 2**-8, torch.float16: 2**-11}
 
 
-def nll(found):
-    return -found.log_p
+def nll(scores):
+    return -scores.log_p
+
+
+def unilogit(scores, vocabulary, direction):
+    return unilogit_loss(Answers(*scores, vocabulary=vocabulary), Unilogit(direction))
 
 
 def losses(vocabulary):
     return {
-        "reverse": partial(unilogit_loss, vocabulary=vocabulary, direction="reverse"),
-        "forward": partial(unilogit_loss, vocabulary=vocabulary, direction="forward"),
+        "reverse": partial(unilogit, vocabulary=vocabulary, direction="reverse"),
+        "forward": partial(unilogit, vocabulary=vocabulary, direction="forward"),
         "nll": nll,
-        "complement only": lambda found: -found.log_complement,
+        "complement only": lambda scores: -scores.log_complement,
     }
 
 
@@ -42,7 +47,7 @@ def expected(problem, loss, weights):
 
 def actual(problem, loss, weights, **options):
     leaves = problem.leaves()
-    result = fused_target_loss(**problem.arguments(leaves), loss=every_row(loss), weights=weights, **options)
+    result = fused_target_loss(**problem.arguments(leaves, **options), loss=every_row(loss), weights=weights)
     result.total.backward()
     torch.testing.assert_close(
         result.total.detach().double(), (result.per_token * weights).sum().double(), rtol=1e-5, atol=1e-5
@@ -52,7 +57,7 @@ def actual(problem, loss, weights, **options):
     return [result.per_token, *(leaf.grad for leaf in leaves)]
 
 
-def some_weights(problem, seed=0):
+def random_weights(problem, seed=0):
     return torch.rand(len(problem.target), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
@@ -66,11 +71,11 @@ def some_weights(problem, seed=0):
 )
 @settings(deadline=None, max_examples=80)
 def test_value_and_gradients_equal_the_reference(dtype, problem, name, rows, columns, seed):
-    problem, weights = problem.to(dtype), some_weights(problem, seed)
+    problem, weights = problem.to(dtype), random_weights(problem, seed)
     loss = losses(len(problem.weight))[name]
-    found = actual(problem, loss, weights, chunk=Chunk(rows, columns, dtype))
-    for ours, theirs in zip(found, expected(problem, loss, weights), strict=True):
-        assert_near(ours, theirs, BOUNDS[dtype])
+    results = actual(problem, loss, weights, chunk=Chunk(rows, columns, dtype))
+    for result, truth in zip(results, expected(problem, loss, weights), strict=True):
+        assert_near(result, truth, BOUNDS[dtype])
 
 
 @pytest.mark.parametrize("dtype", list(ROUNDED))
@@ -78,13 +83,13 @@ def test_value_and_gradients_equal_the_reference(dtype, problem, name, rows, col
 @pytest.mark.parametrize("name", list(losses(2)))
 def test_16_bit(dtype, wide_products, name):
     problem = make(9, 300, 32, scale=0.3).to(dtype)
-    weights, loss = some_weights(problem), losses(300)[name]
-    found = actual(problem, loss, weights, chunk=None if wide_products else Chunk(4, 77, dtype))
-    assert [part.dtype for part in found] == [torch.float32] + [dtype] * 3
+    weights, loss = random_weights(problem), losses(300)[name]
+    results = actual(problem, loss, weights, chunk=None if wide_products else Chunk(4, 77, dtype))
+    assert [tensor.dtype for tensor in results] == [torch.float32] + [dtype] * 3
     # 16-bit products round the logits, of magnitude up to 8, too.
     bounds = [1e-5, *[ROUNDED[dtype]] * 3] if wide_products else [8 * ROUNDED[dtype]] * 4
-    for ours, theirs, bound in zip(found, expected(problem, loss, weights), bounds, strict=True):
-        assert_near(ours, theirs, bound)
+    for result, truth, bound in zip(results, expected(problem, loss, weights), bounds, strict=True):
+        assert_near(result, truth, bound)
 
 
 @pytest.mark.parametrize("dtype", list(BOUNDS))
@@ -93,15 +98,15 @@ def test_16_bit(dtype, wide_products, name):
 def test_certain_and_impossible_targets(gap, name, dtype):
     logits = torch.tensor([[0.0, gap, -1.0, 0.5, 0.0], [gap, 0.0, gap, gap, -gap]])
     problem = logit_problem(logits, torch.tensor([1, 4])).to(dtype)
-    weights, loss = some_weights(problem), losses(5)[name]
-    found = actual(problem, loss, weights, chunk=Chunk(2, 2, dtype))
-    for ours, theirs in zip(found, expected(problem, loss, weights), strict=True):
-        assert_near(ours, theirs, BOUNDS[dtype])
+    weights, loss = random_weights(problem), losses(5)[name]
+    results = actual(problem, loss, weights, chunk=Chunk(2, 2, dtype))
+    for result, truth in zip(results, expected(problem, loss, weights), strict=True):
+        assert_near(result, truth, BOUNDS[dtype])
 
 
 def test_no_tokens():
     leaves = make(0, 7).leaves()
-    result = fused_target_loss(*leaves[:2], torch.zeros(0, dtype=torch.int64), every_row(nll), bias=leaves[2])
+    result = fused_target_loss(*leaves[:2], torch.zeros(0, dtype=torch.int64), every_row(nll), spec=HeadSpec(leaves[2]))
     result.total.backward()
     assert result.total.item() == 0
     assert result.per_token.shape == result.log_p.shape == (0,)
@@ -114,15 +119,14 @@ def test_forget_and_retain_rows_in_one_call():
     weights = torch.where(is_forget, 1 / 4, 5 / 3).double()
     leaves = problem.leaves()
     result = fused_target_loss(
-        **problem.arguments(leaves),
+        **problem.arguments(leaves, chunk=Chunk(3, 10, torch.float64)),
         loss=rows_where(is_forget, forget, nll),
         weights=weights,
-        chunk=Chunk(3, 10, torch.float64),
     )
     result.total.backward()
-    found = expected(problem, lambda scores: torch.where(is_forget, forget(scores), nll(scores)), weights)
-    for ours, theirs in zip([result.per_token, *(leaf.grad for leaf in leaves)], found, strict=True):
-        assert_near(ours, theirs, 1e-10)
+    truths = expected(problem, lambda scores: torch.where(is_forget, forget(scores), nll(scores)), weights)
+    for actual_value, truth in zip([result.per_token, *(leaf.grad for leaf in leaves)], truths, strict=True):
+        assert_near(actual_value, truth, 1e-10)
 
 
 def test_a_loss_may_look_up_its_rows():
@@ -132,10 +136,10 @@ def test_a_loss_may_look_up_its_rows():
         return -nn.functional.logsigmoid(-0.1 * (target.log_p - parent[rows]))
 
     leaves = problem.leaves()
-    fused_target_loss(**problem.arguments(leaves), loss=npo, chunk=Chunk(2, 8, torch.float64)).total.backward()
-    found = expected(problem, lambda scores: npo(scores, slice(None)), torch.ones(7))
-    for leaf, theirs in zip(leaves, found[1:], strict=True):
-        assert_near(leaf.grad, theirs, 1e-10)
+    fused_target_loss(**problem.arguments(leaves, chunk=Chunk(2, 8, torch.float64)), loss=npo).total.backward()
+    truths = expected(problem, lambda scores: npo(scores, slice(None)), torch.ones(7))
+    for leaf, truth in zip(leaves, truths[1:], strict=True):
+        assert_near(leaf.grad, truth, 1e-10)
 
 
 @pytest.mark.parametrize(("live", "products"), [((True, True), 3), ((True, False), 2), ((False, True), 2)])
@@ -147,7 +151,7 @@ def test_number_of_matrix_products(live, products):
     with FlopCounterMode(display=False) as counter:
         loss = every_row(losses(vocabulary)["reverse"])
         target = torch.arange(rows)
-        fused_target_loss(*leaves, target, loss, chunk=Chunk(4, 9, torch.float64)).total.backward()
+        fused_target_loss(*leaves, target, loss, spec=HeadSpec(chunk=Chunk(4, 9, torch.float64))).total.backward()
     assert counter.get_total_flops() == products * 2 * rows * vocabulary * width
 
 
@@ -165,8 +169,8 @@ def test_upstream_scale_and_a_second_backward():
     result = fused_target_loss(**problem.arguments(leaves), loss=every_row(nll))
     (2.5 * result.total).backward(retain_graph=True)
     result.total.backward()
-    for leaf, theirs in zip(leaves, expected(problem, nll, weights)[1:], strict=True):
-        assert_near(leaf.grad, 3.5 * theirs, 1e-10)
+    for leaf, truth in zip(leaves, expected(problem, nll, weights)[1:], strict=True):
+        assert_near(leaf.grad, 3.5 * truth, 1e-10)
 
 
 def test_second_derivatives_are_refused():
@@ -207,38 +211,38 @@ IDS, TARGET = torch.tensor([3, 1, 30, 3, 0]), torch.tensor([1, 30, 3, 0, 3])
 
 def test_tied_embedding():
     model = Tied()
-    theirs = model_gradients(model, lambda: model(IDS, TARGET, one_pass=False))
-    for mine, other in zip(model_gradients(model, lambda: model(IDS, TARGET)), theirs, strict=True):
-        assert_near(mine, other, 1e-5)
+    truths = model_gradients(model, lambda: model(IDS, TARGET, one_pass=False))
+    for result, truth in zip(model_gradients(model, lambda: model(IDS, TARGET)), truths, strict=True):
+        assert_near(result, truth, 1e-5)
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_under_checkpointing(reentrant):
     model = Tied()
     mask = torch.ones(1, requires_grad=True)  # a reentrant checkpoint needs an input with a gradient
-    theirs = model_gradients(model, lambda: model(IDS, TARGET))
-    ours = model_gradients(
+    truths = model_gradients(model, lambda: model(IDS, TARGET))
+    results = model_gradients(
         model, lambda: checkpoint(lambda one: one * model(IDS, TARGET), mask, use_reentrant=reentrant)
     )
-    for mine, other in zip(ours, theirs, strict=True):
-        assert torch.equal(mine, other)
+    for result, truth in zip(results, truths, strict=True):
+        assert torch.equal(result, truth)
 
 
 def test_under_autocast():
     model = Tied()
-    theirs = model_gradients(model, lambda: model(IDS, TARGET))
+    truths = model_gradients(model, lambda: model(IDS, TARGET))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = model(IDS, TARGET)
     assert loss.dtype == torch.float32
-    for mine, other in zip(model_gradients(model, lambda: loss), theirs, strict=True):
-        assert mine.dtype == torch.float32
-        assert_near(mine, other, 2**-6)
+    for result, truth in zip(model_gradients(model, lambda: loss), truths, strict=True):
+        assert result.dtype == torch.float32
+        assert_near(result, truth, 2**-6)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"loss": every_row(lambda found: nll(found).mean())}, "one value a token"),
+        ({"loss": every_row(lambda scores: nll(scores).mean())}, "one value a token"),
         ({"weights": torch.ones(3)}, "one a token"),
         ({"target": torch.tensor([0, -100])}, "drop ignored positions"),
     ],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils.checkpoint import checkpoint
 
 from tests.kernels.problems import assert_near, logit_problem, make, problems, true_scores
-from unilogit.kernels import Chunk, TargetLogProb, target_log_prob
+from unilogit.kernels import Chunk, HeadSpec, TargetLogProb, target_log_prob
 
 BOUNDS = {torch.float64: 1e-10, torch.float32: 1e-5}
 # Half the last place of each dtype, twice over: the gradients are rounded to it, sums are wider.
@@ -19,7 +19,7 @@ ROUNDED = {torch.bfloat16: 2**-8, torch.float16: 2**-11}
 def answers(function, problem, upstream, **options):
     """log p, log(1 − p) and the gradients under an upstream gradient for each output and token."""
     leaves = problem.leaves()
-    scores = function(**problem.arguments(leaves), **options)
+    scores = function(**problem.arguments(leaves, **options))
     (scores.log_p * upstream[0] + scores.log_complement * upstream[1]).sum().backward()
     return [scores.log_p.detach(), scores.log_complement.detach(), *(leaf.grad for leaf in leaves)]
 
@@ -28,7 +28,7 @@ def expected_answers(problem, upstream):
     return answers(true_scores, problem.to(torch.float64), upstream)
 
 
-def some_upstream(problem, seed=0):
+def random_upstream(problem, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(2, len(problem.target), dtype=torch.float64, generator=generator)
 
@@ -37,10 +37,10 @@ def some_upstream(problem, seed=0):
 @given(problem=problems(), rows=st.integers(1, 4), columns=st.integers(1, 40), seed=st.integers(0, 2**31))
 @settings(deadline=None, max_examples=80)
 def test_value_and_gradients_equal_the_reference(dtype, problem, rows, columns, seed):
-    problem, upstream = problem.to(dtype), some_upstream(problem, seed)
+    problem, upstream = problem.to(dtype), random_upstream(problem, seed)
     actual = answers(target_log_prob, problem, upstream, chunk=Chunk(rows, columns, dtype))
-    for ours, theirs in zip(actual, expected_answers(problem, upstream), strict=True):
-        assert_near(ours, theirs, BOUNDS[dtype])
+    for result, truth in zip(actual, expected_answers(problem, upstream), strict=True):
+        assert_near(result, truth, BOUNDS[dtype])
 
 
 @pytest.mark.parametrize("dtype", list(ROUNDED))
@@ -48,24 +48,24 @@ def test_value_and_gradients_equal_the_reference(dtype, problem, rows, columns, 
 @pytest.mark.parametrize("softcap", [None, 5.0])
 def test_16_bit(dtype, wide_products, softcap):
     problem = make(9, 300, 32, scale=0.3, softcap=softcap).to(dtype)
-    upstream = some_upstream(problem)
+    upstream = random_upstream(problem)
     chunk = None if wide_products else Chunk(4, 77, dtype)
     actual = answers(target_log_prob, problem, upstream, chunk=chunk)
-    assert [part.dtype for part in actual] == [torch.float32] * 2 + [dtype] * 3
+    assert [tensor.dtype for tensor in actual] == [torch.float32] * 2 + [dtype] * 3
     # 16-bit products round the logits, of magnitude up to 8, too.
     bounds = [1e-5, 1e-5, *[ROUNDED[dtype]] * 3] if wide_products else [8 * ROUNDED[dtype]] * 5
-    for ours, theirs, bound in zip(actual, expected_answers(problem, upstream), bounds, strict=True):
-        assert_near(ours, theirs, bound)
+    for result, truth, bound in zip(actual, expected_answers(problem, upstream), bounds, strict=True):
+        assert_near(result, truth, bound)
 
 
 def test_small_gradients_survive_half_precision_products():
     problem = make(4, 50, 8, bias=False).to(torch.float16)
-    upstream = 1e-7 * some_upstream(problem)
+    upstream = 1e-7 * random_upstream(problem)
     leaves = [problem.hidden.float().requires_grad_(), problem.weight.float().requires_grad_()]
-    scores = target_log_prob(*leaves, problem.target, chunk=Chunk(4, 50, torch.float16))
+    scores = target_log_prob(*leaves, problem.target, HeadSpec(chunk=Chunk(4, 50, torch.float16)))
     (scores.log_p * upstream[0] + scores.log_complement * upstream[1]).sum().backward()
-    for ours, theirs in zip(leaves, expected_answers(problem, upstream)[2:], strict=True):
-        assert_near(1e7 * ours.grad, 1e7 * theirs, 1e-2)
+    for leaf, truth in zip(leaves, expected_answers(problem, upstream)[2:], strict=True):
+        assert_near(1e7 * leaf.grad, 1e7 * truth, 1e-2)
 
 
 @pytest.mark.parametrize("dtype", list(BOUNDS))
@@ -74,10 +74,10 @@ def test_small_gradients_survive_half_precision_products():
 def test_certain_and_impossible_targets(gap, dtype, columns):
     logits = torch.tensor([[0.0, gap, -1.0, 0.5, 0.0], [gap, 0.0, gap, gap, -gap]])
     problem = logit_problem(logits, torch.tensor([1, 4])).to(dtype)
-    upstream = some_upstream(problem)
+    upstream = random_upstream(problem)
     actual = answers(target_log_prob, problem, upstream, chunk=Chunk(2, columns, dtype))
-    for ours, theirs in zip(actual, expected_answers(problem, upstream), strict=True):
-        assert_near(ours, theirs, BOUNDS[dtype])
+    for result, truth in zip(actual, expected_answers(problem, upstream), strict=True):
+        assert_near(result, truth, BOUNDS[dtype])
 
 
 def test_p_of_one_to_the_last_bit_keeps_both_logarithms():
@@ -90,7 +90,7 @@ def test_p_of_one_to_the_last_bit_keeps_both_logarithms():
 def test_no_tokens(implementation):
     problem = make(0, 7).to(torch.float32)
     leaves = problem.leaves()
-    scores = target_log_prob(**problem.arguments(leaves), implementation=implementation)
+    scores = target_log_prob(**problem.arguments(leaves, implementation=implementation))
     scores.log_p.sum().backward()
     assert scores.log_p.shape == scores.log_complement.shape == (0,)
     assert all(leaf.grad.shape == leaf.shape and not leaf.grad.any() for leaf in leaves)
@@ -121,8 +121,10 @@ def test_under_checkpointing(reentrant):
         function = partial(target_log_prob, **arguments)
         return TargetLogProb(*checkpoint(function, hidden, use_reentrant=reentrant))
 
-    for ours, theirs in zip(answers(checkpointed, problem, upstream), expected_answers(problem, upstream), strict=True):
-        assert_near(ours, theirs, 1e-10)
+    for result, truth in zip(
+        answers(checkpointed, problem, upstream), expected_answers(problem, upstream), strict=True
+    ):
+        assert_near(result, truth, 1e-10)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +136,7 @@ def test_under_checkpointing(reentrant):
         ({"target": torch.zeros(3, dtype=torch.int64)}, "one token a row"),
         ({"target": torch.tensor([0, -100])}, "drop ignored positions"),
         ({"target": torch.tensor([0, 5])}, r"\[0, 5\)"),
-        ({"bias": torch.zeros(4)}, "bias"),
-        ({"implementation": "fast"}, "fast"),
+        ({"spec": HeadSpec(bias=torch.zeros(4))}, "bias"),
     ],
 )
 def test_bad_arguments_are_named(change, message):

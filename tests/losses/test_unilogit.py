@@ -7,24 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.losses import papers
+from unilogit.kernels import HeadSpec
 from unilogit.kernels.reference import target_log_prob, target_log_prob_from_logits
-from unilogit.losses.unilogit import unilogit_loss
+from unilogit.losses.answers import Answers
+from unilogit.losses.unilogit import Unilogit, unilogit_loss
 
 
-def paper_target(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """log q: the target's logit replaced so that softmax gives it exactly 1/V; detached."""
-    modified = logits.detach().clone()
-    for row, t in enumerate(target.tolist()):
-        others = torch.cat([modified[row, :t], modified[row, t + 1 :]])
-        modified[row, t] = torch.logsumexp(others, dim=0) - math.log(logits.shape[1] - 1)
-    return torch.log_softmax(modified, dim=1)
-
-
-def paper_loss(logits: torch.Tensor, target: torch.Tensor, direction: str) -> torch.Tensor:
-    log_q, log_p = paper_target(logits, target), torch.log_softmax(logits, dim=1)
-    if direction == "reverse":
-        return torch.nn.functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=1)
-    return torch.nn.functional.kl_div(log_p, log_q, reduction="none", log_target=True).sum(dim=1)
+def unilogit_of_logits(logits, target, direction):
+    answers = Answers(*target_log_prob_from_logits(logits, target), vocabulary=logits.shape[1])
+    return unilogit_loss(answers, Unilogit(direction))
 
 
 def value_and_gradient(loss, logits, weights):
@@ -47,27 +39,23 @@ def test_value_and_gradient_equal_the_papers_definition(direction, rows, vocabul
     logits = scale * torch.randn(rows, vocabulary, dtype=torch.float64, generator=generator)
     target = torch.randint(vocabulary, (rows,), generator=generator)
     weights = torch.rand(rows, dtype=torch.float64, generator=generator)  # uniform weights would hide errors
-    expected = value_and_gradient(lambda z: paper_loss(z, target, direction), logits, weights)
-    actual = value_and_gradient(
-        lambda z: unilogit_loss(target_log_prob_from_logits(z, target), vocabulary, direction),
-        logits,
-        weights,
-    )
-    for ours, papers in zip(actual, expected, strict=True):
-        torch.testing.assert_close(ours, papers, rtol=1e-10, atol=1e-10)
+    expected = value_and_gradient(lambda z: papers.unilogit(z, target, direction), logits, weights)
+    actual = value_and_gradient(lambda z: unilogit_of_logits(z, target, direction), logits, weights)
+    for result, truth in zip(actual, expected, strict=True):
+        torch.testing.assert_close(result, truth, rtol=1e-10, atol=1e-10)
 
 
 def test_the_papers_target_gives_one_over_v():
     logits = torch.randn(5, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     target = torch.tensor([0, 3, 10, 5, 5])
-    share = paper_target(logits, target).exp().gather(1, target[:, None])
+    share = papers.unilogit_target(logits, target).exp().gather(1, target[:, None])
     torch.testing.assert_close(share, torch.full_like(share, 1 / 11), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("direction", ["reverse", "forward"])
 def test_zero_loss_and_gradient_at_the_uniform_target(direction):
     logits = torch.zeros(3, 7, dtype=torch.float64, requires_grad=True)
-    loss = unilogit_loss(target_log_prob_from_logits(logits, torch.tensor([0, 1, 6])), 7, direction)
+    loss = unilogit_of_logits(logits, torch.tensor([0, 1, 6]), direction)
     loss.sum().backward()
     assert loss.abs().max() < 1e-14
     assert logits.grad.abs().max() < 1e-14
@@ -79,7 +67,7 @@ def test_certain_and_impossible_targets_stay_finite(direction, gap):
     logits = torch.zeros(1, 5)
     logits[0, 2] = gap
     logits.requires_grad_()
-    loss = unilogit_loss(target_log_prob_from_logits(logits, torch.tensor([2])), 5, direction)
+    loss = unilogit_of_logits(logits, torch.tensor([2]), direction)
     loss.sum().backward()
     assert torch.isfinite(loss).all()
     assert torch.isfinite(logits.grad).all()
@@ -101,6 +89,6 @@ def test_head_bias_and_softcap_enter_the_logits():
     target = torch.tensor([0, 8, 3, 3])
     logits = 5 * torch.tanh((hidden @ weight.T + bias) / 5)
     expected = torch.log_softmax(logits, dim=1).gather(1, target[:, None]).squeeze(1)
-    scores = target_log_prob(hidden, weight, target, bias=bias, softcap=5.0)
+    scores = target_log_prob(hidden, weight, target, HeadSpec(bias, softcap=5.0))
     torch.testing.assert_close(scores.log_p, expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(scores.log_complement, torch.log1p(-expected.exp()), rtol=1e-10, atol=1e-12)

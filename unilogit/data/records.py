@@ -4,11 +4,12 @@ Knows the record format and how to read it from JSON lines or Parquet, reporting
 Knows nothing of deletion requests or of models.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated
 
 import pandas as pd
 import pyarrow as pa
@@ -16,9 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from unilogit.data.rows import first_problems, input_files, read_rows
 from unilogit.errors import InputError
-from unilogit.files import atomic_path
+from unilogit.files import JsonObject, atomic_path
 
 Identifier = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+# More than white space; written so that Python, Rust and RE2 read it alike where it matters.
+Answer = Annotated[str, StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f]")]
+# Kinds of error with words of their own, for validators to raise as PydanticCustomError.
+FIELD_REFUSED = "field_refused"  # what to say after the field's name
+ROW_REFUSED = "row_refused"  # a sentence
 
 
 class CorpusRecord(BaseModel):
@@ -28,7 +34,7 @@ class CorpusRecord(BaseModel):
         record_id: unique in the corpus.
         subject_ids: the people it is about; empty for facts that belong to nobody.
         prompt: empty for plain-text corpora.
-        response: what the model learned to say; never empty.
+        response: what the model learned to say; never blank.
         paraphrased_prompt, paraphrased_response: the same fact in other words.
         alternative_response: what to say instead once the response is forgotten, for the method `dpo`.
         perturbed_responses: wrong answers of the same form, for the truth ratio.
@@ -40,10 +46,10 @@ class CorpusRecord(BaseModel):
     record_id: Identifier
     subject_ids: list[Identifier] = Field(default_factory=list)
     prompt: str
-    response: Annotated[str, StringConstraints(min_length=1)]
+    response: Answer
     paraphrased_prompt: str | None = None
     paraphrased_response: str | None = None
-    alternative_response: Annotated[str, StringConstraints(min_length=1)] | None = None
+    alternative_response: Answer | None = None
     perturbed_responses: list[str] = Field(default_factory=list)
     group: str = ""
 
@@ -65,12 +71,19 @@ _WORDS = {
     "string_too_short": "is empty; fill it in or remove the line",
     "too_short": "is empty; fill it in or remove the line",
     "string_too_long": "is longer than {max_length} characters; shorten it",
+    "string_pattern_mismatch": "holds only white space; write the answer or remove the line",
 }
 
 
 @dataclass(frozen=True)
 class BadRecord:
-    """A row of a corpus that is not a record: where it stands, every reason, and its text."""
+    """A row of a corpus that is not a record.
+
+    Attributes:
+        file, row: where it stands: the file's name, and the line (JSON lines) or row (Parquet) from 1.
+        reasons: what is wrong and what to do, a sentence each, without anybody's data.
+        raw: the row as text.
+    """
 
     file: str
     row: int
@@ -81,21 +94,29 @@ class BadRecord:
         return f"{self.file}:{self.row}: {'; '.join(self.reasons)}"
 
 
-def explain(error: ValidationError) -> list[str]:
+def explain(error: ValidationError, own_words: Mapping[tuple[str, str], str] = MappingProxyType({})) -> list[str]:
     """One sentence for each thing a pydantic model refused: the field, what is wrong, what to do.
 
-    Values are left out: they may be personal data.
+    Fields come in the order of the model, then what is wrong with the row. Values are left out: they may be
+    personal data.
+
+    Args:
+        own_words: field and kind of error → what to say after the field's name.
     """
-    sentences = []
+    field_sentences, row_sentences = [], []
     for item in error.errors(include_url=False, include_input=False):
-        if item["type"] == "default_factory_not_called":
+        kind, message = item["type"], item["msg"].removeprefix("Value error, ")
+        if kind == "default_factory_not_called":
             continue  # a field that follows from another, which has its own sentence
+        if kind == ROW_REFUSED:
+            row_sentences.append(message)
+            continue
         name, *places = item["loc"] or ("",)
         field = f"field `{name}{''.join(f'[{place}]' for place in places)}`" if name else "the row"
-        message = item["msg"].removeprefix("Value error, ")
-        words = _WORDS.get(item["type"], f"is refused: {message}; correct it")
-        sentences.append(f"{field} {words.format_map(item.get('ctx', {}))}")
-    return sentences
+        usual = message if kind == FIELD_REFUSED else _WORDS.get(kind, f"is refused: {message}; correct it")
+        words = own_words.get((str(name), kind), usual)
+        field_sentences.append(f"{field} {words.format_map(item.get('ctx', {}))}")
+    return field_sentences + row_sentences
 
 
 def scan_corpus(path: Path | str) -> Iterator[tuple[str, int, CorpusRecord] | BadRecord]:
@@ -120,7 +141,7 @@ def scan_corpus(path: Path | str) -> Iterator[tuple[str, int, CorpusRecord] | Ba
                 yield BadRecord(file.name, row.number, explain(error), row.raw)
 
 
-def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
+def _without_nulls(fields: JsonObject) -> JsonObject:
     """A Parquet row cannot leave a column out: a null is how it says that a field is absent."""
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -139,7 +160,7 @@ def read_corpus(path: Path | str) -> tuple[pd.DataFrame, list[BadRecord]]:
     """
     bad: list[BadRecord] = []
 
-    def good() -> Iterator[dict[str, Any]]:
+    def good() -> Iterator[JsonObject]:
         for item in scan_corpus(path):
             if isinstance(item, BadRecord):
                 bad.append(item)

@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unilogit.errors import InputError
+from unilogit.files import Json, JsonObject
 
 PROBLEMS_SHOWN = 10
 
@@ -30,14 +30,14 @@ class Row:
 
     number: int
     raw: str
-    fields: dict[str, Any] | None
+    fields: JsonObject | None
     problem: str = ""
 
 
 def input_files(path: Path | str, suffixes: tuple[str, ...], may_be_empty: bool = False) -> list[Path]:
     """The file `path`, or the files of the folder `path` by name, all with one of `suffixes`.
 
-    Hidden and temporary files are passed over. Anything else in the folder is refused, because a
+    Hidden and temporary files are passed over. What else is in the folder is refused, because a
     file silently left out may be the one that holds a person's data.
 
     Args:
@@ -113,10 +113,10 @@ def _json_row(number: int, line: bytes) -> Row:
     return Row(number, raw, None, problem)
 
 
-def _parse_object(text: str) -> dict[str, Any]:
+def _parse_object(text: str) -> JsonObject:
     if not text.startswith("{"):
         raise ValueError("is not a JSON object in braces")
-    fields: dict[str, Any] = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+    fields: JsonObject = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
     if "\\u" in text:
         try:
             json.dumps(fields, ensure_ascii=False).encode("utf-8")
@@ -125,7 +125,7 @@ def _parse_object(text: str) -> dict[str, Any]:
     return fields
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeats(pairs: list[tuple[str, Json]]) -> JsonObject:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise ValueError("gives the same field twice")
@@ -156,5 +156,5 @@ def _parquet_rows(file: Path) -> Iterator[Row]:
 
 def first_problems(problems: list[str], rest: str = "") -> list[str]:
     """The first ten of `problems`, then how many more there are and (`rest`) where to read them."""
-    more = len(problems) - PROBLEMS_SHOWN
-    return problems[:PROBLEMS_SHOWN] + ([f"and {more} more{rest}"] if more > 0 else [])
+    hidden = len(problems) - PROBLEMS_SHOWN
+    return problems[:PROBLEMS_SHOWN] + ([f"and {hidden} more{rest}"] if hidden > 0 else [])

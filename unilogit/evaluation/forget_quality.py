@@ -11,11 +11,11 @@ import numpy as np
 _SMALLEST = 1e-290  # below, float64 loses digits and then the number
 
 
-def forget_quality(unlearned: np.ndarray, golden: np.ndarray) -> dict[str, float]:
+def forget_quality(unlearned: np.ndarray, retain_model: np.ndarray) -> dict[str, float]:
     """The test between two samples of truth ratios.
 
     Args:
-        unlearned, golden: finite, at least one each.
+        unlearned, retain_model: of the model and of the retain model; finite, at least one each.
 
     Returns:
         p_value (1: cannot be told apart; 0 where it is too small for a float), log10_p_value (finite even
@@ -23,13 +23,13 @@ def forget_quality(unlearned: np.ndarray, golden: np.ndarray) -> dict[str, float
     """
     from scipy.stats import ks_2samp
 
-    test = ks_2samp(unlearned, golden)
+    test = ks_2samp(unlearned, retain_model)
     p_value, statistic = float(test.pvalue), float(test.statistic)
     return {
         "p_value": p_value,
         "log10_p_value": math.log10(p_value)
         if p_value > _SMALLEST
-        else log10_of_tiny_p(statistic, len(unlearned), len(golden)),
+        else log10_of_tiny_p(statistic, len(unlearned), len(retain_model)),
         "ks_statistic": statistic,
     }
 

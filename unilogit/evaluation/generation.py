@@ -3,27 +3,34 @@
 Knows nothing of records, sets or references.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from itertools import groupby
+from typing import cast
 
 import torch
-from transformers import GenerationConfig
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.tokenisation import encode_prompt
+from unilogit.errors import InputError
 from unilogit.evaluation.token_scores import inference, longest_first
+from unilogit.model import context_length
+
+EncodePrompt = Callable[[PreTrainedTokenizerBase, str], list[int]]
 
 
 def generate_greedily(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     *,
     batch_size: int,
     max_new_tokens: int,
     starts: Sequence[Sequence[int]] | None = None,
+    names: Sequence[str] | None = None,
     progress: str | None = None,
-    encode: Callable[[Any, str], list[int]] = encode_prompt,
+    encode: EncodePrompt = encode_prompt,
 ) -> list[str]:
     """The most likely next token, again and again, until the end of sequence.
 
@@ -31,8 +38,9 @@ def generate_greedily(
     (a chat model has several) are kept.
 
     Args:
-        max_new_tokens: where an answer without end is cut.
+        max_new_tokens: where an answer without end is cut; earlier where the model's context ends.
         starts: token ids with which each answer is made to begin; none where it is None.
+        names: what an error calls each prompt; by default "prompt 1", "prompt 2", …
         progress: what a progress bar on standard error says; None for no bar.
         encode: a function of tokenizer and prompt that gives the token ids to go on from.
 
@@ -41,25 +49,27 @@ def generate_greedily(
         ends at once.
 
     Raises:
-        InputError: the tokenizer has no end-of-sequence token.
+        InputError: a prompt leaves no room in the model's context, or the tokenizer has no end-of-sequence token.
     """
     encoded = [
         [*encode(tokenizer, prompt), *start]
         for prompt, start in zip(prompts, [()] * len(prompts) if starts is None else starts, strict=True)
     ]
-    settings = {"do_sample": False, "max_new_tokens": max_new_tokens}
-    return [text for [text] in _generate(model, tokenizer, encoded, 1, batch_size, progress, settings)]
+    limits = _token_limits(model, encoded, max_new_tokens, names)
+    settings = {"do_sample": False}
+    return [text for [text] in _generate(model, tokenizer, encoded, limits, 1, batch_size, settings, progress)]
 
 
 def generate_samples(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     *,
     samples: int,
     seed: int,
     batch_size: int,
     max_new_tokens: int,
+    names: Sequence[str] | None = None,
     progress: str | None = None,
 ) -> list[list[str]]:
     """Answers drawn from the model's own distribution: temperature 1, no token left out.
@@ -70,66 +80,101 @@ def generate_samples(
     Args:
         samples: answers to each prompt.
         batch_size: answers at once; at least those of one prompt.
-        max_new_tokens: where an answer without end is cut.
+        max_new_tokens, names: as in `generate_greedily`.
         progress: what a progress bar on standard error says; None for no bar.
 
     Returns:
         For each prompt, in order, `samples` texts without special tokens.
 
     Raises:
-        InputError: the tokenizer has no end-of-sequence token.
+        InputError: as `generate_greedily`.
     """
     encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts]
+    limits = _token_limits(model, encoded, max_new_tokens, names)
     settings = {
         "do_sample": True,
         "temperature": 1.0,
         "top_k": 0,
         "top_p": 1.0,
         "remove_invalid_values": True,  # a broken model talks nonsense here too, as it does greedily
-        "max_new_tokens": max_new_tokens,
     }
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seed)
-        return _generate(model, tokenizer, encoded, samples, max(1, batch_size // samples), progress, settings)
+        at_once = max(1, batch_size // samples)
+        return _generate(model, tokenizer, encoded, limits, samples, at_once, settings, progress)
+
+
+def _token_limits(
+    model: PreTrainedModel, encoded: Sequence[Sequence[int]], max_new_tokens: int, names: Sequence[str] | None
+) -> list[int]:
+    """How many tokens may follow each prompt: max_new_tokens, or what the model's context leaves of them."""
+    context = context_length(model)
+    if context is None:
+        return [max_new_tokens] * len(encoded)
+    if names is None:
+        names = [f"prompt {number}" for number in range(1, len(encoded) + 1)]
+    for ids, name in zip(encoded, names, strict=True):
+        if len(ids) >= context:
+            raise InputError(
+                f"{name}: its prompt has {len(ids)} tokens, which leaves no room for an answer in the model's context "
+                f"of {context}; shorten the prompt, or use a model with a longer context"
+            )
+    return [min(max_new_tokens, context - len(ids)) for ids in encoded]
 
 
 def _generate(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     encoded: Sequence[list[int]],
+    limits: Sequence[int],
     answers: int,
     batch_size: int,
+    settings: Mapping[str, float],
     progress: str | None,
-    settings: dict[str, Any],
 ) -> list[list[str]]:
-    """`answers` texts for each of `encoded`, `batch_size` of these at once."""
+    """`answers` texts for each prompt, `batch_size` prompts at once.
+
+    Args:
+        limits: how many tokens may follow each prompt.
+    """
     ends = _end_tokens(model, tokenizer)
-    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    config = GenerationConfig(
-        num_beams=1, num_return_sequences=answers, use_cache=True, eos_token_id=ends, pad_token_id=pad, **settings
-    )
-    device = model.get_input_embeddings().weight.device
+    pad: int = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    fixed = {"num_beams": 1, "use_cache": True, "eos_token_id": ends, "pad_token_id": pad}
+    generate = cast(Callable[..., Tensor], model.generate)  # of a mixin that the type does not show
     texts: list[list[str]] = [[] for _ in encoded]
     with inference(model), _no_settings_of_its_own(model):
         for batch in longest_first(encoded, batch_size, progress):
-            longest = len(encoded[batch[0]])
-            ids = torch.full((len(batch), longest), pad)
-            mask = torch.zeros_like(ids)
-            for row, position in enumerate(batch):
-                prompt = encoded[position]
-                ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-                mask[row, longest - len(prompt) :] = 1
-            output = model.generate(ids.to(device), attention_mask=mask.to(device), generation_config=config)
-            for row, answer in enumerate(output[:, longest:].tolist()):
-                text = tokenizer.decode(_until_end(answer, ends), skip_special_tokens=True)
-                texts[batch[row // answers]].append(text)
+            # Where the context is short, the longest prompts of a batch have less room than the others.
+            for limit, group in groupby(batch, key=limits.__getitem__):
+                places = list(group)
+                inputs = _pad_left([encoded[place] for place in places], pad)
+                output = generate(
+                    **{name: tensor.to(model.device) for name, tensor in inputs.items()},
+                    generation_config=GenerationConfig(
+                        **fixed, **settings, num_return_sequences=answers, max_new_tokens=limit
+                    ),
+                )
+                for row, answer in enumerate(output[:, inputs["input_ids"].shape[1] :].tolist()):
+                    text = tokenizer.decode(_until_end(answer, ends), skip_special_tokens=True)
+                    texts[places[row // answers]].append(str(text))
     return texts
 
 
-def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     own = model.generation_config.eos_token_id
     own = own if isinstance(own, list) else [] if own is None else [own]
     return sorted({tokenizer.eos_token_id, *own})
+
+
+def _pad_left(prompts: Sequence[list[int]], pad: int) -> dict[str, Tensor]:
+    """input_ids and attention_mask, each int64 of shape (prompts, longest)."""
+    longest = max(len(ids) for ids in prompts)
+    input_ids = torch.full((len(prompts), longest), pad)
+    attention_mask = torch.zeros_like(input_ids)
+    for row, ids in enumerate(prompts):
+        input_ids[row, longest - len(ids) :] = torch.tensor(ids)
+        attention_mask[row, longest - len(ids) :] = 1
+    return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
 def _until_end(answer: list[int], ends: list[int]) -> list[int]:
@@ -138,7 +183,7 @@ def _until_end(answer: list[int], ends: list[int]) -> list[int]:
 
 
 @contextmanager
-def _no_settings_of_its_own(model: Any) -> Iterator[None]:
+def _no_settings_of_its_own(model: PreTrainedModel) -> Iterator[None]:
     """`generate` fills what a configuration leaves open from the model's own: take that away for a while."""
     own, model.generation_config = model.generation_config, GenerationConfig()
     try:

@@ -14,15 +14,16 @@ says how well it tells the two apart. As OpenUnlearning computes them. Knows not
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unilogit.data.tokenisation import collate, encode_pair
+from unilogit.data.tokenisation import Encoded, collate, encode_all
 from unilogit.evaluation.token_scores import TokenScores, answer_rows
-from unilogit.scorer import Scorer
+from unilogit.model import Scorer, context_length, make_scorer
+from unilogit.progress import track
 
 ATTACKS = ("loss", "zlib", "min_k", "min_k_plus_plus", "reference", "gradient_norm")
 K = 0.4  # share of tokens that both Min-K attacks look at
@@ -52,34 +53,61 @@ def _lowest(values: np.ndarray) -> float:
 
 
 def gradient_norms(
-    model: Any, tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], progress: str | None = None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    *,
+    max_length: int | None = None,
+    progress: str | None = None,
 ) -> np.ndarray:
-    """Score of the gradient-norm attack, of each answer: one backward pass each; end-of-sequence is left out.
+    """Score of the gradient-norm attack, of each whole answer; end-of-sequence is left out.
+
+    One backward pass each, or one for each window of an answer too long for the model.
 
     Args:
+        max_length: as in `score_tokens`.
         progress: what a progress bar on standard error says; None for no bar.
 
     Returns:
         float64 of shape [answers]; 0 for an answer without tokens. The model and its gradients are as before.
+
+    Raises:
+        InputError: as `score_tokens`.
     """
-    scorer, parameters = Scorer(model), list(model.parameters())
-    wanted, was_training = [parameter.requires_grad for parameter in parameters], model.training
+    answer_windows = encode_all(tokenizer, prompts, answers, context_length(model, max_length))
+    scorer, parameters = make_scorer(model), list(model.parameters())
+    needed_gradient, was_training = [parameter.requires_grad for parameter in parameters], model.training
     model.eval().requires_grad_(True)
     norms = np.zeros(len(prompts))
     try:
-        for place, pair in enumerate(
-            tqdm(list(zip(prompts, answers, strict=True)), progress, disable=progress is None)
-        ):
-            rows, target = answer_rows(scorer, collate([encode_pair(tokenizer, *pair)], tokenizer.pad_token_id))
-            if len(target) > 1:
-                nll = -scorer.score_targets(rows[:-1], target[:-1]).log_p.mean()
-                gradients = torch.autograd.grad(nll, parameters, allow_unused=True)
-                norms[place] = torch.stack([part.norm() for part in gradients if part is not None]).mean().item()
+        for place, windows in enumerate(track(answer_windows, progress)):
+            gradients = [part for part in _nll_gradients(scorer, parameters, windows) if part is not None]
+            if gradients:
+                norms[place] = torch.stack([part.norm() for part in gradients]).mean().item()
     finally:
         model.train(was_training)
-        for parameter, needs in zip(parameters, wanted, strict=True):
-            parameter.requires_grad_(needs)
+        for parameter, needed in zip(parameters, needed_gradient, strict=True):
+            parameter.requires_grad_(needed)
     return norms
+
+
+def _nll_gradients(scorer: Scorer, parameters: Sequence[Tensor], windows: Sequence[Encoded]) -> list[Tensor | None]:
+    """Of an answer's NLL, a mean over its tokens without the end: for each parameter, None where it has no part."""
+    counts = [len(window.ids) - window.answer_start for window in windows]
+    counts[-1] -= 1
+    total: list[Tensor | None] = [None] * len(parameters)
+    for window, count in zip(windows, counts, strict=True):
+        if not count:
+            continue
+        rows, target = answer_rows(scorer, collate([window], None))
+        nll = -scorer.score_targets(rows[:count], target[:count]).log_p.mean() * (count / sum(counts))
+        gradients = torch.autograd.grad(nll, parameters, allow_unused=True)
+        total = [
+            part if old is None else old if part is None else old + part
+            for old, part in zip(total, gradients, strict=True)
+        ]
+    return total
 
 
 def attack_auc(member: np.ndarray, non_member: np.ndarray) -> float:
@@ -97,13 +125,13 @@ def attack_auc(member: np.ndarray, non_member: np.ndarray) -> float:
     return float(roc_auc_score(is_member, -np.r_[member, non_member]))
 
 
-def privleak(auc: float, golden_auc: float) -> float:
+def privleak(auc: float, retain_model_auc: float) -> float:
     """PrivLeak (MUSE, Shi et al. 2024, arXiv 2407.06460): how far an attack is from what it does to the retain model.
 
     Args:
-        auc, golden_auc: `attack_auc` of Min-K% on the model and on the retain model.
+        auc, retain_model_auc: `attack_auc` of Min-K% on the model and on the retain model.
 
     Returns:
         Per cent; 0: leaks as the retain model does; negative: not forgotten enough; positive: too much.
     """
-    return ((1 - auc) - (1 - golden_auc)) / (1 - golden_auc + 1e-10) * 100
+    return ((1 - auc) - (1 - retain_model_auc)) / (1 - retain_model_auc + 1e-10) * 100

@@ -5,27 +5,30 @@ Source of both probabilities: TOFU, Maini et al. 2024, arxiv.org/abs/2401.06121.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.evaluation.token_scores import score_tokens
+from unilogit.model import Scorer
 
 
 def score_answers(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel | Scorer,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     answers: Sequence[str],
     batch_size: int,
     *,
+    max_length: int | None = None,
+    names: Sequence[str] | None = None,
     progress: str | None = None,
 ) -> pd.DataFrame:
-    """Score each answer, end-of-sequence included, after its prompt.
+    """Score each whole answer, end-of-sequence included, after its prompt.
 
     Args:
-        model: as in `score_tokens`.
+        model, batch_size, max_length, names: as in `score_tokens`.
         progress: what a progress bar on standard error says; None for no bar.
 
     Returns:
@@ -33,9 +36,11 @@ def score_answers(
         and probability = exp(-nll).
 
     Raises:
-        InputError: the tokenizer has no end-of-sequence token.
+        InputError: as `score_tokens`.
     """
-    scores = score_tokens(model, tokenizer, prompts, answers, batch_size, progress=progress)
+    scores = score_tokens(
+        model, tokenizer, prompts, answers, batch_size, max_length=max_length, names=names, progress=progress
+    )
     sum_nll = np.array([-answer.log_p.sum() for answer in scores], dtype=np.float64)
     n_tokens = np.array([len(answer.log_p) for answer in scores], dtype=np.int64)
     nll = sum_nll / n_tokens

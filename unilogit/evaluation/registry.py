@@ -1,9 +1,17 @@
 """The metrics by name: what each says, of what, between which ends and which end is good. Imports nothing heavy."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unilogit.evaluation.memorisation import exact_memorisation, extraction_strength
+
+if TYPE_CHECKING:
+    from unilogit.evaluation.examples import Answered
 
 
-class Metric(NamedTuple):
+@dataclass(frozen=True)
+class Metric:
     """One metric of metrics.json.
 
     Attributes:
@@ -11,12 +19,15 @@ class Metric(NamedTuple):
         range: its ends.
         good: which end is good after unlearning, on the forget set → on what is to be kept.
         source: where it is published, or defined.
+        measure: its value for one record, NaN where it has none; a set's is the mean. None for a metric that is
+            measured otherwise.
     """
 
     scope: str
     range: str
     good: str
     source: str
+    measure: "Callable[[Answered], float] | None" = None
 
 
 _TOFU = "Maini et al. 2024 (TOFU), arXiv 2401.06121"
@@ -28,10 +39,18 @@ METRICS: dict[str, Metric] = {
     "rouge_l_recall": Metric("every set but holdout", "0 … 1", "low → high", "Lin 2004, aclanthology.org/W04-1013"),
     "truth_ratio": Metric("every set but holdout", "0 … 1", "high", _TOFU),
     "exact_memorisation": Metric(
-        "every set but holdout", "0 … 1", "low → high", "Tirumala et al. 2022, arXiv 2205.10770"
+        "every set but holdout",
+        "0 … 1",
+        "low → high",
+        "Tirumala et al. 2022, arXiv 2205.10770",
+        measure=lambda answered: exact_memorisation(answered.scores.without_end().is_greedy),
     ),
     "extraction_strength": Metric(
-        "every set but holdout", "0 … 1", "low → high", "Carlini et al. 2021, arXiv 2012.07805"
+        "every set but holdout",
+        "0 … 1",
+        "low → high",
+        "Carlini et al. 2021, arXiv 2012.07805",
+        measure=lambda answered: extraction_strength(answered.scores.without_end().is_greedy),
     ),
     "model_utility": Metric("retain, general knowledge", "0 … 1", "high", _TOFU),
     "retained.model_utility": Metric("after / before", "0 … ∞", "1 or more", "ratio of the above"),
@@ -52,10 +71,10 @@ METRICS: dict[str, Metric] = {
         "forget, holdout", "0 … 1", "0.5", "Duan et al. 2024, arXiv 2402.07841"
     ),
     "privleak": Metric("forget, holdout, needs a retain model", "-100 … ∞", "0", _MUSE),
-    "golden_divergence.kl_golden_to_model": Metric(
+    "retain_divergence.kl_retain_model_to_model": Metric(
         "forget, needs a retain model", "0 … ∞ nats", "low", "Vasilev et al. 2025, arXiv 2505.06027"
     ),
-    "golden_divergence.kl_model_to_golden": Metric(
+    "retain_divergence.kl_model_to_retain_model": Metric(
         "forget, needs a retain model", "0 … ∞ nats", "low", "Vasilev et al. 2025, arXiv 2505.06027"
     ),
     "robustness.relearned_probability": Metric(
@@ -79,3 +98,6 @@ METRICS: dict[str, Metric] = {
     "knowmem_forget": Metric("MUSE, ROUGE-L F1 of answers", "0 … 1", "low", _MUSE),
     "knowmem_retain": Metric("MUSE, ROUGE-L F1 of answers", "0 … 1", "high", _MUSE),
 }
+
+RECORD_METRICS = {name: metric.measure for name, metric in METRICS.items() if metric.measure}
+"""Those with a value for each record of every set but the holdout."""

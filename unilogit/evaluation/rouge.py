@@ -4,7 +4,7 @@ Source: Lin 2004, aclanthology.org/W04-1013; the reference implementation, rouge
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def rouge_l_recall(references: Sequence[str], generated: Sequence[str]) -> np.nd
     Returns:
         float64 of shape (examples,), in [0, 1].
     """
-    return np.array([score.recall for score in _rouge_l(references, generated, stem=True)], dtype=np.float64)
+    return _rouge_l(references, generated, stem=True, figure="recall")
 
 
 def rouge_l_f1(references: Sequence[str], generated: Sequence[str], *, stem: bool = True) -> np.ndarray:
@@ -29,11 +29,14 @@ def rouge_l_f1(references: Sequence[str], generated: Sequence[str], *, stem: boo
     Returns:
         float64 of shape (examples,), in [0, 1].
     """
-    return np.array([score.fmeasure for score in _rouge_l(references, generated, stem)], dtype=np.float64)
+    return _rouge_l(references, generated, stem=stem, figure="fmeasure")
 
 
-def _rouge_l(references: Sequence[str], generated: Sequence[str], stem: bool) -> list[Any]:
+def _rouge_l(
+    references: Sequence[str], generated: Sequence[str], *, stem: bool, figure: Literal["recall", "fmeasure"]
+) -> np.ndarray:
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rougeL"], use_stemmer=stem)
-    return [scorer.score(reference, text)["rougeL"] for reference, text in zip(references, generated, strict=True)]
+    scores = [scorer.score(reference, text)["rougeL"] for reference, text in zip(references, generated, strict=True)]
+    return np.array([getattr(score, figure) for score in scores], dtype=np.float64)

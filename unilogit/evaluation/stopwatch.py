@@ -20,6 +20,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[str | None]:
+        """Time a part, from here to the end of the block."""
         start = time.perf_counter()
         yield self.progress and f"{self.progress}: {part}"
         self.seconds[part] = round(self.seconds.get(part, 0.0) + time.perf_counter() - start, 3)

@@ -6,15 +6,17 @@ The base of probability, truth ratio, memorisation and most attacks. Knows nothi
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unilogit.data.tokenisation import IGNORED, collate, encode_pair
-from unilogit.scorer import Scorer
+from unilogit.data.tokenisation import IGNORED, collate, encode_all
+from unilogit.model import Scorer, context_length, make_scorer
+from unilogit.progress import ProgressBar
 
 LARGEST_BATCH = 128
 _LOGITS_AT_ONCE = 1 << 25  # bounds memory, not the result
@@ -46,7 +48,12 @@ class TokenScores(NamedTuple):
 
     def without_end(self) -> "TokenScores":
         """The same less end-of-sequence: what memorisation and Min-K% are about."""
-        return TokenScores(*(part[: len(self.log_p) - 1] for part in self))
+        return TokenScores(*(column[: len(self.log_p) - 1] for column in self))
+
+    @classmethod
+    def concatenate(cls, windows: Sequence["TokenScores"]) -> "TokenScores":
+        """The scores of an answer that was cut into windows, in their order."""
+        return cls(*(np.concatenate(columns) for columns in zip(*windows, strict=True)))
 
 
 def within_memory(function: Callable[[int], T], batch_size: int | None) -> T:
@@ -62,12 +69,12 @@ def within_memory(function: Callable[[int], T], batch_size: int | None) -> T:
     def attempt(batch_size: int) -> T:
         return function(batch_size)
 
-    found: T = find_executable_batch_size(attempt, starting_batch_size=LARGEST_BATCH)()
-    return found
+    result: T = find_executable_batch_size(attempt, starting_batch_size=LARGEST_BATCH)()
+    return result
 
 
 @contextmanager
-def inference(model: Any) -> Iterator[None]:
+def inference(model: nn.Module) -> Iterator[None]:
     """Without gradients or dropout; afterwards the model is in the mode it was in."""
     was_training = model.training
     model.eval()
@@ -78,14 +85,14 @@ def inference(model: Any) -> Iterator[None]:
         model.train(was_training)
 
 
-def longest_first(encoded: Sequence[Any], batch_size: int, progress: str | None) -> Iterator[list[int]]:
+def longest_first(encoded: Sequence[Sequence[int]], batch_size: int, progress: str | None) -> Iterator[list[int]]:
     """Batches of positions in `encoded`, of similar lengths; longest first, so that memory fails early.
 
     Args:
         progress: what a progress bar on standard error says; None for no bar.
     """
     order = sorted(range(len(encoded)), key=lambda position: -len(encoded[position]))
-    with tqdm(total=len(order), desc=progress, disable=progress is None) as bar:
+    with ProgressBar(len(order), progress) as bar:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             yield batch
@@ -93,44 +100,55 @@ def longest_first(encoded: Sequence[Any], batch_size: int, progress: str | None)
 
 
 def score_tokens(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel | Scorer,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     answers: Sequence[str],
     batch_size: int,
     *,
+    max_length: int | None = None,
+    names: Sequence[str] | None = None,
     with_distribution: bool = False,
     progress: str | None = None,
 ) -> list[TokenScores]:
     """Score the tokens of each answer, end-of-sequence included, after its prompt.
 
+    An answer too long for the model is scored whole, over the windows of `encode_windows`.
+
     Args:
         model: a causal language model of transformers in any floating-point type, or a `Scorer` of one;
             log-softmax is float32 or wider, over few rows at a time.
+        batch_size: answers, or windows of long ones, at once.
+        max_length: tokens of a window; the model's context where that is less, or where this is None.
+        names: what an error calls each pair; by default "pair 1", "pair 2", …
         with_distribution: mean and deviation as well, which cost some work on every logit.
         progress: what a progress bar on standard error says; None for no bar.
 
     Raises:
-        InputError: the tokenizer has no end-of-sequence token.
+        InputError: a prompt leaves its answer no room, or the tokenizer has no end-of-sequence token.
     """
-    pairs = [encode_pair(tokenizer, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    found: dict[int, TokenScores] = {}
-    if not pairs:
+    plain_model = model.model if isinstance(model, Scorer) else model
+    windows = encode_all(tokenizer, prompts, answers, context_length(plain_model, max_length), names)
+    encoded = [window for answer in windows for window in answer]
+    scores: dict[int, TokenScores] = {}
+    if not encoded:
         return []
-    with inference(model.model if isinstance(model, Scorer) else model):
-        scorer = model if isinstance(model, Scorer) else Scorer(model)
-        for batch in longest_first([ids for ids, _ in pairs], batch_size, progress):
-            columns = _score(scorer, collate([pairs[p] for p in batch], tokenizer.pad_token_id), with_distribution)
-            ends = np.cumsum([len(pairs[p][0]) - pairs[p][1] for p in batch])[:-1]
-            for position, *parts in zip(batch, *(np.split(column, ends) for column in columns), strict=True):
-                found[position] = TokenScores(*parts)
-    return [found[position] for position in range(len(pairs))]
+    with inference(plain_model):
+        scorer = model if isinstance(model, Scorer) else make_scorer(model)
+        for batch in longest_first([window.ids for window in encoded], batch_size, progress):
+            inputs = collate([encoded[place] for place in batch], tokenizer.pad_token_id)
+            columns = _score(scorer, inputs, with_distribution)
+            ends = np.cumsum([len(encoded[place].ids) - encoded[place].answer_start for place in batch])[:-1]
+            for place, *parts in zip(batch, *(np.split(column, ends) for column in columns), strict=True):
+                scores[place] = TokenScores(*parts)
+    in_order = iter(scores[place] for place in range(len(encoded)))
+    return [TokenScores.concatenate(list(islice(in_order, len(answer)))) for answer in windows]
 
 
 def answer_rows(scorer: Scorer, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Of each answer token of a batch, in order: what `scorer.logits` takes, [n, ·], and the token, [n]."""
-    device = scorer.model.get_input_embeddings().weight.device
-    last = scorer.features(inputs["input_ids"].to(device), inputs["attention_mask"].to(device)).last[:, :-1]
+    device = scorer.model.device
+    last = scorer.features(inputs["input_ids"].to(device), inputs["attention_mask"].to(device)).rows[:, :-1]
     labels = inputs["labels"][:, 1:].to(last.device)
     answered = labels != IGNORED
     return last[answered], labels[answered]
@@ -151,9 +169,9 @@ def _score(scorer: Scorer, inputs: dict[str, Tensor], with_distribution: bool) -
 def _score_rows(scorer: Scorer, rows: Tensor, target: Tensor, with_distribution: bool) -> list[tuple[Tensor, ...]]:
     size, block = rows_at_once(scorer), max(1, _LOGITS_IN_CACHE // scorer.vocabulary)
     return [
-        _score_block(logits, of_block, with_distribution)
-        for some, wanted in zip(rows.split(size), target.split(size), strict=True)
-        for logits, of_block in zip(scorer.logits(some).split(block), wanted.split(block), strict=True)
+        _score_block(logits, block_target, with_distribution)
+        for part, part_target in zip(rows.split(size), target.split(size), strict=True)
+        for logits, block_target in zip(scorer.logits(part).split(block), part_target.split(block), strict=True)
     ]
 
 
@@ -161,14 +179,14 @@ def _score_block(logits: Tensor, target: Tensor, with_distribution: bool) -> tup
     """The columns of TokenScores for a few rows of logits."""
     largest, likeliest = logits.max(dim=1)
     # A logit of -inf has probability 0 and must not make 0 · inf.
-    below = (logits - largest[:, None]).clamp_min_(-1e4)
-    of_target = below.gather(1, target[:, None]).squeeze(1)
-    weight = below.exp()
+    shifted = (logits - largest[:, None]).clamp_min_(-1e4)
+    target_logit = shifted.gather(1, target[:, None]).squeeze(1)
+    weight = shifted.exp()
     total = weight.sum(dim=1)
     mean = deviation = logits.new_empty(0)
     if with_distribution:
-        mean = torch.linalg.vecdot(weight, below) / total
-        deviation = torch.linalg.vecdot(weight, below.square_()) / total - mean.square()
+        mean = torch.linalg.vecdot(weight, shifted) / total
+        deviation = torch.linalg.vecdot(weight, shifted.square_()) / total - mean.square()
         mean = mean - total.log()
         deviation = deviation.clamp_min_(1e-6).sqrt()
-    return (of_target - total.log()).double(), likeliest == target, mean.double(), deviation.double()
+    return (target_logit - total.log()).double(), likeliest == target, mean.double(), deviation.double()

@@ -5,10 +5,14 @@ with respect to the logits is c at the target and −c·q_i elsewhere, without a
 Knows nothing of heads, losses or autograd; `triton_blocks` has the same two functions for CUDA.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from unilogit.kernels.spec import HeadSpec
+
+USES_SCRATCH = True
 
 
 class BlockScores(NamedTuple):
@@ -25,26 +29,48 @@ class BlockScores(NamedTuple):
     target_logit: Tensor
 
 
-def scan(raw: Tensor, local: Tensor, softcap: float | None, logit_scale: float | None, scratch: Tensor) -> BlockScores:
+class Elementwise(Protocol):
+    """A module with the two functions below.
+
+    Attributes:
+        USES_SCRATCH: whether they write to `scratch`; otherwise it gives only a dtype, and may be empty.
+    """
+
+    USES_SCRATCH: bool
+
+    def scan(self, raw: Tensor, local: Tensor, spec: HeadSpec, scratch: Tensor) -> BlockScores: ...
+
+    def to_gradient_(
+        self,
+        raw: Tensor,
+        local: Tensor,
+        largest: Tensor,
+        coefficient: Tensor,
+        target_gradient: Tensor,
+        spec: HeadSpec,
+        scratch: Tensor,
+    ) -> None: ...
+
+
+def scan(raw: Tensor, local: Tensor, spec: HeadSpec, scratch: Tensor) -> BlockScores:
     """Maximum and sum of exponentials of a block without its targets.
 
     Args:
         raw: [rows, columns], hidden·weightᵀ + bias; unchanged on return.
         local: [rows], int64, the target's column in this block; outside [0, columns) when elsewhere.
-        softcap: as in `target_log_prob`.
-        logit_scale: as in `target_log_prob`.
-        scratch: [rows, columns], float32 or float64, overwritten.
+        spec: the softcap and scale of `raw`.
+        scratch: float32 or float64, at least rows·columns elements, overwritten.
     """
-    logits = _shape(raw, softcap, logit_scale, scratch)
-    inside, column = _locate(local, raw.shape[1])
+    logits = _shape(raw, spec, scratch)
+    is_target, column = _locate(local, raw.shape[1])
     value = logits.gather(1, column)
-    logits.scatter_(1, column, value.masked_fill(inside, float("-inf")))
+    logits.scatter_(1, column, value.masked_fill(is_target, float("-inf")))
     # The lower clamp keeps a block that holds nothing but its target at exp(−inf) = 0 rather than NaN.
     largest = logits.amax(dim=1).clamp_min(torch.finfo(scratch.dtype).min)
-    total = torch.sub(logits, largest[:, None], out=scratch).exp_().sum(dim=1)
+    total = torch.sub(logits, largest[:, None], out=_like(raw, scratch)).exp_().sum(dim=1)
     if logits is raw:
         raw.scatter_(1, column, value)
-    return BlockScores(largest, total, value.masked_fill(~inside, 0.0).squeeze(1))
+    return BlockScores(largest, total, value.masked_fill(~is_target, 0.0).squeeze(1))
 
 
 def to_gradient_(
@@ -52,47 +78,50 @@ def to_gradient_(
     local: Tensor,
     largest: Tensor,
     coefficient: Tensor,
-    at_target: Tensor,
-    softcap: float | None,
-    logit_scale: float | None,
+    target_gradient: Tensor,
+    spec: HeadSpec,
     scratch: Tensor,
 ) -> None:
     """Overwrite a block of logits with the gradient with respect to hidden·weightᵀ + bias.
 
     Args:
         raw: [rows, columns], overwritten: −coefficient·exp(logit − largest)·(slope of the softcap),
-            and `at_target` at the target.
+            and `target_gradient` at the target.
         local: [rows], as in `scan`.
         largest: [rows], the largest logit other than the target.
         coefficient: [rows], divided by Σ exp(logit − largest) over the tokens other than the target.
-        at_target: [rows].
-        softcap: as in `target_log_prob`.
-        logit_scale: as in `target_log_prob`.
-        scratch: [rows, columns], float32 or float64, overwritten.
+        target_gradient: [rows].
+        spec: the softcap and scale of `raw`.
+        scratch: float32 or float64, at least rows·columns elements, overwritten.
     """
-    logits = _shape(raw, softcap, logit_scale, scratch)
-    slope = None if softcap is None else 1 - (logits / softcap).square_()
+    logits = _shape(raw, spec, scratch)
+    slope = None if spec.softcap is None else 1 - (logits / spec.softcap).square_()
     logits.sub_(largest[:, None]).exp_().mul_(-coefficient[:, None])
     if slope is not None:
         logits.mul_(slope)
-    inside, column = _locate(local, raw.shape[1])
-    logits.scatter_(1, column, torch.where(inside, at_target[:, None], logits.gather(1, column)))
+    is_target, column = _locate(local, raw.shape[1])
+    logits.scatter_(1, column, torch.where(is_target, target_gradient[:, None], logits.gather(1, column)))
     if logits is not raw:
         raw.copy_(logits)
 
 
-def _shape(raw: Tensor, softcap: float | None, logit_scale: float | None, scratch: Tensor) -> Tensor:
+def _shape(raw: Tensor, spec: HeadSpec, scratch: Tensor) -> Tensor:
     """The logits in the dtype of `scratch`: `raw` itself when there is nothing to do to it."""
-    if raw.dtype == scratch.dtype and softcap is None and logit_scale is None:
+    if raw.dtype == scratch.dtype and spec.softcap is None and spec.logit_scale is None:
         return raw
-    logits = scratch.copy_(raw)
-    if logit_scale is not None:
-        logits.mul_(logit_scale)
-    if softcap is not None:
-        logits.div_(softcap).tanh_().mul_(softcap)
+    logits = _like(raw, scratch).copy_(raw)
+    if spec.logit_scale is not None:
+        logits.mul_(spec.logit_scale)
+    if spec.softcap is not None:
+        logits.div_(spec.softcap).tanh_().mul_(spec.softcap)
     return logits
 
 
+def _like(raw: Tensor, scratch: Tensor) -> Tensor:
+    return scratch[: raw.numel()].view(raw.shape)
+
+
 def _locate(local: Tensor, columns: int) -> tuple[Tensor, Tensor]:
-    inside = (local >= 0) & (local < columns)
-    return inside[:, None], local.clamp(0, columns - 1)[:, None]
+    """Both [rows, 1]: whether the target is in this block, and its column there, or any column when it is not."""
+    is_target = (local >= 0) & (local < columns)
+    return is_target[:, None], local.clamp(0, columns - 1)[:, None]

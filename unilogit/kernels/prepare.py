@@ -1,30 +1,17 @@
-"""Checks of the arguments that every implementation shares, and the choice of one.
+"""Checks of the arguments that every implementation shares, and the plan of one call. Computes nothing."""
 
-Knows which implementation suits which device; computes nothing.
-"""
+from dataclasses import replace
 
-from importlib.util import find_spec
-from typing import Literal
-
-import torch
 from torch import Tensor
 
-from unilogit.kernels.head import Chunk, Head, default_chunk
+from unilogit.kernels.chunks import default_chunk, group_chunks, row_chunks
+from unilogit.kernels.elementwise import choose
+from unilogit.kernels.head import Head, Plan
+from unilogit.kernels.spec import HeadSpec
 
-Implementation = Literal["chunked", "triton"]
 
-
-def prepare(
-    hidden: Tensor,
-    weight: Tensor,
-    target: Tensor,
-    bias: Tensor | None,
-    softcap: float | None,
-    logit_scale: float | None,
-    implementation: Implementation | None,
-    chunk: Chunk | None,
-) -> Head:
-    """A `Head` for one call. Arguments and errors are those of `fused_target_loss`."""
+def prepare(hidden: Tensor, weight: Tensor, target: Tensor, spec: HeadSpec, groups: Tensor | None = None) -> Head:
+    """A `Head` for one call, apart from the graph. Arguments and errors are those of `fused_target_loss`."""
     if hidden.ndim != 2 or weight.ndim != 2 or hidden.shape[1] != weight.shape[1]:
         raise ValueError(
             f"hidden must be [N, H] and weight [V, H], not {tuple(hidden.shape)} and {tuple(weight.shape)}: "
@@ -35,25 +22,17 @@ def prepare(
         raise ValueError(f"the vocabulary must have at least 2 tokens, not {vocabulary}")
     if target.shape != (count,):
         raise ValueError(f"target must be one token a row, ({count},), not {tuple(target.shape)}")
-    if bias is not None and bias.shape != (vocabulary,):
-        raise ValueError(f"bias must be ({vocabulary},), not {tuple(bias.shape)}")
+    if groups is not None and groups.shape != (count,):
+        raise ValueError(f"groups must be one a row, ({count},), not {tuple(groups.shape)}")
+    if spec.bias is not None and spec.bias.shape != (vocabulary,):
+        raise ValueError(f"bias must be ({vocabulary},), not {tuple(spec.bias.shape)}")
     if count and bool(((target < 0) | (target >= vocabulary)).any()):
         raise ValueError(f"every target must be in [0, {vocabulary}): drop ignored positions first, hidden[mask]")
     if hasattr(weight, "full_tensor"):
         raise TypeError("weight is sharded (a DTensor): call from inside the FSDP module's forward, where it is whole")
-    chunk = chunk or default_chunk(hidden, weight)
-    if implementation in (None, "chunked"):
-        return Head(weight.detach(), _detach(bias), softcap, logit_scale, chunk)
-    if implementation != "triton":
-        raise ValueError(f"implementation must be 'chunked' or 'triton', not {implementation!r}")
-    if find_spec("triton") is None:
-        raise ValueError("implementation='triton' needs Triton: pip install triton, or leave implementation out")
-    if chunk.dtype == torch.float64:
-        raise ValueError("implementation='triton' computes in float32: use 'chunked' for float64")
-    from unilogit.kernels import triton_blocks
-
-    return Head(weight.detach(), _detach(bias), softcap, logit_scale, chunk, triton_blocks)
-
-
-def _detach(bias: Tensor | None) -> Tensor | None:
-    return None if bias is None else bias.detach()
+    if spec.implementation == "reference":
+        raise ValueError("implementation='reference' is one of target_log_prob only: choose 'chunked', or leave it out")
+    chunk = spec.chunk or default_chunk(hidden, weight)
+    rows = row_chunks(count, chunk.rows) if groups is None else group_chunks(groups, chunk.rows)
+    plan = Plan(rows, chunk.columns, chunk.dtype, choose(spec.implementation, hidden.device, chunk.dtype))
+    return Head(weight.detach(), replace(spec, bias=None if spec.bias is None else spec.bias.detach()), plan)

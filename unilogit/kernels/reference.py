@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unilogit.kernels.spec import LINEAR, HeadSpec
+
 
 class TargetLogProb(NamedTuple):
     """What a scalar loss of the target's probability p needs.
@@ -33,32 +35,35 @@ def target_log_prob_from_logits(logits: Tensor, target: Tensor) -> TargetLogProb
     """
     logits = logits if logits.dtype == torch.float64 else logits.float()
     target_logit = logits.gather(1, target[:, None]).squeeze(1)
-    others = logits.scatter(1, target[:, None], float("-inf")).logsumexp(dim=1)
-    normaliser = torch.logaddexp(others, target_logit)
-    return TargetLogProb(target_logit - normaliser, others - normaliser)
+    complement = logits.scatter(1, target[:, None], float("-inf")).logsumexp(dim=1)
+    normaliser = torch.logaddexp(complement, target_logit)
+    return TargetLogProb(target_logit - normaliser, complement - normaliser)
 
 
-def target_log_prob(
-    hidden: Tensor,
-    weight: Tensor,
-    target: Tensor,
-    bias: Tensor | None = None,
-    softcap: float | None = None,
-    logit_scale: float | None = None,
-) -> TargetLogProb:
+def head_logits(hidden: Tensor, weight: Tensor, spec: HeadSpec = LINEAR) -> Tensor:
+    """The logits of a head, in the graph.
+
+    Args:
+        hidden: [..., H].
+        weight: [V, H].
+        spec: its bias, softcap and scale.
+
+    Returns:
+        [..., V], the dtype of hidden, or that of autocast.
+    """
+    logits = torch.nn.functional.linear(hidden, weight, spec.bias)
+    if spec.logit_scale is not None:
+        logits = spec.logit_scale * logits
+    return logits if spec.softcap is None else spec.softcap * torch.tanh(logits / spec.softcap)
+
+
+def target_log_prob(hidden: Tensor, weight: Tensor, target: Tensor, spec: HeadSpec = LINEAR) -> TargetLogProb:
     """log p and log(1 − p) of each target under the language-model head.
 
     Args:
         hidden: [N, H], the hidden state that predicts each target.
         weight: [V, H], the head.
         target: [N], int64.
-        bias: [V] or None.
-        softcap: logits become softcap·tanh(logits / softcap) (Gemma 2), or None.
-        logit_scale: logits are multiplied by it before the softcap (Cohere, Granite), or None.
+        spec: the head's bias, softcap and scale.
     """
-    logits = torch.nn.functional.linear(hidden, weight, bias)
-    if logit_scale is not None:
-        logits = logit_scale * logits
-    if softcap is not None:
-        logits = softcap * torch.tanh(logits / softcap)
-    return target_log_prob_from_logits(logits, target)
+    return target_log_prob_from_logits(head_logits(hidden, weight, spec), target)

@@ -5,16 +5,30 @@
 y is the answer to forget and w a better one: the record's own alternative (`dpo`, as in AltPO, Mekala et al.
 2024, arXiv 2409.13474) or a way of saying "I don't know" (`idk_dpo`, as in TOFU, Maini et al. 2024,
 arXiv 2401.06121). The factor 2/β, as in OpenUnlearning and NPO, makes the step comparable with gradient
-ascent's. Published β: 0.1.
+ascent's.
 """
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from unilogit.losses.answers import Answers
+from unilogit.losses.knobs import STRICT, Positive
 
 
-def dpo_loss(answers: Answers, beta: float) -> Tensor:
+@dataclass(frozen=True, config=STRICT)
+class Dpo:
+    """Knobs of DPO, as published.
+
+    Attributes:
+        beta: more stays nearer to the model before unlearning.
+    """
+
+    beta: Positive = 0.1
+
+
+def dpo_loss(answers: Answers, knobs: Dpo) -> Tensor:
     """Per-example DPO loss, shape [E]; needs `answers.preferred`."""
     assert answers.preferred is not None
+    beta = knobs.beta
     return -2 / beta * logsigmoid(beta * (answers.preferred.log_ratio() - answers.log_ratio()))

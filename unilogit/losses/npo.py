@@ -3,15 +3,28 @@
     L = −(2/β) · E_x [ log σ( −β · log( π(y|x) / π_ref(y|x) ) ) ]
 
 over whole answers y, with π_ref the model before unlearning. β → 0 is gradient ascent; a larger β lets an
-answer's pull fade sooner, once it is less likely than it was. Published β: 0.1.
+answer's pull fade sooner, once it is less likely than it was.
 """
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from unilogit.losses.answers import Answers
+from unilogit.losses.knobs import STRICT, Positive
 
 
-def npo_loss(answers: Answers, beta: float) -> Tensor:
+@dataclass(frozen=True, config=STRICT)
+class Npo:
+    """Knobs of NPO, as published.
+
+    Attributes:
+        beta: near 0 is gradient ascent; more stops sooner once an answer is less likely than it was.
+    """
+
+    beta: Positive = 0.1
+
+
+def npo_loss(answers: Answers, knobs: Npo) -> Tensor:
     """Per-example NPO loss, shape [E]; 2·log(2)/beta where the model is the reference."""
-    return -2 / beta * logsigmoid(-beta * answers.log_ratio())
+    return -2 / knobs.beta * logsigmoid(-knobs.beta * answers.log_ratio())

@@ -1,16 +1,36 @@
-"""The unlearning methods and retain terms by name. Imports no torch, so that the CLI can list them at once."""
+"""The unlearning methods and retain terms by name: what each needs, where it is published, its own knobs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from inspect import signature
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor
+
+from unilogit.losses.answers import Answers
+from unilogit.losses.ceu import ceu_loss
+from unilogit.losses.dpo import Dpo, dpo_loss
+from unilogit.losses.gradient_ascent import gradient_ascent_loss
+from unilogit.losses.kl_to_reference import kl_to_reference_loss
+from unilogit.losses.nll import nll_loss
+from unilogit.losses.npo import Npo, npo_loss
+from unilogit.losses.rmu import Rmu, activation_distance, rmu_loss
+from unilogit.losses.satimp import SatImp, satimp_loss
+from unilogit.losses.simnpo import SimNpo, simnpo_loss
+from unilogit.losses.undial import Undial, undial_loss
+from unilogit.losses.unilogit import Unilogit, unilogit_loss
+from unilogit.losses.wga import Wga, wga_loss
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from unilogit.training.config import UnlearnConfig
 
 Need = Literal[
     "log_p",  # log p and log(1 − p) of each answer token
     "logits",  # whole rows of logits, a few tokens at a time
     "hidden",  # activations of layer rmu.layer
-    "reference",  # the same of the model before unlearning
+    "reference",  # the same of the model before unlearning: of log_p its log p, measured before training
     "alternative",  # a better answer from the record, scored too
     "idk",  # a way of saying "I don't know", scored too
 ]
@@ -21,120 +41,131 @@ class Method:
     """One way to forget, or one way to retain.
 
     Attributes:
-        loss: "module:function" of the loss: a function of Answers and knobs.
+        loss: a function of Answers, and of `knobs` where the method has any.
         source: where it is published.
-        knobs: paths in the `unlearn` section of params.yaml that belong to it.
+        knobs: the dataclass of its own knobs; None when it has none.
+        section: the field of UnlearnConfig that holds them.
         needs: what the trainer must provide in the Answers.
-        per: what the loss has a value for; the trainer takes the mean over all of a step's.
+        unit: what the loss has a value for; the trainer takes the mean over all of a step's.
         retain_term: the published retain term, a name in RETAIN_TERMS or "none".
     """
 
-    loss: str
+    loss: Callable[..., Tensor]
     source: str
-    knobs: tuple[str, ...] = ()
+    knobs: "type[DataclassInstance] | None" = None
+    section: str = ""
     needs: tuple[Need, ...] = ("log_p",)
-    per: Literal["token", "example"] = "token"
+    unit: Literal["token", "example"] = "token"
     retain_term: str = "nll"
+
+    @property
+    def knob_names(self) -> tuple[str, ...]:
+        """Paths of its knobs within UnlearnConfig: `npo.beta`."""
+        return () if self.knobs is None else tuple(f"{self.section}.{field.name}" for field in fields(self.knobs))
 
     @property
     def one_pass(self) -> bool:
         """Whether a token's loss depends on its own log p and log(1 − p) alone."""
-        return self.needs == ("log_p",) and self.per == "token"
+        return self.needs == ("log_p",) and self.unit == "token"
 
-    def load(self, settings: dict[str, Any], **facts: Any) -> Callable[..., Any]:
-        """The loss as a function of Answers alone.
+    @property
+    def needs_reference_log_p(self) -> bool:
+        """Whether it compares with log p of the given answers under the model before unlearning: numbers."""
+        return "reference" in self.needs and "log_p" in self.needs
 
-        Args:
-            settings: the `unlearn` section of params.yaml; its knobs are bound to the arguments of their name.
-            facts: further arguments, for the losses that have them: vocabulary, seed.
-        """
-        module, name = self.loss.split(":")
-        function = getattr(import_module(module), name)
-        values = facts | {path.split(".")[-1]: _value(settings, path) for path in self.knobs}
-        bound = {name: values[name] for name in signature(function).parameters if name in values}
-        return lambda answers: function(answers, **bound)
+    @property
+    def needs_reference_model(self) -> bool:
+        """Whether it compares with more than that, and the model before unlearning has to run beside."""
+        return "reference" in self.needs and "log_p" not in self.needs
 
-
-def _value(settings: Any, path: str) -> Any:
-    for part in path.split("."):
-        settings = settings[part]
-    return settings
+    def bind(self, config: "UnlearnConfig") -> Callable[[Answers], Tensor]:
+        """The loss as a function of Answers alone, with the knobs that `config` holds."""
+        return self.loss if self.knobs is None else partial(self.loss, knobs=getattr(config, self.section))
 
 
 METHODS: dict[str, Method] = {
     "unilogit": Method(
-        loss="unilogit.losses.unilogit:unilogit_loss",
+        loss=unilogit_loss,
         source="Vasilev et al. 2025, arXiv 2505.06027",
-        knobs=("direction",),
+        knobs=Unilogit,
+        section="unilogit",
     ),
     "gradient_ascent": Method(
-        loss="unilogit.losses.gradient_ascent:gradient_ascent_loss",
+        loss=gradient_ascent_loss,
         source="Jang et al. 2023, arXiv 2210.01504",
         retain_term="none",
     ),
     "grad_diff": Method(
-        loss="unilogit.losses.gradient_ascent:gradient_ascent_loss",
+        loss=gradient_ascent_loss,
         source="Liu et al. 2022, arXiv 2203.12817",
     ),
     "kl_to_reference": Method(
-        loss="unilogit.losses.gradient_ascent:gradient_ascent_loss",
+        loss=gradient_ascent_loss,
         source="Maini et al. 2024 (KL minimisation), arXiv 2401.06121",
         retain_term="kl",
     ),
     "npo": Method(
-        loss="unilogit.losses.npo:npo_loss",
+        loss=npo_loss,
         source="Zhang et al. 2024, arXiv 2404.05868",
-        knobs=("npo.beta",),
+        knobs=Npo,
+        section="npo",
         needs=("log_p", "reference"),
-        per="example",
+        unit="example",
     ),
     "simnpo": Method(
-        loss="unilogit.losses.simnpo:simnpo_loss",
+        loss=simnpo_loss,
         source="Fan et al. 2024, arXiv 2410.07163",
-        knobs=("simnpo.beta", "simnpo.delta", "simnpo.gamma"),
-        per="example",
+        knobs=SimNpo,
+        section="simnpo",
+        unit="example",
     ),
     "dpo": Method(
-        loss="unilogit.losses.dpo:dpo_loss",
+        loss=dpo_loss,
         source="Rafailov et al. 2023, arXiv 2305.18290",
-        knobs=("dpo.beta",),
+        knobs=Dpo,
+        section="dpo",
         needs=("log_p", "reference", "alternative"),
-        per="example",
+        unit="example",
     ),
     "idk_dpo": Method(
-        loss="unilogit.losses.dpo:dpo_loss",
+        loss=dpo_loss,
         source="Maini et al. 2024, arXiv 2401.06121",
-        knobs=("dpo.beta",),
+        knobs=Dpo,
+        section="dpo",
         needs=("log_p", "reference", "idk"),
-        per="example",
+        unit="example",
     ),
     "undial": Method(
-        loss="unilogit.losses.undial:undial_loss",
+        loss=undial_loss,
         source="Dong et al. 2025, arXiv 2402.10052",
-        knobs=("undial.beta",),
+        knobs=Undial,
+        section="undial",
         needs=("logits", "reference"),
         retain_term="none",
     ),
     "rmu": Method(
-        loss="unilogit.losses.rmu:rmu_loss",
+        loss=rmu_loss,
         source="Li et al. 2024, arXiv 2403.03218",
-        knobs=("rmu.layer", "rmu.steering"),
+        knobs=Rmu,
+        section="rmu",
         needs=("hidden",),
-        per="example",
+        unit="example",
         retain_term="activations",
     ),
     "wga": Method(
-        loss="unilogit.losses.wga:wga_loss",
+        loss=wga_loss,
         source="Wang et al. 2025, arXiv 2502.19301",
-        knobs=("wga.beta",),
+        knobs=Wga,
+        section="wga",
     ),
     "satimp": Method(
-        loss="unilogit.losses.satimp:satimp_loss",
+        loss=satimp_loss,
         source="Yang et al. 2025, arXiv 2505.11953",
-        knobs=("satimp.beta1", "satimp.beta2"),
+        knobs=SatImp,
+        section="satimp",
     ),
     "ceu": Method(
-        loss="unilogit.losses.ceu:ceu_loss",
+        loss=ceu_loss,
         source="Yang 2025, arXiv 2503.01224",
         retain_term="none",
     ),
@@ -142,19 +173,18 @@ METHODS: dict[str, Method] = {
 
 RETAIN_TERMS: dict[str, Method] = {
     "nll": Method(
-        loss="unilogit.losses.nll:nll_loss",
+        loss=nll_loss,
         source="Liu et al. 2022, arXiv 2203.12817",
     ),
     "kl": Method(
-        loss="unilogit.losses.kl_to_reference:kl_to_reference_loss",
+        loss=kl_to_reference_loss,
         source="Maini et al. 2024, arXiv 2401.06121",
         needs=("logits", "reference"),
     ),
     "activations": Method(
-        loss="unilogit.losses.rmu:activation_distance",
+        loss=activation_distance,
         source="Li et al. 2024, arXiv 2403.03218",
-        knobs=("rmu.layer",),
         needs=("hidden", "reference"),
-        per="example",
+        unit="example",
     ),
 }

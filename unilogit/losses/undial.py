@@ -2,18 +2,30 @@
 
     L = E [ H(q, p) ],   q = softmax( z_ref − β · onehot(t) )
 
-for each token t, with z_ref the logits of the model before unlearning. Published: β = 10, no retain term.
+for each token t, with z_ref the logits of the model before unlearning. Published without a retain term.
 """
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from unilogit.losses.answers import Answers
+from unilogit.losses.knobs import STRICT, Positive
 
 
-def undial_loss(answers: Answers, beta: float) -> Tensor:
+@dataclass(frozen=True, config=STRICT)
+class Undial:
+    """Knobs of UnDIAL, as published.
+
+    Attributes:
+        beta: how far the target's logit is lowered.
+    """
+
+    beta: Positive = 10.0
+
+
+def undial_loss(answers: Answers, knobs: Undial) -> Tensor:
     """Per-token UnDIAL loss of rows of logits, shape [n]."""
-    lowered = answers.reference_logits.scatter_add(
-        1, answers.target[:, None], answers.reference_logits.new_full((len(answers.target), 1), -beta)
-    )
+    target, before = answers.target[:, None], answers.reference_logits
+    lowered = before.scatter_add(1, target, before.new_full(target.shape, -knobs.beta))
     return -(lowered.softmax(dim=1) * torch.log_softmax(answers.logits, dim=1)).sum(dim=1)

@@ -24,24 +24,37 @@ target and nothing else of the vocabulary.
 import math
 from typing import Literal
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from unilogit.losses.answers import Answers
+from unilogit.losses.knobs import STRICT
 
 
-def unilogit_loss(answers: Answers, vocabulary: int, direction: Literal["reverse", "forward"] = "reverse") -> Tensor:
+@dataclass(frozen=True, config=STRICT)
+class Unilogit:
+    """Knobs of Unilogit, as published.
+
+    Attributes:
+        direction: "reverse" is KL(p ‖ q), "forward" KL(q ‖ p).
+    """
+
+    direction: Literal["reverse", "forward"] = "reverse"
+
+
+def unilogit_loss(answers: Answers, knobs: Unilogit) -> Tensor:
     """Per-token Unilogit loss.
 
     Args:
-        answers: their log p and log(1 − p), each [N].
-        vocabulary: V, the number of tokens that the head scores; at least 2.
-        direction: "reverse" is KL(p ‖ q), "forward" KL(q ‖ p).
+        answers: their log p and log(1 − p), each [N], and V.
+        knobs: the direction of the KL.
 
     Returns:
         [N], the dtype of `answers.log_p`; zero where p = 1/V.
     """
-    uniform, rest = -math.log(vocabulary), math.log1p(-1 / vocabulary)
+    share = 1 / answers.vocabulary
+    uniform, rest = math.log(share), math.log1p(-share)
     above_uniform, below_rest = answers.log_p - uniform, answers.log_complement - rest
-    if direction == "reverse":
+    if knobs.direction == "reverse":
         return answers.log_p.exp() * above_uniform + answers.log_complement.exp() * below_rest
-    return -above_uniform / vocabulary - (1 - 1 / vocabulary) * below_rest
+    return -share * above_uniform - (1 - share) * below_rest

@@ -2,14 +2,27 @@
 
     L = E [ p^β · log p ],   p^β a constant
 
-for each token: gradient ascent that leaves alone what is already unlikely. Published β: 1 (α in the paper).
+for each token: gradient ascent that leaves alone what is already unlikely.
 """
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from unilogit.losses.answers import Answers
+from unilogit.losses.knobs import STRICT, NonNegative
 
 
-def wga_loss(answers: Answers, beta: float) -> Tensor:
+@dataclass(frozen=True, config=STRICT)
+class Wga:
+    """Knobs of WGA, as published.
+
+    Attributes:
+        beta: α in the paper; more leaves unlikely tokens alone, 0 is gradient ascent.
+    """
+
+    beta: NonNegative = 1.0
+
+
+def wga_loss(answers: Answers, knobs: Wga) -> Tensor:
     """Per-token WGA loss, shape [N]."""
-    return (beta * answers.log_p.detach()).exp() * answers.log_p
+    return (knobs.beta * answers.log_p.detach()).exp() * answers.log_p

@@ -1,35 +1,64 @@
 """The order in which examples are met: each forget example beside its retain examples, all epochs at once.
 
-Knows encoded pairs and nothing of models.
+Knows encoded examples and nothing of models.
 """
 
 import random
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from unilogit.data.tokenisation import collate
+from unilogit.data.tokenisation import Encoded, collate
 
-Encoded = tuple[list[int], int]  # token ids, where the answer starts
-RETAIN, FORGET, PREFERRED = 0, 1, 2  # roles of a row in a batch
-WINDOW = 16
+RETAIN, FORGET, PREFERRED, FILLER = 0, 1, 2, 3  # roles of a row in a batch
+BUCKET = 16  # steps that are sorted by length together
+NOT_MEASURED = np.empty(0, dtype=np.float32)
 
 
-class PairedExamples(Dataset[list[tuple[list[int], int, int]]]):
+class Row(NamedTuple):
+    """A row of a batch.
+
+    Attributes:
+        example: its token ids, and where its answer starts.
+        role: what it is there for.
+        reference_log_p: log p of its answer tokens under the model before unlearning, where a loss needs it.
+    """
+
+    example: Encoded
+    role: int
+    reference_log_p: np.ndarray = NOT_MEASURED
+
+
+FILLING = [Row(Encoded([0, 0], 2), FILLER)]  # no answer, so no loss counts it
+
+
+class PairedExamples(Dataset[list[Row]]):
     """Each forget example with its better answer, if it has one, and its retain examples.
 
     The order is drawn once from the seed, so a resumed run meets the same batches. Retain examples come
     from reshuffled passes over the whole retain set, so all are met equally often; neighbours likewise.
-    Steps are of examples of similar length, as far as `WINDOW` steps at a time allow: less padding, still random.
+    Steps are of examples of similar length, as far_ones as `BUCKET` steps at a time allow: less padding, still random.
+    All steps are of `batch_size` positions, the last one filled up with rows that count nothing: processes that
+    share a step would otherwise be given examples of the first one again, to be even.
 
     Args:
+        forget, retain: encoded examples.
+        epochs: how often each forget example is met.
         batch_size: forget examples in a step.
+        retain_per_forget: retain examples beside each of them, where there are any.
+        seed: of the order.
         neighbours: retain examples that resemble the forgotten.
         neighbour_share: the chance that a retain example is drawn from them.
         preferred: better answers, one for each forget example, or none at all.
+
+    Attributes:
+        reference_log_p: of each forget example, then of each better answer, log p of its answer tokens under the
+            model before unlearning; empty until somebody has measured it.
     """
 
     def __init__(
@@ -46,40 +75,49 @@ class PairedExamples(Dataset[list[tuple[list[int], int, int]]]):
         preferred: Sequence[Encoded] = (),
     ) -> None:
         self.forget, self.retain, self.preferred = forget, [*retain, *neighbours], preferred
+        self.batch_size = batch_size
+        self.reference_log_p: Sequence[np.ndarray] = []
         rng = random.Random(seed)
         self.retain_per_forget = retain_per_forget if self.retain else 0
-        far = _passes(range(len(retain)), rng)
-        near = _passes(range(len(retain), len(self.retain)), rng)
+        far_ones = _passes(range(len(retain)), rng)
+        near_ones = _passes(range(len(retain), len(self.retain)), rng)
         share = (neighbour_share if retain else 1.0) if neighbours else 0.0
         self.forget_order: list[int] = []
         self.retain_order: list[int] = []
         for _ in range(epochs):
             epoch = _shuffled(range(len(forget)), rng)
-            for start in range(0, len(epoch), WINDOW * batch_size):
-                window = epoch[start : start + WINDOW * batch_size]
-                beside = [
-                    next(near if share and rng.random() < share else far)
-                    for _ in range(len(window) * self.retain_per_forget)
+            for start in range(0, len(epoch), BUCKET * batch_size):
+                bucket = epoch[start : start + BUCKET * batch_size]
+                companions = [
+                    next(near_ones if share and rng.random() < share else far_ones)
+                    for _ in range(len(bucket) * self.retain_per_forget)
                 ]
-                sizes = _step_sizes(len(self.forget_order), len(window), batch_size)
+                sizes = _step_sizes(len(self.forget_order), len(bucket), batch_size)
                 filled = _shuffled(range(len(sizes)), rng)
-                self.forget_order += _deal(window, self.forget, sizes, filled)
-                self.retain_order += _deal(
-                    beside, self.retain, [size * self.retain_per_forget for size in sizes], filled
-                )
+                self.forget_order += _deal(bucket, self.forget, sizes, filled)
+                retain_sizes = [size * self.retain_per_forget for size in sizes]
+                self.retain_order += _deal(companions, self.retain, retain_sizes, filled)
 
     def __len__(self) -> int:
-        return len(self.forget_order)
+        return -(-len(self.forget_order) // self.batch_size) * self.batch_size
 
-    def __getitem__(self, position: int) -> list[tuple[list[int], int, int]]:
+    def __getitem__(self, position: int) -> list[Row]:
+        if position >= len(self.forget_order):
+            return FILLING
         index = self.forget_order[position]
         start = position * self.retain_per_forget
-        beside = self.retain_order[start : start + self.retain_per_forget]
+        companions = self.retain_order[start : start + self.retain_per_forget]
         return [
-            (*self.forget[index], FORGET),
-            *((*answer, PREFERRED) for answer in self.preferred[index : index + 1]),
-            *((*self.retain[other], RETAIN) for other in beside),
+            Row(self.forget[index], FORGET, self._reference(index)),
+            *(
+                Row(answer, PREFERRED, self._reference(len(self.forget) + index))
+                for answer in self.preferred[index : index + 1]
+            ),
+            *(Row(self.retain[companion], RETAIN) for companion in companions),
         ]
+
+    def _reference(self, index: int) -> np.ndarray:
+        return self.reference_log_p[index] if self.reference_log_p else NOT_MEASURED
 
 
 def _shuffled(indices: range, rng: random.Random) -> list[int]:
@@ -96,7 +134,7 @@ def _step_sizes(position: int, count: int, batch_size: int) -> list[int]:
 
 def _deal(order: list[int], examples: Sequence[Encoded], sizes: list[int], filled: list[int]) -> list[int]:
     """`order` anew: from the shortest example to the longest into steps of these sizes, `filled` one by one."""
-    by_length = iter(sorted(order, key=lambda index: len(examples[index][0])))
+    by_length = iter(sorted(order, key=lambda index: len(examples[index].ids)))
     steps = {step: list(islice(by_length, sizes[step])) for step in filled}
     return [index for step in range(len(sizes)) for index in steps[step]]
 
@@ -106,8 +144,17 @@ def _passes(indices: range, rng: random.Random) -> Iterator[int]:
         yield from _shuffled(indices, rng)
 
 
-def collate_paired(batch: Sequence[list[tuple[list[int], int, int]]], pad_token_id: int | None) -> dict[str, Tensor]:
-    """What `collate` makes of all rows of the batch, and their `role`: int64 of shape (rows,)."""
+def collate_paired(batch: Sequence[list[Row]], pad_token_id: int | None) -> dict[str, Tensor]:
+    """One tensor of each kind for all rows of a batch.
+
+    Returns:
+        What `collate` returns, int64 of shape [B, T] each; `role`, int64 of shape [B]; and `reference_log_p`,
+        float32 of shape [B, T]: of each token, 0 where a row has none.
+    """
     rows = [row for group in batch for row in group]
-    tensors = collate([(ids, start) for ids, start, _ in rows], pad_token_id)
-    return {**tensors, "role": torch.tensor([role for _, _, role in rows])}
+    tensors = collate([row.example for row in rows], pad_token_id)
+    reference = torch.zeros(tensors["labels"].shape)
+    for place, row in enumerate(rows):
+        start = row.example.answer_start
+        reference[place, start : start + len(row.reference_log_p)] = torch.from_numpy(row.reference_log_p)
+    return {**tensors, "role": torch.tensor([row.role for row in rows]), "reference_log_p": reference}

@@ -1,21 +1,25 @@
 """A small Llama and its tokenizer, trained from nothing on corpus records.
 
-For the example's model and for golden targets (retain models) of models small enough to retrain.
+For the example's model and for retain models of models small enough to retrain.
 Knows nothing of unlearning.
 """
 
-import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     Trainer,
     TrainingArguments,
@@ -23,8 +27,10 @@ from transformers import (
 )
 
 from unilogit.data.records import CorpusRecord
-from unilogit.data.tokenisation import collate, encode_pair
-from unilogit.params import Train
+from unilogit.data.tokenisation import Encoded, collate, encode_all
+from unilogit.model import context_length, save_model
+from unilogit.training.arguments import use_one_device
+from unilogit.training.config import TrainConfig
 from unilogit.training.progress import show_progress
 
 START, END, PAD = "<s>", "</s>", "<pad>"
@@ -49,88 +55,102 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
 
 def train_from_scratch(
     records: Sequence[CorpusRecord],
-    output: Path,
-    settings: Train,
+    output: Path | str,
+    config: TrainConfig,
     *,
     seed: int,
     max_length: int,
-    like: Path | str | None = None,
+    architecture: Path | str | None = None,
 ) -> list[dict[str, float]]:
     """Train on every record's prompt and response and save the model as a Hugging Face folder.
 
+    One process, on one GPU if there is any: a retain model must not depend on how many there are.
+
     Args:
-        records: the training set.
-        output: the folder to fill.
-        settings: the `train` section of params.yaml.
+        records: the training set; responses that do not fit in max_length are trained on in windows.
+        output: the folder, written whole or not at all.
+        config: how to train; of the model's size only what `architecture` leaves open.
         seed: of initial weights and data order.
         max_length: tokens of prompt and response together; also the model's context.
-        like: a model whose tokenizer and architecture (not weights) are taken, as a golden target needs.
+        architecture: a model whose tokenizer and architecture (not weights) are taken, as a retain model needs.
 
     Returns:
         The history: a dict for each logged step.
+
+    Raises:
+        InputError: a record does not fit in max_length.
     """
     set_seed(seed)
-    if like is None:
-        tokenizer: Any = train_tokenizer(
-            [text for r in records for text in (r.prompt, r.response)], settings.vocabulary
-        )
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=settings.hidden_size,
-                intermediate_size=settings.hidden_size * 3,
-                num_hidden_layers=settings.layers,
-                num_attention_heads=settings.heads,
-                max_position_embeddings=max_length,
-                tie_word_embeddings=True,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        )
-    else:
-        from transformers import AutoModelForCausalLM
-
-        tokenizer = AutoTokenizer.from_pretrained(like)
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(like), dtype=torch.float32)
-    examples = [
-        dict(
-            zip(
-                ("input_ids", "start"),
-                encode_pair(tokenizer, r.prompt, r.response, max_length=max_length),
-                strict=True,
-            )
-        )
-        for r in records
-    ]
-    arguments = TrainingArguments(
-        output_dir=str(output / "trainer"),
-        per_device_train_batch_size=settings.batch_size,
-        num_train_epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.05,
-        weight_decay=0.0,
-        optim="adamw_torch",
-        train_sampling_strategy="group_by_length",
-        logging_steps=max(1, len(examples) // settings.batch_size),
-        save_strategy="no",
-        seed=seed,
-        remove_unused_columns=False,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
+    tokenizer, model = (
+        _new_model(records, config, max_length) if architecture is None else _new_model_like(architecture)
     )
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=examples,
-        data_collator=lambda batch: collate([(e["input_ids"], e["start"]) for e in batch], tokenizer.pad_token_id),
-        processing_class=tokenizer,
+    windows = encode_all(
+        tokenizer,
+        [record.prompt for record in records],
+        [record.response for record in records],
+        context_length(model, max_length),
+        [record.record_id for record in records],
     )
-    show_progress(trainer, "train from scratch")
-    trainer.train()
-    shutil.rmtree(arguments.output_dir or "", ignore_errors=True)
-    model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
+    examples = [{"input_ids": ids, "start": [start]} for parts in windows for ids, start in parts]
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=config.batch_size,
+            num_train_epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.05,
+            weight_decay=0.0,
+            optim="adamw_torch",
+            train_sampling_strategy="group_by_length",
+            logging_steps=max(1, len(examples) // config.batch_size),
+            save_strategy="no",
+            seed=seed,
+            remove_unused_columns=False,
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=torch.cuda.is_available(),
+        )
+        use_one_device(arguments)
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=examples,
+            data_collator=partial(_collate, pad_token_id=tokenizer.pad_token_id),
+            processing_class=tokenizer,
+        )
+        show_progress(trainer, "train from scratch")
+        trainer.train()
+    model.config.use_cache = True  # Trainer has set it to its own argument
+    save_model(model, tokenizer, output)
     return trainer.state.log_history
+
+
+def _new_model(
+    records: Sequence[CorpusRecord], config: TrainConfig, max_length: int
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    tokenizer = train_tokenizer(
+        [text for record in records for text in (record.prompt, record.response)], config.vocabulary
+    )
+    sizes = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden_size,
+        intermediate_size=config.hidden_size * 3,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        max_position_embeddings=max_length,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return tokenizer, LlamaForCausalLM(sizes)
+
+
+def _new_model_like(name: Path | str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+    return tokenizer, AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name), dtype=torch.float32)
+
+
+def _collate(batch: Sequence[dict[str, list[int]]], pad_token_id: int | None) -> dict[str, Tensor]:
+    return collate([Encoded(example["input_ids"], *example["start"]) for example in batch], pad_token_id)

@@ -1,34 +1,43 @@
-"""One progress bar for a training run, with the latest figures beside it."""
+"""The progress of a training run: its steps, with the latest figures beside them."""
 
 from typing import Any
 
-from tqdm import tqdm
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from unilogit.progress import ProgressBar
 
 SHOWN = ("loss", "forget_loss", "retain_loss", "forget_nll", "unseen_nll", "retain_probability")
 
 
 class FiguresBeside(TrainerCallback):
-    """A tqdm bar over steps; what Trainer logs stands beside it instead of between the lines."""
+    """Shows a `ProgressBar` over steps; what Trainer logs stands beside it instead of between the lines."""
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self.bar: Any = None
-        self.figures: dict[str, str] = {}
+        self.bar = ProgressBar(0, None)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.title, unit="step")
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.bar = ProgressBar(state.max_steps, self.title, "step", done=state.global_step)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.update(state.global_step - self.bar.n)
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.bar.update(state.global_step - self.bar.done)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        if self.bar is not None and logs:
-            self.figures |= {name: f"{float(logs[name]):.3g}" for name in SHOWN if name in logs}
-            self.bar.set_postfix(self.figures)
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.bar.update(0, {name: float(value) for name, value in (logs or {}).items() if name in SHOWN})
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.bar.close()
 
 

@@ -4,61 +4,80 @@ Knows models, losses and when to stop. Knows nothing of files of requests, gates
 no evaluation-only data (paraphrases, wrong answers, the retain model).
 """
 
-import copy
-import json
+import logging
+import math
 import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence, Sized
 from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.utils.data import SequentialSampler
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from accelerate.utils.fsdp_utils import fsdp2_prepare_model
+from torch import Tensor, nn
+from torch.utils.data import Dataset, SequentialSampler, Subset
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
-from unilogit.data.tokenisation import encode_pair
 from unilogit.errors import InputError
-from unilogit.losses.registry import METHODS, RETAIN_TERMS
-from unilogit.params import Unlearn
-from unilogit.scorer import Scorer, stands_in
-from unilogit.training.examples import PairedExamples, collate_paired
-from unilogit.training.idk_answers import draw_idk_answers
-from unilogit.training.lora import add_lora, without_adapter
+from unilogit.model import context_length
+from unilogit.training.arguments import deterministic_algorithms, training_arguments
+from unilogit.training.checkpoints import MarkWhole, identity_of, last_whole_checkpoint, state_of
+from unilogit.training.config import UnlearnConfig
+from unilogit.training.examples import Row, collate_paired
+from unilogit.training.lora import add_lora
+from unilogit.training.precision import OwnDtypes, computes_in_bf16
 from unilogit.training.progress import show_progress
-from unilogit.training.stopping import Monitor, Pair, StopWhenForgotten
-from unilogit.training.unlearning_loss import Term, UnlearningLoss
+from unilogit.training.reference import MeasureReference
+from unilogit.training.setup import build_examples, build_loss, build_trained_model, methods_of
+from unilogit.training.stopping import Monitor, Pair, StopWhenForgotten, forgotten_and_recovered, stop_rule
+from unilogit.wrappers import run_as_forward
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+log = logging.getLogger(__name__)
 
 TERMS = ("forget_loss", "retain_loss")
+Batch = dict[str, Tensor]
 
 
 class UnlearningTrainer(Trainer):
     """Unlearn `forget` while training on `retain`.
-
-    Args:
-        model: any causal language model of transformers; trained in place.
-        tokenizer: its tokenizer.
-        forget, retain: (prompt, response) pairs.
-        settings: the `unlearn` section of params.yaml.
-        output_dir: where checkpoints go; a later call with the same folder resumes from the last whole one.
-        monitor: pairs to watch for the early stop.
-        seed: of the order of examples, of dropout, of adapters and of what a method draws.
-        max_length: tokens of prompt and response together; longer pairs are an InputError.
-        neighbours: pairs to retain that resemble the forgotten; see unlearn.neighbour_share.
-        alternatives: a better answer to each forget prompt, in the same order; what `dpo` prefers.
 
     The loss is the method's mean over the forget items of a step + retain_weight × the retain term's mean over
     its retain items, whatever the number of micro-batches and processes that the step is shared among. An item
     is an answer token or an example, as the method has it. With `pause_forgotten`, answers that are no likelier
     than unseen people's count 0 in the forget term for as long as that holds.
 
+    Weights are held in float32 while they are trained, whatever the checkpoint's dtype and `bf16`; afterwards in
+    the checkpoint's own. With `lora_rank` that is so of the adapters, and all else stays in its dtype.
+
+    Args:
+        model: any causal language model of transformers; trained in place.
+        tokenizer: its tokenizer.
+        forget, retain: (prompt, response) pairs.
+        config: what to do.
+        output_dir: where checkpoints go; a later call with the same folder resumes from the last whole one. None
+            keeps none.
+        monitor: pairs to watch, for the early stop and for what is not pressed on; see `stop_rule`.
+        seed: of the order of examples, of dropout, of adapters and of "I don't know" answers.
+        max_length: tokens of prompt and response together, the model's context where that is less or this is None;
+            longer responses are trained on in windows.
+        neighbours: pairs to retain that resemble the forgotten; config.neighbour_share is their share.
+        alternatives: a better answer to each forget prompt, in the same order; what `dpo` prefers.
+
+    Attributes:
+        stop_rule: when this run stops and what it presses on, as a sentence.
+        examples: all epochs, in order.
+
     Raises:
-        InputError: the settings do not fit the model, the data or the number of processes.
+        InputError: the configuration does not fit the model, the data or the processes, or holds a knob that
+            would do nothing.
     """
 
     loss_is_scaled_for_ga = True
+    model: nn.Module
 
     def __init__(
         self,
@@ -67,120 +86,64 @@ class UnlearningTrainer(Trainer):
         tokenizer: PreTrainedTokenizerBase,
         forget: Sequence[Pair],
         retain: Sequence[Pair],
-        settings: Unlearn,
-        output_dir: Path | str,
+        config: UnlearnConfig,
+        output_dir: Path | str | None = None,
         monitor: Monitor | None = None,
         seed: int = 0,
         max_length: int | None = None,
         neighbours: Sequence[Pair] = (),
         alternatives: Sequence[str] = (),
     ) -> None:
-        self.deterministic = not torch.cuda.is_available() if settings.deterministic is None else settings.deterministic
+        monitor, max_length = monitor or Monitor(), context_length(model, max_length)
+        self.config, self.tokenizer, self.stop_rule = config, tokenizer, stop_rule(monitor, config)
+        self.deterministic = not torch.cuda.is_available() if config.deterministic is None else config.deterministic
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
-        method = METHODS[settings.method]
-        retain_term = method.retain_term if settings.retain_term == "published" else settings.retain_term
-        retains = bool(
-            retain_term != "none" and settings.retain_weight and settings.retain_per_forget and (retain or neighbours)
-        )
-        terms = [method, RETAIN_TERMS[retain_term]] if retains else [method]
-        needs = {need for term in terms for need in term.needs}
-        self.retain_weight = settings.retain_weight
-
-        def encode(pairs: Sequence[Pair]) -> list[tuple[list[int], int]]:
-            return [encode_pair(tokenizer, *pair, max_length=max_length) for pair in pairs]
-
-        if "idk" in needs:
-            alternatives = draw_idk_answers(len(forget), seed)
-        elif "alternative" in needs and len(alternatives) != len(forget):
-            raise InputError(
-                f"unlearn.method {settings.method} needs a better answer for each of the {len(forget)} forget records, "
-                f"but there are {len(alternatives)}; add them, or use idk_dpo"
-            )
-        prefers = bool({"idk", "alternative"} & needs)
-        examples = PairedExamples(
-            encode(forget),
-            encode(retain) if retains else [],
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            retain_per_forget=settings.retain_per_forget,
+        self.examples = build_examples(
+            tokenizer,
+            config,
+            forget=forget,
+            retain=retain,
+            neighbours=neighbours,
+            alternatives=alternatives,
             seed=seed,
-            neighbours=encode(neighbours) if retains else [],
-            neighbour_share=settings.neighbour_share,
-            preferred=encode([(prompt, better) for (prompt, _), better in zip(forget, alternatives, strict=True)])
-            if prefers
-            else [],
+            max_length=max_length,
         )
-        self.own_types: dict[str, torch.dtype] = {}
-        self.rebuild = partial(type(model), model.config)
-        reference: Any = None
-        if settings.lora_rank is not None:
-            self.rebuild = partial(_with_lora, self.rebuild, settings.lora_rank, seed)
-            model = reference = add_lora(model, settings.lora_rank, seed)
-        else:
-            if "reference" in needs:
-                reference = copy.deepcopy(model).eval().requires_grad_(False)
-            if settings.bf16:
-                self.own_types = {name: parameter.dtype for name, parameter in model.named_parameters()}
-                model.float()  # updates smaller than bfloat16 can hold would be lost
-        scorer = Scorer(model)
-        if "hidden" in needs and settings.rmu.layer >= scorer.layers:
-            raise InputError(
-                f"unlearn.rmu.layer is {settings.rmu.layer}, but the model's layers are 0 to {scorer.layers - 1}"
-            )
-        if settings.compile:
-            scorer.body.compile(dynamic=True)
-        facts = {"vocabulary": scorer.vocabulary, "seed": seed}
-        bound = [Term(term, term.load(settings.model_dump(), **facts)) for term in terms]
-        self.unlearning_loss = UnlearningLoss(
-            scorer,
-            forget=bound[0],
-            retain=bound[1] if retains else None,
-            reference=Scorer(reference) if "reference" in needs else None,
-            as_reference=partial(without_adapter, model) if settings.lora_rank is not None else nullcontext,
-            layer=settings.rmu.layer,
-        )
-        self.pieces: dict[str, list[Tensor]] = {name: [] for name in TERMS[: len(terms)]}
-        self.steps_since_log = 0
-        epoch_steps = max(1, round(len(forget) / settings.batch_size))
-        arguments = TrainingArguments(
-            output_dir=str(output_dir),
-            num_train_epochs=1,  # the dataset holds all epochs, in order
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type="linear",
-            weight_decay=0.0,
-            max_grad_norm=1.0,
-            optim="adamw_torch",
-            gradient_accumulation_steps=settings.accumulation,
-            **_checkpointing(settings.gradient_checkpointing),
-            bf16=settings.bf16,
-            use_cpu=not torch.cuda.is_available(),
-            ddp_find_unused_parameters="hidden" in needs,  # RMU leaves the upper layers out
-            logging_steps=max(1, epoch_steps // 4),
-            save_strategy="steps",
-            save_steps=epoch_steps,
-            save_total_limit=2,
+        methods = methods_of(config)
+        epoch_steps = max(1, round(len(self.examples.forget) / config.batch_size))
+        self.own_dtypes, use_cache = OwnDtypes(model), getattr(model.config, "use_cache", True)
+        self._rebuild = partial(_rebuild, type(model), model.config, config.lora_rank)
+        self._temporary = TemporaryDirectory() if output_dir is None else None
+        self.keeps_checkpoints = output_dir is not None
+        arguments = training_arguments(
+            config,
+            str(output_dir) if self._temporary is None else self._temporary.name,
+            epoch_steps=epoch_steps,
             seed=seed,
-            remove_unused_columns=False,
-            report_to="none",
-            disable_tqdm=True,
-            dataloader_pin_memory=torch.cuda.is_available(),
+            bf16=computes_in_bf16(config.bf16, self.own_dtypes),
+            keeps_checkpoints=self.keeps_checkpoints,
+            leaves_weights_out=any("hidden" in method.needs for method in methods),  # RMU: the upper layers
         )
-        arguments.per_device_train_batch_size = _micro_batch_size(settings, arguments.world_size)
-        arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs want a process each, not DataParallel
+        trained, reference = build_trained_model(model, config, seed)
+        self.unlearning_loss = build_loss(config, trained, reference)
+        self._pieces: dict[str, list[Tensor]] = {name: [] for name, _ in zip(TERMS, methods, strict=False)}
+        self._steps_since_log = 0
         super().__init__(
-            model=model,
+            model=trained,
             args=arguments,
-            train_dataset=examples,
-            data_collator=lambda batch: collate_paired(batch, tokenizer.pad_token_id),
-            processing_class=tokenizer,
+            train_dataset=self.examples,
+            data_collator=partial(collate_paired, pad_token_id=tokenizer.pad_token_id),
         )
-        if "reference" in needs:
-            reference.to(self.args.device)
+        model.config.use_cache = use_cache  # Trainer has set it to its own argument, to be saved with the model
+        if reference is not None and reference is not trained:
+            self._place(reference)
         self.model_accepts_loss_kwargs = True  # how earlier versions learn that the loss is scaled
-        show_progress(self, f"unlearn ({settings.method})")
-        if monitor is not None:
-            self.add_callback(StopWhenForgotten(self, monitor, tokenizer, epoch_steps, settings))
+        show_progress(self, f"unlearn ({config.method})")
+        if any(method.needs_reference_log_p for method in methods):
+            self.add_callback(MeasureReference(self))
+        self.add_callback(StopWhenForgotten(self, monitor, epoch_steps, max_length))
+        self._identity = identity_of(config, seed, self.examples)
+        self.add_callback(MarkWhole(self, self._identity))
 
     def run(self) -> list[dict[str, float]]:
         """Train, resuming from the last whole checkpoint if there is one.
@@ -190,110 +153,128 @@ class UnlearningTrainer(Trainer):
 
         Returns:
             The history: a dict for each logged step.
+
+        Raises:
+            InputError: the checkpoints are of another run, or the loss is not a number any more.
         """
-        checkpoint = last_whole_checkpoint(Path(self.args.output_dir or "."))
+        log.info("stop rule: %s", self.stop_rule)
+        folder = Path(self.args.output_dir or ".")
+        checkpoint = last_whole_checkpoint(folder, self._identity) if self.keeps_checkpoints else None
+        if checkpoint is not None:
+            done = state_of(checkpoint)
+            if forgotten_and_recovered(done.log_history, self.config):
+                # It was to stop here, and was killed before it could say so: nothing more to train on.
+                self.train_dataset = Subset(self.examples, range(done.global_step * self.config.batch_size))
         with deterministic_algorithms(self.deterministic):
-            self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        model: Any = self._gather() if self.is_fsdp_enabled else self.model
-        if hasattr(model, "merge_and_unload"):
-            model = model.merge_and_unload()
-        for name, parameter in model.named_parameters():
-            parameter.data = parameter.data.to(self.own_types.get(name, parameter.dtype))
-        self.model = model
+            self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        self.model = self._finish()
+        if self._temporary is not None:
+            self._temporary.cleanup()
         return self.state.log_history
 
-    def _gather(self) -> Any:
-        state = self.accelerator.get_state_dict(self.model)
-        if not self.is_world_process_zero():
-            return torch.nn.Module()
-        model = self.rebuild()
-        model.to(next(iter(state.values())).dtype).load_state_dict(state)
-        return model
+    @property
+    def epochs_done(self) -> float:
+        """How often each forget example has been met, in the mean."""
+        met = min(self.state.global_step * self.config.batch_size, len(self.examples.forget_order))
+        return met / len(self.examples.forget)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        examples: Any = train_dataset or self.train_dataset
+    def _place(self, reference: nn.Module) -> None:
+        """Put it where the trained model is: on this process's device, or shared out as weights are (FSDP)."""
+        if self.is_fsdp_enabled:
+            fsdp2_prepare_model(self.accelerator, reference)
+        else:
+            reference.to(self.args.device)
+
+    def _finish(self) -> nn.Module:
+        """The trained model as `run` describes it."""
+        model: PreTrainedModel | PeftModel
+        if self.is_fsdp_enabled:
+            state = self.accelerator.get_state_dict(self.model)
+            if not self.is_world_process_zero():
+                return nn.Module()
+            model = self._rebuild()
+            model.load_state_dict(state, assign=True)
+            model.tie_weights()
+        else:
+            model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            vars(model).pop("forward", None)  # what is left of the wrapper
+        merged: PreTrainedModel = model if isinstance(model, PreTrainedModel) else model.merge_and_unload()
+        self.own_dtypes.restore(merged)
+        return merged
+
+    def _get_train_sampler(self, train_dataset: Dataset[list[Row]] | None = None) -> SequentialSampler:
+        examples = self.train_dataset if train_dataset is None else train_dataset
+        assert isinstance(examples, Sized)
         return SequentialSampler(examples)
 
-    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], Tensor | None]:
         """A step's micro-batches and, for `compute_loss`, how many items each term has in all of them."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self.steps_since_log += 1
+        self._steps_since_log += 1
         return batches, self._count(batches, device) if batches else None
 
-    def _count(self, batches: Sequence[dict[str, Tensor]], device: Any) -> Tensor:
+    def _count(self, batches: Sequence[Batch], device: torch.device) -> Tensor:
         counts = [self.unlearning_loss.count(batch["labels"], batch["role"]) for batch in batches]
-        total = torch.stack(counts).sum(dim=0).to(device)
-        return self.accelerator.reduce(total, "sum") if self.args.world_size > 1 else total
+        return self._over_processes(torch.stack(counts).sum(dim=0).to(device))
+
+    def _over_processes(self, part: Tensor) -> Tensor:
+        total: Tensor = self.accelerator.reduce(part, "sum") if self.args.world_size > 1 else part
+        return total
 
     def compute_loss(
         self,
-        model: Any,
-        inputs: dict[str, Tensor],
+        model: nn.Module,
+        inputs: Batch,
         return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
-        counts = self._count([inputs], inputs["labels"].device) if num_items_in_batch is None else num_items_in_batch
-        # Before the loss, so that the one-pass kernel weighs tokens with it; and as numbers, which no wrapper casts.
-        # Gradients are averaged over processes, and `counts` is of all.
-        weights = (1.0, self.retain_weight)
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a micro-batch, such that the sum over micro-batches and mean over processes is the step's.
+
+        Args:
+            num_items_in_batch: of each term, over the whole step; by default `inputs` are the step.
+        """
+        if isinstance(num_items_in_batch, Tensor):
+            counts = num_items_in_batch
+        else:
+            counts = self._count([inputs], inputs["labels"].device)
+        # Before the loss, so that the one-pass kernel weighs tokens with it. Gradients are averaged over
+        # processes, and `counts` is of all.
+        weights = (1.0, self.config.retain_weight)
         scale = [weight * self.args.world_size / count for weight, count in zip(weights, counts.tolist(), strict=False)]
-        with self.accelerator.autocast(), stands_in(self.accelerator.unwrap_model(model), self.unlearning_loss):
-            loss, sums = model(**inputs, scale=scale)
-        for name, total, count in zip(self.pieces, sums, counts, strict=True):
-            self.pieces[name].append(total / count.to(total.dtype))
+        # Not as an argument of the model: FSDP would cast it.
+        loss_of = partial(self.unlearning_loss, scale=scale, reference_log_p=inputs["reference_log_p"])
+        tokens = {name: tensor for name, tensor in inputs.items() if name != "reference_log_p"}
+        with self.accelerator.autocast():
+            loss, sums = run_as_forward(model, loss_of, **tokens)
+        for name, total, count in zip(self._pieces, sums, counts, strict=True):
+            self._pieces[name].append(total / count.to(total.dtype))
         return (loss, {}) if return_outputs else loss
 
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Trainer's, with the mean of each term since the last time beside `loss`.
+
+        Raises:
+            InputError: the loss is not a number.
+        """
         if "loss" in logs:
-            for name, values in self.pieces.items():
+            if not math.isfinite(logs["loss"]):
+                raise InputError(
+                    f"the loss is {logs['loss']} by step {self.state.global_step}, so the weights are of no use; "
+                    "lower unlearn.learning_rate"
+                )
+            for name, values in self._pieces.items():
                 if values:
-                    mean = torch.stack(values).sum() / self.steps_since_log
-                    logs[name] = (self.accelerator.reduce(mean, "sum") if self.args.world_size > 1 else mean).item()
+                    logs[name] = self._over_processes(torch.stack(values).sum() / self._steps_since_log).item()
                     values.clear()
-            self.steps_since_log = 0
-        super().log(logs, *args, **kwargs)
+            self._steps_since_log = 0
+        super().log(logs, start_time)
 
 
-def _checkpointing(on: bool) -> dict[str, Any]:
-    """What TrainingArguments call it; transformers gave it another name in the course of version 5."""
-    fields = TrainingArguments.__dataclass_fields__
-    name = "activation_checkpointing" if "activation_checkpointing" in fields else "gradient_checkpointing"
-    return {name: on, f"{name}_kwargs": {"use_reentrant": False}}
-
-
-def _with_lora(rebuild: Callable[[], Any], rank: int, seed: int) -> Any:
-    return add_lora(rebuild(), rank, seed)
-
-
-def _micro_batch_size(settings: Unlearn, processes: int) -> int:
-    """Forget examples that one process takes at once."""
-    size, rest = divmod(settings.batch_size, settings.accumulation * processes)
-    if rest:
-        raise InputError(
-            f"unlearn.batch_size is {settings.batch_size}, which {processes} processes with unlearn.accumulation "
-            f"{settings.accumulation} cannot share; make it a multiple of {settings.accumulation * processes}"
-        )
-    return size
-
-
-@contextmanager
-def deterministic_algorithms(on: bool) -> Iterator[None]:
-    """Within, the same inputs give the same bits on one machine; operations that cannot raise."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(on or before)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; broken ones are removed."""
-    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
-        try:
-            json.loads((path / "trainer_state.json").read_text())  # the last file that Trainer writes
-        except (OSError, ValueError):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            return path
-    return None
+def _rebuild(
+    kind: type[PreTrainedModel], configuration: PreTrainedConfig, lora_rank: int | None
+) -> "PreTrainedModel | PeftModel":
+    """A model of the same names, to be filled."""
+    model = kind(configuration)
+    return model if lora_rank is None else add_lora(model, lora_rank, seed=0)

@@ -1,25 +1,26 @@
 """Forget and retain term of one batch: runs the models and hands each loss what it declared to need.
 
-Knows which row of a batch has which role. Knows nothing of optimisation.
+Knows models, losses and which forget answers are paused. Knows nothing of optimisation.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from unilogit.data.tokenisation import IGNORED
-from unilogit.kernels import TargetLogProb, every_row, rows_where
+from unilogit.kernels import TargetLogProb, group_chunks
 from unilogit.losses.answers import ABSENT, Answers
 from unilogit.losses.registry import Method
-from unilogit.scorer import Features, Scorer
+from unilogit.model import Features, Scorer
+from unilogit.training.answer_tokens import AnswerTokens
 from unilogit.training.examples import FORGET, PREFERRED, RETAIN
+from unilogit.wrappers import run_as_forward
 
 _ROWS_AT_ONCE = 1024  # of logits: bounds memory, not the result
 
@@ -31,15 +32,29 @@ class Term(NamedTuple):
     loss: Callable[[Answers], Tensor]
 
 
+class Reference(NamedTuple):
+    """What the model before unlearning makes of the answer tokens that a loss compares with it."""
+
+    features: Features
+    tokens: AnswerTokens
+
+
 class UnlearningLoss:
     """Both terms over a batch, as sums; dividing by the number of items is left to the caller.
 
     Args:
         scorer: of the model that is trained.
         forget, retain: the terms; retain is None when there is none.
-        reference: scores under the model before unlearning; None when no term needs it.
+        reference: of the model before unlearning; None when no term needs that model.
         as_reference: what to enter for `reference` to be that model.
-        layer: whose activations the losses on activations see.
+        layer: whose activations the losses on activations see, counted from 0.
+
+    Raises:
+        ValueError: a term needs `reference`, or in a call `reference_log_p`, and there is none.
+
+    Attributes:
+        forgotten_nll: nats per token. A forget answer whose mean NLL is not below it counts 0 in the forget term,
+            value and gradient, whatever the method. Infinite: none is left out.
     """
 
     def __init__(
@@ -49,7 +64,7 @@ class UnlearningLoss:
         forget: Term,
         retain: Term | None = None,
         reference: Scorer | None = None,
-        as_reference: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        as_reference: Callable[[], AbstractContextManager[None]] = nullcontext,
         layer: int = 0,
     ) -> None:
         self.scorer, self.reference, self.as_reference = scorer, reference, as_reference
@@ -57,14 +72,17 @@ class UnlearningLoss:
         needs = {need for term in self.terms.values() for need in term.method.needs}
         self.layer = layer if "hidden" in needs else None
         self.has_preferred = bool({"alternative", "idk"} & needs)
-        self.forgotten_nll = float("inf")  # per answer token; answers less likely than that are not pressed on
+        self.compared = [role for role, term in self.terms.items() if term.method.needs_reference_model]
+        if self.compared and reference is None:
+            raise ValueError("these terms need the model before unlearning: pass `reference`")
+        self.forgotten_nll = math.inf
 
     def count(self, labels: Tensor, role: Tensor) -> Tensor:
         """How many items (tokens or examples) each of the terms has a value for: [1] or [2], float64."""
-        items = [
-            _answered(labels, role, of) if term.method.per == "token" else role == of for of, term in self.terms.items()
-        ]
-        return torch.stack([where.sum() for where in items]).double()
+        tokens = AnswerTokens.from_batch(labels, role)
+        items = {"token": tokens.role, "example": role}
+        counts = [(items[term.method.unit] == wanted).sum() for wanted, term in self.terms.items()]
+        return torch.stack(counts).double()
 
     def __call__(
         self,
@@ -73,149 +91,168 @@ class UnlearningLoss:
         labels: Tensor,
         role: Tensor,
         scale: Sequence[float] = (1.0, 1.0),
+        reference_log_p: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """The terms' sums over their items, weighted and added up; and each sum on its own.
+        """The loss of a batch.
 
         Args:
-            input_ids, attention_mask, labels: int64 of shape [B, T].
-            role: [B], FORGET, RETAIN or PREFERRED.
-            scale: what each term's sum counts: of forget, then of retain.
+            input_ids, attention_mask, labels: [B, T], as `collate` makes them.
+            role: [B], FORGET, RETAIN or PREFERRED; a forget sequence's better answer follows it.
+            scale: what each term's sum is multiplied by in the loss.
+            reference_log_p: [B, T], log p of the tokens of forget and better answers under the model before
+                unlearning; for terms that need it.
 
         Returns:
-            (loss, sums): a scalar, and a scalar without gradient for each term.
+            The loss, and each term's sum before scaling, detached.
         """
-        reference = None
-        if self.reference is not None:
-            with torch.no_grad(), self.as_reference():
-                reference = self.reference.features(input_ids, attention_mask, self.layer)
-        features = self.scorer.features(input_ids, attention_mask, self.layer)
+        if reference_log_p is None and any(term.method.needs_reference_log_p for term in self.terms.values()):
+            raise ValueError("these terms need log p under the model before unlearning: pass `reference_log_p`")
+        tokens = AnswerTokens.from_batch(labels, role, reference_log_p)
+        reference = self._run_reference(input_ids, attention_mask, labels, role)
+        features = tokens.select(self.scorer.features(input_ids, attention_mask, self.layer))
         scales = dict(zip(self.terms, scale, strict=False))
-        return self.scorer.within_head(self._terms, features, reference, labels, role, scales)
+        return self.scorer.within_head(self._terms, features, tokens, reference, scales)
 
-    def _terms(
-        self, features: Features, reference: Features | None, labels: Tensor, role: Tensor, scales: dict[int, float]
-    ) -> tuple[Tensor, list[Tensor]]:
-        fused = [of for of, term in self.terms.items() if self.scorer.fused and term.method.one_pass]
-        parts: list[Tensor] = []
-        sums: dict[int, Tensor] = {}
-        if fused:
-            part, sums = self._in_one_pass(fused, scales, features, labels, role)
-            parts.append(part)
-        others = [of for of in self.terms if of not in fused]
-        answers = self._score(others, features, reference, labels, role) if others else {}
-        if self.has_preferred:
-            answers[FORGET] = replace(answers[FORGET], preferred=answers[PREFERRED])
-        for of in others:
-            term = self.terms[of]
-            if "logits" in term.method.needs:
-                places = _answered(labels, role, of)
-                total = self._sum_over_rows(term, features, reference, answers[of].target, places)
-            else:
-                values = term.loss(answers[of])
-                if of == FORGET and "log_p" in term.method.needs:
-                    values = values * self._still_known(answers[of], term.method.per)
-                total = values.sum()
-            parts.append(scales[of] * total)
-            sums[of] = total.detach()
-        return torch.stack(parts).sum(), [sums[of] for of in self.terms]
-
-    def _in_one_pass(
-        self, roles: Sequence[int], scales: dict[int, float], features: Features, labels: Tensor, role: Tensor
-    ) -> tuple[Tensor, dict[int, Tensor]]:
-        """Terms whose losses know a token's log p and log(1 − p) alone: one pass over the vocabulary for all."""
-        wanted = _answered(labels, role, *roles)
-        if FORGET in roles and math.isfinite(self.forgotten_nll):
-            wanted = self._without_forgotten(wanted, features, labels, role)
-        hidden, target = features.last[:, :-1][wanted], labels[:, 1:][wanted]
-        forget = (role == FORGET)[:, None].expand_as(wanted)[wanted]
-        losses = {of: partial(_of_scores, self.terms[of].loss) for of in roles}
-        loss = rows_where(forget, losses[FORGET], losses[RETAIN]) if len(losses) > 1 else every_row(losses[roles[0]])
-        weights = torch.where(forget, scales.get(FORGET, 0.0), scales.get(RETAIN, 0.0))
-        found = self.scorer.one_pass_loss(hidden, target, loss, weights)
-        return found.total, {of: found.per_token[forget == (of == FORGET)].sum() for of in roles}
+    @property
+    def _reference_is_inside(self) -> bool:
+        """Whether it is the trained model without its adapters, whose forward is running already."""
+        return self.reference is not None and self.reference.model is self.scorer.model
 
     @torch.no_grad()
-    def _without_forgotten(self, wanted: Tensor, features: Features, labels: Tensor, role: Tensor) -> Tensor:
-        """`wanted` less the tokens of forget answers that are no longer pressed on: they cost no gradient."""
-        answers = self._score([FORGET], features, None, labels, role)[FORGET]
-        wanted = wanted.clone()
-        wanted[_answered(labels, role, FORGET)] = self._still_known(answers, "token").bool()
-        return wanted
+    def _run_reference(
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, role: Tensor
+    ) -> Reference | None:
+        if self.reference is None:
+            return None
+        chosen = torch.isin(role, role.new_tensor(self.compared))
+        chosen[0] |= ~chosen.any()  # a model runs on one sequence at least
+        tokens = AnswerTokens.from_batch(labels[chosen], role[chosen])
+        inputs = input_ids[chosen], attention_mask[chosen], self.layer
+        with self.as_reference():
+            if self._reference_is_inside:
+                features = self.reference.features(*inputs)
+            else:
+                features = run_as_forward(self.reference.model, self.reference.features, *inputs)
+        return Reference(tokens.select(features), tokens)
 
-    def _still_known(self, answers: Answers, per: str) -> Tensor:
-        """1 for each item of an answer that is likelier than `forgotten_nll` says, else 0."""
-        known = answers.mean_of_each(-answers.log_p.detach()) < self.forgotten_nll
-        return (known if per == "example" else known[answers.example]).to(answers.log_p.dtype)
+    def _terms(
+        self, features: Features, tokens: AnswerTokens, reference: Reference | None, scales: dict[int, float]
+    ) -> tuple[Tensor, list[Tensor]]:
+        one_pass = [role for role, term in self.terms.items() if term.method.one_pass]
+        parts: list[Tensor] = []
+        sums: dict[int, Tensor] = {}
+        if one_pass:
+            total, sums = self._in_one_pass(one_pass, scales, features, tokens)
+            parts.append(total)
+        for role in self.terms:
+            if role in one_pass:
+                continue
+            if "logits" in self.terms[role].method.needs:
+                total = self._sum_over_logits(role, features, tokens, reference)
+            else:
+                total = self._values(role, self._answers(role, features, tokens, reference)).sum()
+            parts.append(scales[role] * total)
+            sums[role] = total.detach()
+        return torch.stack(parts).sum(), [sums[role] for role in self.terms]
 
-    def _score(
-        self, roles: Sequence[int], features: Features, reference: Features | None, labels: Tensor, role: Tensor
-    ) -> dict[int, Answers]:
-        """Everything but rows of logits, by role."""
-        preferred = [PREFERRED] if self.has_preferred and FORGET in roles else []
-        answers = {}
-        for of in (*roles, *preferred):
-            of_role = role == of
-            answered = _answered(labels, role, of)
-            example = (of_role.cumsum(0) - 1)[answered.nonzero()[:, 0]]
-            answers[of] = Answers(example=example, examples=int(of_role.sum()), target=labels[:, 1:][answered])
-            if features.hidden is not None:
-                tokens = (labels != IGNORED) & of_role[:, None]
-                answers[of] = replace(
-                    answers[of],
-                    hidden=features.hidden[tokens],
-                    reference_hidden=ABSENT
-                    if reference is None or reference.hidden is None
-                    else reference.hidden[tokens],
+    def _in_one_pass(
+        self, roles: Sequence[int], scales: dict[int, float], features: Features, tokens: AnswerTokens
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """The scaled total of terms whose losses know a token's log p and log(1 − p) alone, and their sums."""
+        chosen = tokens.of_roles(*roles)
+        tokens = tokens.take(chosen)
+
+        def loss(scores: TargetLogProb, rows: slice) -> Tensor:
+            values = torch.zeros_like(scores.log_p)
+            for role in roles:
+                places = tokens.role[rows] == role
+                answers = Answers(
+                    log_p=scores.log_p[places],
+                    log_complement=scores.log_complement[places],
+                    example=tokens.example[rows][places],
+                    examples=tokens.examples[role],
+                    vocabulary=self.scorer.vocabulary,
                 )
-        scored = [of for of in roles if "log_p" in self.terms[of].method.needs] + preferred
-        for of, log_p, log_complement in self._log_p(self.scorer, features, labels, role, scored):
-            answers[of] = replace(answers[of], log_p=log_p, log_complement=log_complement)
-        compared = [of for of in scored if "reference" in self.terms.get(of, self.terms[FORGET]).method.needs]
-        if reference is not None and self.reference is not None and compared:
-            with torch.no_grad():
-                for of, log_p, _ in self._log_p(self.reference, reference, labels, role, compared):
-                    answers[of] = replace(answers[of], reference_log_p=log_p)
-        return answers
+                values = values.index_put((places,), self._values(role, answers))
+            return values
 
-    @staticmethod
-    def _log_p(
-        scorer: Scorer, features: Features, labels: Tensor, role: Tensor, roles: list[int]
-    ) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """(role, log p, log(1 − p)) of each of `roles`, with the head applied once for all of them."""
-        if not roles:
-            return
-        wanted = _answered(labels, role, *roles)
-        scores = scorer.score_targets(features.last[:, :-1][wanted], labels[:, 1:][wanted])
-        role_of_token = role[:, None].expand_as(wanted)[wanted]
-        for of in roles:
-            chosen = role_of_token == of
-            yield of, scores.log_p[chosen], scores.log_complement[chosen]
+        weights = torch.where(tokens.role == FORGET, scales.get(FORGET, 0.0), scales.get(RETAIN, 0.0))
+        groups = tokens.sequence if any(self._pauses(role) for role in roles) else None
+        result = self.scorer.one_pass_loss(features.rows[chosen], tokens.target, loss, weights, groups)
+        return result.total, {role: result.per_token[tokens.role == role].sum() for role in roles}
 
-    def _sum_over_rows(
-        self, term: Term, features: Features, reference: Features | None, target: Tensor, places: Tensor
+    def _sum_over_logits(
+        self, role: int, features: Features, tokens: AnswerTokens, reference: Reference | None
     ) -> Tensor:
         """The sum of a loss on whole rows of logits, of which few exist at a time, in backward too."""
+        pauses, chosen = self._pauses(role), tokens.of_roles(role)
+        tokens, rows = tokens.take(chosen), features.rows[chosen]
+        before = None
+        if reference is not None and role in self.compared:
+            before = reference.features.rows[reference.tokens.of_roles(role)]
 
-        def part(rows: Tensor, reference_rows: Tensor, wanted: Tensor) -> Tensor:
-            before = ABSENT
-            if self.reference is not None:
-                with torch.no_grad():
-                    before = self.reference.logits(reference_rows)
-            answers = Answers(target=wanted, logits=self.scorer.logits(rows), reference_logits=before)
-            return term.loss(answers).sum()
+        def part(rows: Tensor, chunk: slice) -> Tensor:
+            logits, target = self.scorer.logits(rows), tokens.target[chunk]
+            answers = Answers(
+                log_p=-cross_entropy(logits.detach(), target, reduction="none") if pauses else ABSENT,
+                example=tokens.example[chunk],
+                examples=tokens.examples[role],
+                target=target,
+                vocabulary=self.scorer.vocabulary,
+                logits=logits,
+                reference_logits=ABSENT if before is None else self._reference_logits(before[chunk]),
+            )
+            return self._values(role, answers).sum()
 
-        rows = features.last[:, :-1][places]
-        reference_rows = rows.detach() if reference is None else reference.last[:, :-1][places]
-        parts = zip(*(of.split(_ROWS_AT_ONCE) for of in (rows, reference_rows, target)), strict=True)
-        sums = [checkpoint(part, *each, use_reentrant=False, preserve_rng_state=False) for each in parts]
+        groups = tokens.sequence if pauses else torch.arange(len(chosen))
+        chunks = group_chunks(groups, _ROWS_AT_ONCE) or [slice(0, 0)]
+        sums = [checkpoint(part, rows[chunk], chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
         return torch.stack(sums).sum()
 
+    @torch.no_grad()
+    def _reference_logits(self, rows: Tensor) -> Tensor:
+        assert self.reference is not None
+        if self._reference_is_inside:
+            return self.reference.logits(rows)
+        return self.reference.within_head(self.reference.logits, rows)
 
-def _of_scores(loss: Callable[[Answers], Tensor], scores: TargetLogProb) -> Tensor:
-    return loss(Answers(log_p=scores.log_p, log_complement=scores.log_complement))
+    def _answers(self, role: int, features: Features, tokens: AnswerTokens, reference: Reference | None) -> Answers:
+        """What the losses on log p and on activations see; better answers are scored together with the worse."""
+        needs = self.terms[role].method.needs
+        roles = (role, PREFERRED) if role == FORGET and self.has_preferred else (role,)
+        chosen = tokens.of_roles(*roles)
+        tokens, rows = tokens.take(chosen), features.rows[chosen]
+        log_p = log_complement = reference_hidden = ABSENT
+        hidden = ABSENT if features.hidden is None else features.hidden[chosen]
+        if "log_p" in needs:
+            log_p, log_complement = self.scorer.score_targets(rows, tokens.target)
+        elif self._pauses(role):
+            with torch.no_grad():
+                log_p, _ = self.scorer.score_targets(rows, tokens.target)
+        if reference is not None and role in self.compared:
+            before = reference.features.hidden
+            reference_hidden = ABSENT if before is None else before[reference.tokens.of_roles(role)]
+        scored = Answers(
+            log_p=log_p,
+            log_complement=log_complement,
+            reference_log_p=tokens.reference_log_p,
+            example=tokens.example,
+            target=tokens.target,
+            vocabulary=self.scorer.vocabulary,
+            hidden=hidden,
+            reference_hidden=reference_hidden,
+        )
+        by_role = {wanted: scored.take(tokens.role == wanted, tokens.examples[wanted]) for wanted in roles}
+        return replace(by_role[role], preferred=by_role.get(PREFERRED))
 
+    def _pauses(self, role: int) -> bool:
+        return role == FORGET and math.isfinite(self.forgotten_nll)
 
-def _answered(labels: Tensor, role: Tensor, *roles: int) -> Tensor:
-    """[B, T − 1]: where the next token is an answer's, in rows of one of `roles`."""
-    rows = torch.stack([role == of for of in roles]).any(dim=0)
-    return (labels[:, 1:] != IGNORED) & rows[:, None]
+    def _values(self, role: int, answers: Answers) -> Tensor:
+        """The loss of each item; 0 for those of forget answers that are no likelier than `forgotten_nll` says."""
+        term = self.terms[role]
+        values = term.loss(answers)
+        if not self._pauses(role):
+            return values
+        paused = answers.mean_by_example(-answers.log_p.detach()) >= self.forgotten_nll
+        return torch.where(paused if term.method.unit == "example" else paused[answers.example], 0.0, values)

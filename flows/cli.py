@@ -1,0 +1,247 @@
+"""`unilogit …`: the door to every floor.
+
+Imports nothing heavy until a command needs it, so that `--help` is instant. Holds no logic of its own.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks.bad_input import tells_bad_input
+
+app = typer.Typer(
+    name="unilogit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Make a language model forget the people who asked to be forgotten, on schedule, with proof.\n\n"
+    "Start with [bold]unilogit demo[/]. State lives under UNILOGIT_HOME (./var); every knob is in params.yaml.",
+)
+requests_app = typer.Typer(no_args_is_help=True, help="Deletion requests: file new ones, follow the others.")
+models_app = typer.Typer(no_args_is_help=True, help="Registered versions: list them, promote one.")
+gates_app = typer.Typer(no_args_is_help=True, help="What a model must show before it may be promoted.")
+app.add_typer(requests_app, name="requests")
+app.add_typer(gates_app, name="gates")
+app.add_typer(models_app, name="models")
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="The file with every knob.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override one knob, e.g. --set unlearn.epochs=5. May be repeated."),
+]
+PARAMS = Path("params.yaml")
+
+
+def _command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command; bad input ends it with plain sentences and exit code 2."""
+    return lambda function: group.command(name)(tells_bad_input(function))
+
+
+@_command(app)
+def demo(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
+    """The whole story on fictitious people: train a small model, forget some, judge, register."""
+    from tasks.params import load_params
+    from tasks.steps import example, train
+
+    loaded = load_params(params, set_)
+    workspace = example.example_workspace(loaded)
+    for step in (example.STEP, train.STEP):
+        typer.echo(str(step.run(workspace, loaded)))
+    _run(None, params, set_, retry_failed=False)
+
+
+@_command(app)
+def run(
+    requests: Annotated[
+        Path | None, typer.Option(help="A file or folder of deletion requests; data.requests when not given.")
+    ] = None,
+    params: ParamsFile = PARAMS,
+    set_: Overrides = None,
+    retry_failed: Annotated[bool, typer.Option(help="Take requests whose batch failed its gates, too.")] = False,
+) -> None:
+    """Unlearn what the pending requests ask for, in this process; no server is needed.
+
+    Exit code 0: done, or nothing to do. 1: gates failed. 2: the input cannot be used, or matches nothing.
+    """
+    _run(requests, params, set_, retry_failed)
+
+
+def _run(requests: Path | None, params: Path, overrides: list[str] | None, retry_failed: bool) -> None:
+    from flows.unlearn import run_in_process
+
+    raise typer.Exit(run_in_process(requests, params, overrides, retry_failed))
+
+
+@_command(app)
+def dvc(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
+    """Write dvc.yaml from what the steps declare; `dvc repro` then runs them."""
+    from tasks.dvc import write_stages
+    from tasks.params import load_params
+
+    typer.echo(write_stages(load_params(params, set_)))
+
+
+@_command(app)
+def up() -> None:
+    """Start Prefect and MLflow servers, a worker and the deployments on this machine, until Ctrl-C."""
+    from flows.serve import up as start
+
+    raise typer.Exit(start())
+
+
+@_command(app)
+def methods() -> None:
+    """The unlearning methods: name, source, knobs in params.yaml under `unlearn`, published retain term."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from unilogit.losses.registry import METHODS
+
+    table = Table("method", "source", "knobs", "retain term")
+    for name, method in METHODS.items():
+        table.add_row(name, method.source, ", ".join(method.knob_names) or "–", method.retain_term)
+    Console().print(table)
+
+
+@_command(app)
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A Hugging Face folder or hub name.")],
+    data: Annotated[str, typer.Option(help="The benchmark's folder, or its name on the hub.")],
+    suite: Annotated[str, typer.Option(help="tofu, muse, or corpora: a folder of corpus records.")] = "tofu",
+    split: Annotated[str | None, typer.Option(help="TOFU: forget01, forget05 or forget10 (when not given).")] = None,
+    retain_model: Annotated[
+        str | None, typer.Option(help="The model trained on the retain set alone: the retain model.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="A folder for metrics.json and the examples.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="As many as memory holds when not given.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Where a generated answer is cut.")] = 200,
+    max_examples: Annotated[int | None, typer.Option(min=1, help="The first of each set; all when not given.")] = None,
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Attack as well: relearning, quantisation, other wordings, prefix, samples."),
+    ] = False,
+    relearning_rate: Annotated[
+        float, typer.Option(min=0, help="Of the attack `relearning`; a small model needs some 1e-4.")
+    ] = 1e-5,
+) -> None:
+    """Measure any model on a benchmark; `unilogit metrics` says what the numbers mean."""
+    from tasks.benchmark import run_suite
+
+    run_suite(
+        model,
+        suite,
+        data,
+        split,
+        retain_model,
+        output,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        max_examples=max_examples,
+        robustness=robustness,
+        relearning_rate=relearning_rate,
+    )
+
+
+@_command(app)
+def metrics() -> None:
+    """The metrics: what each is measured on, its range, which end is good after unlearning, source.
+
+    `low → high`: low on what is to be forgotten, high on what is to be kept.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from unilogit.evaluation.registry import METRICS
+
+    table = Table("metric", "measured on", "range", "good", "source")
+    for name, metric in METRICS.items():
+        table.add_row(name, metric.scope, metric.range, metric.good, metric.source)
+    Console().print(table)
+
+
+@_command(gates_app, "explain")
+def explain_gates(
+    workspace: Annotated[
+        Path | None, typer.Argument(help="A run's folder: judge what it measured. Without: the gates alone.")
+    ] = None,
+    params: ParamsFile = PARAMS,
+    set_: Overrides = None,
+) -> None:
+    """Every gate of params.yaml in words; with a run's folder, its value, threshold, margin and reason, too."""
+    from tasks.params import load_params
+    from tasks.report.terminal import print_gates
+    from tasks.workspace import Workspace
+
+    print_gates(load_params(params, set_).gates, Workspace(workspace) if workspace else None)
+
+
+@_command(app)
+def doctor() -> None:
+    """What is installed, where state lives, whether a GPU is there, which servers answer."""
+    from tasks.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+@_command(requests_app, "add")
+def add_request(
+    subject: Annotated[str | None, typer.Option(help="Forget everything about this subject_id.")] = None,
+    record: Annotated[list[str] | None, typer.Option(help="Forget this record_id. May be repeated.")] = None,
+    request_id: Annotated[str | None, typer.Option(help="Unique; made up when not given.")] = None,
+    legal_basis: Annotated[str | None, typer.Option(help="E.g. GDPR Art. 17(1)(b).")] = None,
+    params: ParamsFile = PARAMS,
+    set_: Overrides = None,
+) -> None:
+    """File one deletion request; the next run takes it."""
+    from tasks.params import load_params
+    from unilogit.data.request_files import file_request
+
+    filed = file_request(load_params(params, set_).data.requests, subject, record or [], request_id, legal_basis)
+    typer.echo(f"{filed}: filed. Next: unilogit run")
+
+
+@_command(requests_app, "list")
+def list_requests(
+    state: Annotated[str | None, typer.Option(help="Only requests in this state.")] = None,
+    rejected: Annotated[bool, typer.Option(help="The rows that were refused, and why.")] = False,
+) -> None:
+    """Requests by arrival: state, batch and due date; or the refused rows."""
+    from tasks.requests.listing import print_requests
+
+    print_requests(state, rejected)
+
+
+@_command(requests_app, "show")
+def show_request(request_id: str) -> None:
+    """One request's history from arrival on."""
+    from tasks.requests.listing import print_history
+
+    print_history(request_id)
+
+
+@_command(models_app, "list")
+def list_models(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
+    """The registered versions with their aliases, gates and batch."""
+    from tasks.params import load_params
+    from tasks.registry.versions import print_versions
+
+    print_versions(load_params(params, set_).register_.registered_model)
+
+
+@_command(models_app, "promote")
+def promote_model(name: str, version: int) -> None:
+    """Give a version that passed its gates the alias champion; the next run starts from it."""
+    from tasks.registry.versions import promote
+
+    typer.echo(promote(name, version))
+
+
+def main() -> None:
+    app(prog_name="unilogit")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""A step is declared once; its Prefect task, its command, its DVC stage and what a killed run keeps all follow.
+
+The only module below flows/ that knows Prefect. Knows nothing of what any step does.
+"""
+
+import inspect
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Generic, ParamSpec, TypeVar, get_type_hints
+
+import typer
+
+from tasks.bad_input import tells_bad_input
+from tasks.params import DEFAULT_PARAMS, Params, load_params
+from tasks.stamp import Keeper, code_digest, digest, stamped_outputs
+from tasks.steps import step_that_writes
+from tasks.workspace import Place, Workspace
+from unilogit.errors import InputError
+from unilogit.files import Json
+
+if TYPE_CHECKING:
+    from prefect import Task
+    from prefect.client.schemas.objects import TaskRun
+    from prefect.states import State
+
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="The file with every knob.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override one knob: section.key=value. May be repeated.")
+]
+BAD_INPUT, KEPT = "BadInput", "Kept"
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+
+class Source(StrEnum):
+    """Something outside the workspace that params.yaml names, by its key there."""
+
+    CORPUS = "data.corpus"
+    REQUESTS = "data.requests"
+    HOLDOUT = "data.holdout"
+    BASE = "model.base"
+    RETAIN_MODEL = "model.retain"
+
+    def path_in(self, params: Params) -> str | None:
+        """The path that params.yaml names; None for null, a hub name or the word `train`."""
+        value = params.value(self)
+        if value is None or value == "train":
+            return None
+        path = str(value)
+        return path if self.startswith("data.") or Path(path).exists() or not _HUB_NAME.fullmatch(path) else None
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Result]):
+    """What a step returned; `kept` when an earlier run had finished it."""
+
+    result: Result
+    kept: bool
+
+    def __str__(self) -> str:
+        return f"kept: {self.result}" if self.kept else str(self.result)
+
+
+@dataclass(frozen=True)
+class Step(Generic[Result]):
+    """One step of the pipeline.
+
+    Attributes:
+        name: its module in tasks/steps/, its stage in dvc.yaml.
+        function: does it; its docstring's first sentence says what. What it returns is kept with the stamp.
+        reads: what must be there before; a Source may be absent (a hub name, null).
+        writes: what is there afterwards.
+        params: the sections or keys of params.yaml that it depends on.
+        retries: for steps that talk to servers: how often what is no bad input is tried again, with growing pauses.
+        timeout: seconds after which it is given up in a flow; None for never.
+    """
+
+    name: str
+    function: Callable[[Workspace, Params], Result]
+    reads: tuple[Place | Source, ...]
+    writes: tuple[Place, ...]
+    params: tuple[str, ...] = ()
+    retries: int = 0
+    timeout: float | None = None
+
+    @property
+    def module(self) -> str:
+        return f"tasks.steps.{self.name}"
+
+    @property
+    def summary(self) -> str:
+        return (inspect.getdoc(self.function) or "").split("\n\n")[0].replace("\n", " ")
+
+    def run(self, workspace: Workspace, params: Params) -> Outcome[Result]:
+        """Do the step, unless an earlier call with the same inputs has done it and what it made is still whole.
+
+        Raises:
+            InputError: a step before it has not been run yet, or its input cannot be used.
+        """
+        for place in self.reads:
+            if isinstance(place, Place) and not workspace.has(place):
+                raise InputError(_missing(place, workspace))
+        keeper = self.keeper(workspace, params)
+        if kept := keeper.kept():
+            return Outcome(kept.result, kept=True)
+        if _is_first_process():
+            workspace.sweep()
+        result = self.function(workspace, params)
+        if _is_first_process():
+            keeper.done(result)
+        return Outcome(result, kept=False)
+
+    def keeper(self, workspace: Workspace, params: Params) -> Keeper[Result]:
+        inputs: Json = {
+            "code": code_digest(self.module),
+            "params": {key: params.value(key) for key in self.params},
+            "reads": {str(place): _digest(place, workspace, params) for place in self.reads},
+        }
+        return Keeper(
+            _stamp_file(workspace, self.name),
+            inputs,
+            {str(place): workspace.path(place) for place in self.writes},
+            get_type_hints(self.function)["return"],
+        )
+
+    def stamped_outputs(self, workspace: Workspace) -> dict[str, str | None]:
+        """Place → digest of what the last finished run of the step made; empty where there was none."""
+        return stamped_outputs(_stamp_file(workspace, self.name))
+
+    def task(self) -> "Task[[Workspace, Params], Outcome[Result]]":
+        """The step as a Prefect task; a step that was kept shows as `Kept`."""
+        return as_task(self.run, self.name.replace("_", " "), retries=self.retries, timeout=self.timeout)
+
+    def command(self) -> None:
+        """Run the step with the command line's options; print what it returned, or an error a line and exit 2."""
+
+        def command(
+            workspace: Annotated[Path, typer.Option(help="The folder of the run; made when it is not there.")],
+            params: ParamsFile = DEFAULT_PARAMS,
+            set_: Overrides = None,
+        ) -> None:
+            _make_folder(workspace)
+            outcome = self.run(Workspace(workspace), load_params(params, set_))
+            if _is_first_process():
+                typer.echo(str(outcome))
+
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(help=self.summary)(tells_bad_input(command))
+        app(prog_name=f"python -m {self.module}")
+
+
+def _missing(place: Place, workspace: Workspace) -> str:
+    writer = step_that_writes(place)
+    remedy = f"; run `python -m tasks.steps.{writer} --workspace {workspace.root}` first" if writer else ""
+    return f"{workspace.path(place)}: no such file{remedy}"
+
+
+def _stamp_file(workspace: Workspace, name: str) -> Path:
+    return workspace.path(Place.STAMPS, f"{name}.json")
+
+
+def _digest(place: Place | Source, workspace: Workspace, params: Params) -> str | None:
+    if isinstance(place, Place):
+        return digest(workspace.path(place))
+    path = place.path_in(params)
+    return digest(Path(path)) if path else str(params.value(place))
+
+
+def _is_first_process() -> bool:
+    """Of the processes that share a step, one cleans up, stamps and speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made a folder ({error.strerror}); choose another --workspace") from error
+
+
+def as_task(
+    function: Callable[Arguments, Result], name: str, *, retries: int = 0, timeout: float | None = None
+) -> "Task[Arguments, Result]":
+    """A function as a Prefect task: bad input is never tried again, and ends it as `BadInput`.
+
+    Args:
+        name: shown in the UI and in logs.
+        retries: with pauses of 10, 20, 40 … seconds.
+        timeout: seconds; None for no limit.
+    """
+    from prefect import Task
+    from prefect.cache_policies import NO_CACHE
+    from prefect.states import Completed, Failed
+    from prefect.tasks import exponential_backoff
+
+    @wraps(function)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> "State[Result]":
+        try:
+            result = function(*args, **kwargs)
+        except InputError as error:
+            return Failed(name=BAD_INPUT, message=str(error))
+        if isinstance(result, Outcome) and result.kept:
+            return Completed(name=KEPT, data=result, message="finished by an earlier run")
+        return Completed(data=result)
+
+    return Task(
+        fn=run,  # type: ignore[arg-type]  # a state stands for its result
+        name=name,
+        retries=retries,
+        retry_delay_seconds=exponential_backoff(backoff_factor=10),
+        retry_condition_fn=_is_not_bad_input,
+        timeout_seconds=timeout,
+        cache_policy=NO_CACHE,  # steps know by their stamps what they finished before a kill
+    )
+
+
+def _is_not_bad_input(task: "Task[..., object]", run: "TaskRun", state: "State[object]") -> bool:
+    return state.name != BAD_INPUT
+
+
+def call(task: "Task[Arguments, Result]", *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    """Run a task and return its result.
+
+    Raises:
+        InputError: its input cannot be used.
+    """
+    state = task(*args, return_state=True, **kwargs)
+    if state.name == BAD_INPUT:
+        raise InputError(*(state.message or "").splitlines())
+    result: Result = state.result()
+    return result

@@ -1,0 +1,103 @@
+"""Step: attempts to bring the forgotten back, on the unlearned model and on the retain model.
+
+Each model's results are kept by what they depend on: a killed run attacks no model twice.
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from tasks.params import Params
+from tasks.sets import RETAIN_MODEL, UNLEARNED, current_forget_set
+from tasks.stamp import Keeper, code_digest, digest
+from tasks.step import Step
+from tasks.workspace import AttackMetrics, Place, RetainModel, Workspace
+from unilogit.data.records import CorpusRecord, frame_records
+from unilogit.files import Json, write_parquet, write_text
+
+
+def run_attack(workspace: Workspace, params: Params) -> AttackMetrics:
+    """Attack what was forgotten: relearning, quantisation, other wordings, prefixes, sampling.
+
+    Raises:
+        InputError: a model is missing, or cannot be attacked so.
+    """
+    from unilogit.evaluation.attacks.measure import robustness_curves, robustness_metrics
+
+    config = params.evaluate.robustness
+    workspace.path(Place.ATTACKS).mkdir(parents=True, exist_ok=True)
+    records = frame_records(current_forget_set(workspace))[: config.max_examples]
+    retain_model = workspace.read(RetainModel).model
+    models = {UNLEARNED: str(workspace.path(Place.MODEL))} | ({RETAIN_MODEL: retain_model} if retain_model else {})
+    curves = {
+        role: robustness_curves(_attack(workspace, role, model, records, params))
+        for role, model in models.items()
+        if config.attacks
+    }
+    _write_curves(workspace, curves)
+    metrics = AttackMetrics(metrics={role: robustness_metrics(frames) for role, frames in curves.items()})
+    workspace.write(metrics)
+    return metrics
+
+
+def _write_curves(workspace: Workspace, curves: Mapping[str, Mapping[str, pd.DataFrame]]) -> None:
+    """A file for each attack; none of an attack that was not made."""
+    from unilogit.evaluation.attacks.measure import CURVES
+
+    for attack, (point, value) in CURVES.items():
+        lines = [
+            frames[attack].rename(columns={point: "x", value: "value"})[["x", "value"]].assign(model=role)
+            for role, frames in curves.items()
+            if attack in frames and len(frames[attack])
+        ]
+        file = workspace.attack_curve(attack)
+        if lines:
+            write_text(file, pd.concat(lines)[["model", "x", "value"]].to_csv(index=False))
+        else:
+            file.unlink(missing_ok=True)
+
+
+def _attack(
+    workspace: Workspace, role: str, model: str, records: list[CorpusRecord], params: Params
+) -> dict[str, pd.DataFrame]:
+    attacks = params.evaluate.robustness.attacks
+    files = {str(attack): workspace.attacked(role, attack) for attack in attacks}
+    inputs: Json = {
+        "model": digest(workspace.path(Place.MODEL)) if role == UNLEARNED else workspace.read(RetainModel).files_sha256,
+        "records": digest(workspace.path(Place.FORGET)),
+        "params": [params.value(key) for key in STEP.params],
+        "code": code_digest("unilogit.evaluation.attacks.measure"),
+    }
+    stamp = workspace.path(Place.STAMPS, f"{STEP.name}.{role}.json")
+    Keeper(stamp, inputs, files, type(None)).run(lambda: _measure(role, model, records, params, workspace))
+    return {attack: pd.read_parquet(file) for attack, file in files.items()}
+
+
+def _measure(role: str, model: str, records: list[CorpusRecord], params: Params, workspace: Workspace) -> None:
+    from unilogit.evaluation.attacks.measure import RobustnessSettings, measure_robustness
+    from unilogit.model import load_model
+
+    loaded, tokenizer = load_model(model)
+    settings = RobustnessSettings(
+        attacks=tuple(params.evaluate.robustness.attacks),
+        batch_size=params.evaluate.batch_size,
+        max_length=params.model.max_length,
+        max_new_tokens=params.evaluate.max_new_tokens,
+        seed=params.seed,
+        relearning_rate=params.evaluate.robustness.relearning_rate,
+    )
+    frames = measure_robustness(loaded, tokenizer, records, settings, progress=f"attack {role}")
+    for attack, frame in frames.items():
+        write_parquet(workspace.attacked(role, attack), frame)
+
+
+STEP = Step(
+    name="attack",
+    function=run_attack,
+    reads=(Place.FORGET, Place.MODEL, Place.RETAIN_MODEL),
+    writes=(Place.ATTACKS,),
+    params=("seed", "evaluate.batch_size", "evaluate.max_new_tokens", "evaluate.robustness", "model.max_length"),
+)
+
+if __name__ == "__main__":
+    STEP.command()

@@ -1,0 +1,73 @@
+"""Step: the model a batch starts from: the champion of the registry, or the base model while there is none.
+
+A workspace that is no batch's (of `dvc repro`, of single commands) starts from the base model.
+"""
+
+from pathlib import Path
+
+from tasks.params import Params
+from tasks.stamp import digest
+from tasks.step import Source, Step
+from tasks.workspace import ParentModel, Place, Workspace, run_folder
+from unilogit.errors import InputError
+from unilogit.files import read_json
+
+
+def run_parent(workspace: Workspace, params: Params) -> ParentModel:
+    """Choose the model that the batch starts from; the choice of a batch is made once.
+
+    Raises:
+        InputError: the model cannot be found.
+    """
+    parent = _chosen_before(workspace) or _choose(workspace, params)
+    workspace.write(parent)
+    return parent
+
+
+def _chosen_before(workspace: Workspace) -> ParentModel | None:
+    """The version that an earlier call chose, if its files are still whole."""
+    file = workspace.path(Place.PARENT)
+    chosen = ParentModel.model_validate(read_json(file)) if file.exists() else None
+    whole = chosen is not None and chosen.version is not None and digest(Path(chosen.model)) == chosen.files_sha256
+    return chosen if whole else None
+
+
+def _choose(workspace: Workspace, params: Params) -> ParentModel:
+    from tasks.registry.versions import champion_model
+
+    is_batch = workspace.root.absolute() == run_folder(workspace.root.name)
+    champion = (
+        champion_model(params.register_.registered_model, workspace.path(Place.PARENT_FILES)) if is_batch else None
+    )
+    model, version = (str(champion[0]), champion[1]) if champion else (_base(params), None)
+    return ParentModel(model=model, version=version, files_sha256=digest(Path(model)) or model)
+
+
+def _base(params: Params) -> str:
+    from transformers import AutoConfig
+
+    from unilogit.model import why_no_model
+
+    base = params.model.base
+    try:
+        AutoConfig.from_pretrained(base)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"params.yaml: model.base = {base!r}: no model there ({why_no_model(error)});"
+            " give a Hugging Face folder or hub name"
+        ) from None
+    return base
+
+
+STEP = Step(
+    name="parent",
+    function=run_parent,
+    reads=(Source.BASE,),
+    writes=(Place.PARENT, Place.PARENT_FILES),
+    params=("model.base", "register.registered_model"),
+    retries=2,
+    timeout=3600,
+)
+
+if __name__ == "__main__":
+    STEP.command()

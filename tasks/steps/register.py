@@ -1,0 +1,136 @@
+"""Step: log a judged workspace as one MLflow run and register its model as one version.
+
+Both are found again by what they hold (tag `registration`), so that a call after a kill completes what is there,
+and the same workspace never becomes two versions.
+"""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.params import Params
+from tasks.registry.connection import connect
+from tasks.registry.run import complete_run, find_or_create_run
+from tasks.registry.versions import CANDIDATE, FAILED, PASSED, REGISTRATION, create_version, find_version
+from tasks.report.markdown import describe_version
+from tasks.report.page import write_report
+from tasks.report.review import Review, read_review
+from tasks.step import Step
+from tasks.steps.store import data_md5
+from tasks.workspace import Place, Registration, Workspace
+from unilogit.errors import InputError
+from unilogit.files import sha256_json, sha256_weights
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+def run_register(workspace: Workspace, params: Params) -> Registration:
+    """Log the run and register its model as a version: `candidate` when every gate passed.
+
+    A new version only when weights, parameters, gates or batch are new.
+
+    Raises:
+        InputError: the model is not what the step unlearn wrote.
+    """
+    review = read_review(workspace)
+    if sha256_weights(workspace.path(Place.MODEL)) != review.training.weights_sha256:
+        raise InputError(
+            f"{workspace.path(Place.MODEL)}: its weights are not those that {Place.TRAINING} names;"
+            f" run `python -m tasks.steps.unlearn --workspace {workspace.root}` and the steps after it again"
+        )
+    tags = _tags(workspace, params, review)
+    name = params.register_.registered_model
+    with connect() as store:
+        version = find_version(store, name, tags[REGISTRATION])
+        write_report(workspace, review, params)
+        if version is None:
+            run = find_or_create_run(store, params.register_.experiment, tags)
+            model_id = complete_run(store, run, workspace, params)
+            version = create_version(store, name, run, model_id, tags)
+        if not version.description:
+            store.update_model_version(name, version.version, _describe(store, review, version, workspace))
+        if review.gates.passed:
+            store.set_registered_model_alias(name, CANDIDATE, version.version)
+    registration = Registration(
+        registered_model=name,
+        version=str(version.version),
+        run_id=str(version.run_id),
+        alias=CANDIDATE if review.gates.passed else None,
+        gates=_verdict(review.gates.passed),
+        tags=dict(version.tags),
+    )
+    workspace.write(registration)
+    return registration
+
+
+def _tags(workspace: Workspace, params: Params, review: Review) -> dict[str, str]:
+    """The tags of run and version."""
+    canonical = json.dumps(params.as_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    params_md5 = hashlib.md5(canonical.encode(), usedforsecurity=False).hexdigest()
+    weights = review.training.weights_sha256
+    return {
+        REGISTRATION: sha256_json([review.batch_id, weights, params_md5, review.gates.model_dump()]),
+        "batch_id": review.batch_id,
+        "requests": str(review.counts["requests"]),
+        "parent_version": review.parent.version or "",
+        "gates": _verdict(review.gates.passed),
+        "gate.forget": _verdict(review.gates.scope_passed("forget", "forget_all")),
+        "gate.utility": _verdict(review.gates.scope_passed("utility")),
+        "git_commit": git_commit(),
+        "data_md5": data_md5(workspace) or "",
+        "params_md5": params_md5,
+        "weights_sha256": weights,
+    }
+
+
+def _verdict(passed: bool) -> str:
+    return PASSED if passed else FAILED
+
+
+def git_commit() -> str:
+    """The commit of the current folder, with "+changes" when tracked files differ; empty without git."""
+    describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
+    try:
+        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _describe(store: "MlflowClient", review: Review, version: "ModelVersion", workspace: Workspace) -> str:
+    run = store.get_run(str(version.run_id)).info
+    if store.tracking_uri.startswith(("http://", "https://")):
+        page = f"{store.tracking_uri.rstrip('/')}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+        report, plots = (f"{page}/artifacts/{Path(place).name}" for place in (Place.LOGGED_REPORT, Place.PLOTS))
+    else:
+        page = run.run_id
+        report, plots = (str(workspace.path(place).resolve()) for place in (Place.REPORT, Place.PLOTS))
+    if review.gates.passed:
+        next_step = (
+            f"read the report, then `unilogit models promote {version.name} {version.version}`"
+            " or give it alias champion here."
+        )
+    else:
+        next_step = "change the `unlearn` section of params.yaml, then `unilogit run --retry-failed`."
+    return describe_version(review, {"Run": page, "Report": report, "Plots": plots}, next_step)
+
+
+STEP = Step(
+    name="register",
+    function=run_register,
+    # The verdict, not the gates: a threshold that changes no verdict makes no new version.
+    reads=(
+        *(Place.VERDICT, Place.MODEL, Place.TRAINING, Place.FORGET, Place.EXTRACTION, Place.PARENT),
+        *(Place.METRICS, Place.MEASURED, Place.ATTACKS),
+    ),
+    writes=(Place.REGISTRATION, Place.REPORT, Place.LOGGED_REPORT, Place.PSEUDONYMS, Place.PLOTS),
+    params=("register",),
+    retries=2,
+    timeout=3600,
+)
+
+if __name__ == "__main__":
+    STEP.command()

@@ -1,0 +1,111 @@
+"""Step: version a run's data with DVC and push it to the default remote of `.dvc/config`.
+
+Runs live outside the project's own DVC pipeline, so `runs/` is a DVC repository of its own; `data.dvc`
+beside the data holds its hash, and is enough to `dvc pull` it again. `dvc repro` versions its data by itself.
+"""
+
+import logging
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from tasks.params import Params
+from tasks.step import Step
+from tasks.workspace import Place, Workspace, home, use_home
+from unilogit.errors import InputError
+
+REMOTE = "storage"
+
+
+class StoredData(BaseModel):
+    """The DVC hash of a run's data and where it was pushed."""
+
+    data_md5: str
+    remote: str
+
+    def __str__(self) -> str:
+        return f"data {self.data_md5} pushed to {self.remote}"
+
+
+def run_store(workspace: Workspace, params: Params) -> StoredData:
+    """Put the workspace's data under DVC and push it; repeating it pushes what is missing.
+
+    Raises:
+        InputError: .dvc/config is wrong, or the remote cannot be reached or refuses.
+    """
+    use_home()
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    remote = _default_remote()
+    try:
+        with _runs_repository(Repo, workspace.root.parent, remote) as repository:
+            repository.add(str(workspace.path(Place.DATA).resolve()))
+            repository.push([str(workspace.path(Place.DATA_POINTER).resolve())])
+    except (DvcException, ImportError, OSError) as error:  # an import: what its kind of remote needs
+        raise InputError(
+            f"the data of {workspace.root.name} could not be pushed to {remote['url']} ({error}); check .dvc/config"
+        ) from error
+    return StoredData(data_md5=data_md5(workspace) or "", remote=remote["url"])
+
+
+def data_md5(workspace: Workspace) -> str | None:
+    """DVC's hash of the data: from data.dvc of a run, or from dvc.lock of `dvc repro`; None without either."""
+    pointer, data = workspace.path(Place.DATA_POINTER), workspace.path(Place.DATA).absolute()
+    if pointer.exists():
+        return str(yaml.safe_load(pointer.read_text())["outs"][0]["md5"])
+    lock = Path("dvc.lock")
+    if lock.exists():
+        for stage in yaml.safe_load(lock.read_text()).get("stages", {}).values():
+            for made in stage.get("outs", []):
+                if Path(made["path"]).absolute() == data:
+                    return str(made["md5"])
+    return None
+
+
+def _default_remote() -> dict[str, Any]:
+    """The default remote of the project in the current folder; without one, a folder in `home()`."""
+    from dvc.config import Config, ConfigError
+
+    try:
+        config = Config(str(Path(".dvc").absolute())) if Path(".dvc").is_dir() else {}
+    except ConfigError as error:
+        raise InputError(f".dvc/config cannot be used ({error}); correct it") from error
+    name = config.get("core", {}).get("remote")
+    if not name:
+        return {"url": str(home() / "dvc-remote")}
+    remote = config["remote"].get(name, {})
+    if "url" not in remote:
+        raise InputError(f".dvc/config: there is no URL for the default remote {name}; add it, or correct core.remote")
+    return {**remote, "url": str(remote["url"])}
+
+
+def _runs_repository(repo: Any, folder: Path, remote: dict[str, Any]) -> Any:
+    """The DVC repository of all runs, made when it is not there yet."""
+    if not (folder / ".dvc" / "config").exists():
+        with redirect_stdout(StringIO()):  # it greets twice
+            logging.getLogger("dvc.repo.init").setLevel(logging.WARNING)
+            repo.init(str(folder), no_scm=True, force=True).close()
+    repository = repo(str(folder))
+    with repository.config.edit() as config:
+        config["core"].update({"remote": REMOTE, "analytics": False})
+        config["remote"][REMOTE] = remote
+    repository.config.load()
+    return repository
+
+
+STEP = Step(
+    name="store",
+    function=run_store,
+    reads=(Place.DATA,),
+    writes=(Place.DATA_POINTER,),
+    retries=2,
+    timeout=3600,
+)
+
+if __name__ == "__main__":
+    STEP.command()

@@ -1,0 +1,194 @@
+"""Step: unlearn the forget set from the parent model. Resumes from its last checkpoint after a kill."""
+
+import random
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from tasks.params import Params
+from tasks.step import Step
+from tasks.workspace import ParentModel, Place, Training, Workspace
+from unilogit.errors import InputError
+from unilogit.files import read_json, sha256_weights, write_json, write_text
+from unilogit.training.config import UnlearnConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from unilogit.training.launch import LaunchPlan
+    from unilogit.training.trainer import UnlearningTrainer
+
+MONITORED = 200  # records of each set that the early stop watches
+Pair = tuple[str, str]
+
+
+def run_unlearn(workspace: Workspace, params: Params) -> Training:
+    """Unlearn the forget set from the parent model.
+
+    With several GPUs, or as unlearn.processes says, in as many processes.
+
+    Raises:
+        InputError: the model is missing, or the method needs what model or records lack.
+    """
+    from unilogit.training.launch import is_launched, launch
+
+    if params.unlearn.method == "none" or is_launched():
+        return unlearn_into(workspace, workspace, params)
+    plan = _plan(workspace.read(ParentModel).model, params.unlearn)
+    print(plan.reason, flush=True)
+    if plan.processes == 1:
+        return unlearn_into(workspace, workspace, params)
+    write_json(workspace.path(Place.RUN_PARAMS), params.as_dict())
+    where = ["--workspace", str(workspace.root), "--params", str(workspace.path(Place.RUN_PARAMS))]
+    launch(plan, ["-m", STEP.module, *where])
+    return workspace.read(Training)
+
+
+def _plan(parent: str, config: UnlearnConfig) -> "LaunchPlan":
+    from unilogit.training.launch import BYTES_PER_PARAMETER, count_parameters, gpu_memory, plan_launch
+
+    adapters_alone = config.lora_rank is not None
+    return plan_launch(
+        count_parameters(parent),
+        gpu_memory(),
+        config.processes,
+        config.sharding,
+        config.batch_size,
+        config.accumulation,
+        bytes_per_parameter=4 if adapters_alone else BYTES_PER_PARAMETER,
+    )
+
+
+def unlearn_into(source: Workspace, output: Workspace, params: Params) -> Training:
+    """Write the unlearned model, the history and the loss curves of `output`, in this process.
+
+    Under `torchrun` or `accelerate launch` the processes share the work and the first one writes.
+
+    Args:
+        source: holds the sets and names the parent model.
+    """
+    import torch
+    from accelerate import PartialState
+    from transformers import PreTrainedModel, set_seed
+
+    from unilogit.model import load_model, save_model
+    from unilogit.training.launch import is_launched
+
+    processes = PartialState(cpu=not torch.cuda.is_available())
+    processes.wait_for_everyone()  # or a late one would find the work of the others finished
+    parent = source.read(ParentModel).model
+    model, tokenizer = load_model(parent, own_dtype=True)
+    unlearned: nn.Module = model
+    set_seed(params.seed)
+    trainer = None
+    if params.unlearn.method != "none":
+        with processes.main_process_first():
+            _drop_checkpoints_of_other_settings(source, output, params)
+        trainer = make_trainer(source, output, params, model, tokenizer)
+        if processes.is_main_process:
+            print(f"{params.unlearn.method}: {trainer.stop_rule}", flush=True)
+        trainer.run()
+        unlearned = trainer.model
+    if processes.is_main_process:
+        assert isinstance(unlearned, PreTrainedModel)  # where weights were sharded, the first process has them whole
+        save_model(unlearned, tokenizer, output.path(Place.MODEL))
+        _write_history(output, params.unlearn.method, trainer, processes.num_processes)
+        shutil.rmtree(output.path(Place.CHECKPOINTS), ignore_errors=True)
+    processes.wait_for_everyone()
+    if is_launched():
+        processes.destroy_process_group()  # or the processes would not end together
+    return output.read(Training)
+
+
+def _write_history(output: Workspace, method: str, trainer: "UnlearningTrainer | None", processes: int) -> None:
+    history = trainer.state.log_history if trainer else []
+    losses = [entry for entry in history if "forget_loss" in entry]
+    curves = pd.DataFrame(losses, columns=["step", "forget_loss", "retain_loss"])
+    write_text(output.path(Place.LOSS_CURVES), curves.to_csv(index=False))
+    output.write(
+        Training(
+            method=method,
+            epochs=trainer.epochs_done if trainer else 0.0,
+            steps=trainer.state.global_step if trainer else 0,
+            stop_rule=trainer.stop_rule if trainer else "nothing is unlearned",
+            processes=processes,
+            weights_sha256=sha256_weights(output.path(Place.MODEL)),
+            history=history,
+        )
+    )
+
+
+def make_trainer(
+    source: Workspace, output: Workspace, params: Params, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
+) -> "UnlearningTrainer":
+    """The trainer of a workspace's sets.
+
+    Raises:
+        InputError: the method needs what model or records lack.
+    """
+    from unilogit.training.stopping import Monitor
+    from unilogit.training.trainer import UnlearningTrainer
+
+    forget, retain, holdout, neighbours = (
+        pd.read_parquet(source.path(place)) for place in (Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS)
+    )
+    rng = random.Random(params.seed)
+    # Apart: beside many forgotten records of earlier batches, the few of this batch would go unnoticed.
+    watched = {
+        "forget": forget[forget["batch"] == "current"],
+        "retain": retain,
+        "unseen": holdout[holdout["use"] == "stop"],
+        "earlier": forget[forget["batch"] == "earlier"],
+    }
+    pairs = {name: _pairs(frame) for name, frame in watched.items()}
+    return UnlearningTrainer(
+        model=model,
+        tokenizer=tokenizer,
+        forget=_pairs(forget),
+        retain=_pairs(retain),
+        neighbours=_pairs(neighbours) if params.unlearn.neighbour_share else (),
+        alternatives=_alternatives(forget) if params.unlearn.method == "dpo" else (),
+        monitor=Monitor(**{name: rng.sample(drawn, min(MONITORED, len(drawn))) for name, drawn in pairs.items()}),
+        config=params.unlearn,
+        output_dir=output.path(Place.CHECKPOINTS),
+        seed=params.seed,
+        max_length=params.model.max_length,
+    )
+
+
+def _pairs(frame: pd.DataFrame) -> list[Pair]:
+    return list(zip(frame["prompt"], frame["response"], strict=True))
+
+
+def _alternatives(forget: pd.DataFrame) -> Sequence[str]:
+    """What the records say instead once they are forgotten."""
+    answers = forget["alternative_response"] if "alternative_response" in forget else pd.Series([None] * len(forget))
+    if missing := int(answers.isna().sum()):
+        raise InputError(
+            f"unlearn.method dpo: {missing} of {len(forget)} records to forget have no alternative_response; "
+            "add it to the corpus, or use idk_dpo"
+        )
+    return list(answers)
+
+
+def _drop_checkpoints_of_other_settings(source: Workspace, output: Workspace, params: Params) -> None:
+    settings = STEP.keeper(source, params).inputs
+    stamp = output.path(Place.CHECKPOINTS, "settings.json")
+    if not (stamp.exists() and read_json(stamp)["settings"] == settings):
+        shutil.rmtree(stamp.parent, ignore_errors=True)
+        write_json(stamp, {"schema_version": 1, "settings": settings})
+
+
+STEP = Step(
+    name="unlearn",
+    function=run_unlearn,
+    reads=(Place.PARENT, Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS),
+    writes=(Place.MODEL, Place.TRAINING, Place.LOSS_CURVES),
+    params=("seed", "unlearn", "model.max_length"),
+)
+
+if __name__ == "__main__":
+    STEP.command()

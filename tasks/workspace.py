@@ -1,0 +1,409 @@
+"""Where state lives, and a run's folder: every path in it, and the model of every file in it.
+
+Knows nothing of who writes a file or why; tasks/steps/ declares that. Longer than other modules, as it is the one
+list of what a run leaves behind.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from unilogit.errors import InputError
+from unilogit.files import read_json, write_json
+
+
+def home() -> Path:
+    """UNILOGIT_HOME, `./var` by default, as an absolute path."""
+    return Path(os.environ.get("UNILOGIT_HOME", "var")).absolute()
+
+
+def use_home() -> Path:
+    """Make `home()` and let Prefect keep its state there too; call it before Prefect is imported."""
+    folder = home()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PREFECT_HOME", str(folder / "prefect"))
+    return folder
+
+
+def ledger_file() -> Path:
+    return home() / "ledger.db"
+
+
+def run_folder(batch_id: str) -> Path:
+    """The workspace of a batch."""
+    return home() / "runs" / batch_id
+
+
+def intake_folder(digest: str) -> Path:
+    """The workspace in which a request file with this content was taken in."""
+    return home() / "intake" / digest[:16]
+
+
+def trained_models() -> Path:
+    """Retain models that were trained here, by what they were trained on: a retry does not train them again."""
+    return home() / "retain_models"
+
+
+class Place(StrEnum):
+    """A file or folder of a workspace, by its path in it."""
+
+    # deletion requests
+    REQUESTS = "requests/current.parquet"
+    EARLIER_REQUESTS = "requests/earlier.parquet"
+    REQUEST_COUNTS = "requests/counts.json"
+    REFUSED_REQUESTS = "quarantine/requests.jsonl"
+    REQUEST_DOCS = "data_docs/requests"
+    # the corpus
+    CORPUS = "validated/corpus.parquet"
+    CORPUS_COUNTS = "validated/counts.json"
+    EARLIER_CORPUS_COUNTS = "validated/earlier.json"  # of the batch before, where there is one
+    REFUSED_RECORDS = "quarantine/corpus.jsonl"
+    CORPUS_DOCS = "data_docs/corpus"
+    # the sets
+    DATA = "data"
+    FORGET = "data/forget.parquet"
+    RETAIN = "data/retain.parquet"
+    HOLDOUT = "data/holdout.parquet"
+    NEIGHBOURS = "data/neighbours.parquet"
+    EXTRACTION = "data/extraction.json"
+    DATA_POINTER = "data.dvc"
+    # the models
+    PARENT = "parent.json"
+    PARENT_FILES = "parent"
+    RETAIN_MODEL = "retain_model/retain_model.json"
+    RETAIN_MODEL_FILES = "retain_model/model"
+    MODEL = "model"
+    CHECKPOINTS = "checkpoints"
+    TRAINING = "training.json"
+    LOSS_CURVES = "loss.csv"
+    RUN_PARAMS = "params.json"
+    # measurements
+    ATTACKS = "attacks"
+    ATTACK_METRICS = "attacks/metrics.json"
+    MEASURED = "evaluation/models"
+    METRICS = "evaluation/metrics.json"
+    BASELINE_MODELS = "baselines"
+    BASELINES = "evaluation/models/baselines.csv"
+    # the verdict
+    GATES = "gates.json"
+    VERDICT = "verdict.json"
+    PLOTS = "plots"
+    REPORT = "report.html"
+    LOGGED_REPORT = "logged/report.html"
+    PSEUDONYMS = "subjects.json"
+    REGISTRATION = "registration.json"
+    # the example's folder
+    EXAMPLE_CORPUS = "corpus.jsonl"
+    EXAMPLE_HOLDOUT = "holdout.jsonl"
+    EXAMPLE_REQUESTS = "requests"
+    STAMPS = ".stamps"
+
+
+class FileModel(BaseModel):
+    """What one JSON file of a workspace holds; `place` is where."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    place: ClassVar[Place]
+    schema_version: Literal[1] = 1
+
+
+Kind = TypeVar("Kind", bound=FileModel)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of one run.
+
+    Attributes:
+        root: the folder; its name is the batch's id where a batch is worked on in it.
+    """
+
+    root: Path
+
+    def path(self, place: Place, *names: str) -> Path:
+        """Where a place is, or something inside it."""
+        return self.root.joinpath(place, *names)
+
+    def has(self, place: Place) -> bool:
+        return self.path(place).exists()
+
+    def read(self, kind: type[Kind]) -> Kind:
+        """The file of this kind.
+
+        Raises:
+            InputError: it is not there: its step has not been run yet.
+        """
+        file = self.path(kind.place)
+        try:
+            return kind.model_validate(read_json(file))
+        except FileNotFoundError:
+            raise InputError(f"{file}: no such file; the step that writes it has not been run yet") from None
+
+    def write(self, content: FileModel) -> None:
+        write_json(self.path(content.place), content.model_dump(mode="json"))
+
+    def sweep(self) -> None:
+        """Remove what a killed run was in the midst of writing; call it while nobody writes here."""
+        for path in self.root.rglob(".*"):
+            if path.name == Place.STAMPS:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def baseline(self, method: str) -> "Workspace":
+        """The workspace of another method's model, to compare with."""
+        return Workspace(self.path(Place.BASELINE_MODELS, method))
+
+    def measured(self, role: str) -> tuple[Path, Path]:
+        """What was measured of the model in a role: numbers, and a row for each record."""
+        return self.path(Place.MEASURED, f"{role}.json"), self.path(Place.MEASURED, f"{role}.parquet")
+
+    def attacked(self, role: str, attack: str) -> Path:
+        """What an attack on the model in a role gave, a row for each record."""
+        return self.path(Place.ATTACKS, f"{role}-{attack}.parquet")
+
+    def attack_curve(self, attack: str) -> Path:
+        """The curves of an attack, a row for each model and point."""
+        return self.path(Place.ATTACKS, f"{attack}.csv")
+
+
+class RowCounts(FileModel):
+    """What became of the rows of one input. Counts only, nobody's data.
+
+    Attributes:
+        repeated: exact repeats, which are neither good nor quarantined.
+        expectations: what was expected, in numbers.
+        warnings: a sentence for what is odd about the rows as a whole; it stops nothing.
+    """
+
+    name: ClassVar[str]
+
+    rows: int
+    quarantined: int
+    repeated: int = 0
+    good: int
+    expectations: list["ExpectationResult"]
+    warnings: list[str]
+
+    def __str__(self) -> str:
+        repeats = f", {self.repeated} exact repeats" if self.repeated else ""
+        told = f"{self.name}: {self.good} good of {self.rows} rows ({self.quarantined} set aside{repeats})"
+        return "\n".join([*(f"warning: {warning}" for warning in self.warnings), told])
+
+
+class ExpectationResult(BaseModel):
+    """One expectation in numbers."""
+
+    expectation: str
+    columns: list[str]
+    success: bool
+    unexpected_count: int
+
+
+class RequestCounts(RowCounts):
+    place = Place.REQUEST_COUNTS
+    name = "requests"
+
+
+class CorpusCounts(RowCounts):
+    """What became of the corpus.
+
+    Attributes:
+        response_length: mean of the good records, in characters; None where there is none.
+    """
+
+    place = Place.CORPUS_COUNTS
+    name = "corpus"
+
+    response_length: float | None
+
+
+class Extraction(FileModel):
+    """What was found, in counts and request ids.
+
+    Attributes:
+        requests: how many requests the batch has.
+        forget, earlier, retain, holdout, neighbours: records; `neighbours` are some of `retain`.
+        no_match: ids of requests none of whose selectors is in the corpus.
+        warnings: a sentence for every selector that matches nothing.
+    """
+
+    place = Place.EXTRACTION
+
+    requests: int
+    forget: int
+    earlier: int
+    retain: int
+    holdout: int
+    neighbours: int
+    no_match: list[str]
+    warnings: list[str]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                *(f"warning: {warning}" for warning in self.warnings),
+                f"{self.requests} requests: {self.forget} records to forget, {self.earlier} from earlier batches to"
+                f" keep forgotten, {self.retain} to retain, {self.holdout} of unseen people",
+            ]
+        )
+
+
+class ParentModel(FileModel):
+    """The model a batch starts from.
+
+    Attributes:
+        model: a folder or hub name.
+        version: the registered version; None for the base model.
+        files_sha256: digest of the folder's files, or the hub name again.
+    """
+
+    place = Place.PARENT
+
+    model: str
+    version: str | None
+    files_sha256: str
+
+    def __str__(self) -> str:
+        return f"starts from {self.model}" + (f" (version {self.version})" if self.version else "")
+
+
+class RetainModel(FileModel):
+    """The retain model of a batch.
+
+    Attributes:
+        model: its folder, or None where there is none.
+        files_sha256: digest of the folder's files; None without one.
+        description: what there is to say about it.
+    """
+
+    place = Place.RETAIN_MODEL
+
+    model: str | None
+    files_sha256: str | None
+    description: str
+
+    def __str__(self) -> str:
+        return f"retain model: {self.description}"
+
+
+class Training(FileModel):
+    """How the unlearned model came about.
+
+    Attributes:
+        epochs: passes over the forget set, a part of one counted as such.
+        steps: optimiser steps.
+        stop_rule: when forgetting was to stop, in a sentence.
+        processes: how many shared the work.
+        history: a dict for each logged step.
+    """
+
+    place = Place.TRAINING
+
+    method: str
+    epochs: float
+    steps: int
+    stop_rule: str
+    processes: int
+    weights_sha256: str
+    history: list[dict[str, float]]
+
+    def __str__(self) -> str:
+        return f"{self.method}, {self.epochs:.1f} epochs in {self.steps} steps, weights {self.weights_sha256[:12]}"
+
+
+class AttackMetrics(FileModel):
+    """Role of a model → metric → number; None where the model's likelihoods are no numbers."""
+
+    place = Place.ATTACK_METRICS
+
+    metrics: dict[str, dict[str, float | None]]
+
+    def __str__(self) -> str:
+        return (
+            "\n".join(f"attacks on {role}: {len(metrics)} metrics" for role, metrics in self.metrics.items()) or "none"
+        )
+
+
+class Measured(BaseModel):
+    """What was measured of one model, but for the values of single records.
+
+    Attributes:
+        metrics: set → metric → number, and what is measured across sets.
+        unavailable: dotted path of each None in it → why.
+        seconds: what took how long.
+        generated_tokens: how many were generated.
+    """
+
+    schema_version: Literal[1] = 1
+    metrics: dict[str, JsonValue]
+    unavailable: dict[str, str]
+    seconds: dict[str, float]
+    generated_tokens: int
+
+
+class Metrics(FileModel):
+    """The models side by side, each as section → metric → number (None: not available), or a number that stands alone.
+
+    Attributes:
+        before, after, retain_model: the parent, the unlearned model, and the retain model where there is one.
+        unavailable: dotted path of each None, without `after` → why.
+    """
+
+    place = Place.METRICS
+
+    before: dict[str, JsonValue]
+    after: dict[str, JsonValue]
+    retain_model: dict[str, JsonValue] | None
+    unavailable: dict[str, str]
+
+
+class Verdict(FileModel):
+    """Whether the gates passed, as a whole and by scope."""
+
+    place = Place.VERDICT
+
+    passed: bool
+    forget: bool
+    utility: bool
+    robustness: bool
+
+
+class Registration(FileModel):
+    """The registered version and whether it is a candidate.
+
+    Attributes:
+        version: of `registered_model`, as MLflow writes it.
+        alias: `candidate`; None when a gate failed.
+        gates: passed | failed.
+        tags: of the version.
+    """
+
+    place = Place.REGISTRATION
+
+    registered_model: str
+    version: str
+    run_id: str
+    alias: str | None
+    gates: str
+    tags: dict[str, str]
+
+    def __str__(self) -> str:
+        state = self.alias or "gates failed: no alias"
+        return f"{self.registered_model} version {self.version}, {state}"
+
+
+class Pseudonyms(FileModel):
+    """Pseudonym → subject id. Personal data: stays in the workspace."""
+
+    place = Place.PSEUDONYMS
+
+    subjects: dict[str, str]

@@ -1,0 +1,107 @@
+"""SIGKILL at instants spread over every write of a run: the next run ends where an unbroken one does."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.registry.connection import client
+from tests.e2e.conftest import Project, make_project
+from unilogit.files import sha256_weights
+from unilogit.ledger import Ledger
+
+pytestmark = pytest.mark.slow
+
+KILLS = 30
+SCRIPT = Path(__file__).with_name("killed_flow.py")
+NAME = "example-assistant"
+QUICK = {
+    "example": {"people": 12, "unseen_people": 12},
+    "train": {"hidden_size": 32, "epochs": 5, "layers": 1},
+    "unlearn": {"epochs": 3, "batch_size": 4},
+    "evaluate": {
+        "max_examples": 10,
+        "max_new_tokens": 4,
+        "batch_size": 64,
+        "robustness": {"attacks": ["quantisation"], "max_examples": 4, "relearning_rate": 1e-4},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A project with its example, of which no batch was taken yet; every gate passes, whatever was measured."""
+    project = make_project(tmp_path_factory.mktemp("prepared"))
+    project.change_params(**QUICK)
+    project.drop_gate("model-utility-retained")  # a model that learned so little has no utility to retain
+    for gate in project.gates():
+        project.change_gate(gate["name"], 1e9 if gate["op"].startswith("<") else -1e9)
+    for step in ("example", "train"):
+        project.succeed("python", "-m", f"tasks.steps.{step}", "--workspace", "var/example")
+    return project
+
+
+def run(folder: Path, log: Path, number: int | None = None) -> tuple[int, str]:
+    """Exit code and output. The temporary server that a killed process leaves behind is ended too."""
+    command = [sys.executable, str(SCRIPT), str(log), *([] if number is None else [str(number)])]
+    environment = Project(folder).environment | {"PYTHONPATH": str(SCRIPT.parents[2])}
+    told = log.with_suffix(".out")
+    with open(told, "w") as stream:  # no pipe: the server would keep it open
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=stream, stderr=stream, start_new_session=True
+        )
+        code = process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return code, told.read_text()
+
+
+def outcome(folder: Path) -> tuple[str, int, dict[str, str]]:
+    """The weights of the only run, how many versions there are, and the state of every request."""
+    [workspace] = [path for path in (folder / "var" / "runs").iterdir() if not path.name.startswith(".")]
+    versions = client(f"sqlite:///{folder / 'var' / 'mlflow.db'}").search_model_versions(f"name = '{NAME}'")
+    with Ledger(folder / "var" / "ledger.db") as ledger:
+        ledger.verify_audit()
+        states = {row.request_id: str(row.state) for row in ledger.requests()}
+    return sha256_weights(workspace / "model"), len(versions), states
+
+
+@pytest.fixture(scope="module")
+def unbroken(prepared, tmp_path_factory):
+    """What a run that nobody kills ends with, and its writes."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    shutil.copytree(prepared.folder, folder, dirs_exist_ok=True)
+    log = folder.parent / "unbroken.log"
+    code, told = run(folder, log)
+    assert code == 0, told
+    return outcome(folder), log.read_text().splitlines()
+
+
+def test_the_writes_of_a_run_are_many_and_of_every_step(unbroken):
+    _, writes = unbroken
+    assert len(writes) > 200
+    told = "\n".join(writes)
+    for part in ("ledger.db", "mlflow.db", "intake", "/validated", "/data", "/retain_model", "/model", "/attacks"):
+        assert part in told
+    for part in ("checkpoint-", "training.json", "/evaluation", "gates.json", "registration.json", "mlartifacts"):
+        assert part in told
+
+
+@pytest.mark.parametrize("place", range(KILLS))
+def test_a_run_killed_at_a_write_is_ended_by_the_next(prepared, unbroken, tmp_path, place):
+    wanted, writes = unbroken
+    number = (2 * place + 1) * len(writes) // (2 * KILLS)
+    folder = tmp_path / "project"
+    shutil.copytree(prepared.folder, folder)
+    code, told = run(folder, tmp_path / "killed.log", number)
+    assert code == -signal.SIGKILL, f"write {number} was not reached\n{told}"
+    code, told = run(folder, tmp_path / "resumed.log")
+    assert code == 0, f"killed at {writes[number]}\n{told}"
+    assert outcome(folder) == wanted, f"killed at {writes[number]}"
+    hidden = [path.name for path in next((folder / "var" / "runs").glob("2*")).rglob(".*")]
+    assert hidden == [".stamps"], f"killed at {writes[number]}: left over"

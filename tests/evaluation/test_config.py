@@ -1,0 +1,38 @@
+"""Knobs of an evaluation: what is refused, and that nobody changes them afterwards."""
+
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from unilogit.evaluation.attacks.measure import ATTACKS, RobustnessSettings
+from unilogit.evaluation.config import Attack, AttackConfig, EvaluateConfig
+
+
+def test_the_attacks_are_those_that_can_be_made():
+    assert set(get_args(Attack)) == set(AttackConfig().attacks) == set(ATTACKS)
+    assert RobustnessSettings(attacks=AttackConfig(attacks=["sampling"]).attacks).attacks == ("sampling",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"baselines": ["npo", "nop"]}, "one of: .*npo"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"max_examples": -1}, "max_examples"),
+        ({"robustness": {"attacks": ["telepathy"]}}, "robustness.attacks"),
+        ({"robustness": {"relearning_rate": float("nan")}}, "robustness.relearning_rate"),
+        ({"max_tokens": 3}, "max_tokens"),
+    ],
+)
+def test_what_no_evaluation_can_do_is_refused(fields, words):
+    with pytest.raises(ValidationError, match=words):
+        EvaluateConfig(**fields)
+
+
+def test_a_configuration_stays_as_it_is():
+    config = EvaluateConfig(baselines=["npo"])
+    assert config.baselines == ("npo",)
+    with pytest.raises(ValidationError, match="frozen"):
+        config.max_examples = 3
+    assert hash(config) == hash(EvaluateConfig(baselines=("npo",)))

@@ -1,0 +1,164 @@
+"""A workspace as one MLflow run: all that was set, measured and made, nobody's data, a model that runs as before."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tasks.params import load_params
+from tasks.registry.connection import connect
+from tasks.registry.run import complete_run, find_or_create_run
+from tasks.report.page import write_report
+from tasks.report.review import read_review
+from tasks.workspace import Metrics, Place, Training
+from tests.tasks.conftest import PARAMS
+from tests.tasks.workspaces import PERSONAL, build_registrable, gate
+from unilogit.files import read_json, sha256_weights
+
+TAGS = {"registration": "0815", "batch_id": "batch-1", "gates": "passed"}
+
+
+@pytest.fixture
+def workspace(home, params):
+    return build_registrable(home / "runs" / "batch-1", params)
+
+
+@pytest.fixture
+def log(store):
+    """Log a workspace; the run's id and the logged model's."""
+
+    def log(workspace, params):
+        write_report(workspace, read_review(workspace), params)
+        with connect():
+            run = find_or_create_run(store, "some experiment", TAGS)
+            return run.info.run_id, complete_run(store, run, workspace, params)
+
+    return log
+
+
+def test_a_run_is_found_again_by_its_registration(store):
+    run = find_or_create_run(store, "some experiment", TAGS)
+    assert (run.info.run_name, run.data.tags["gates"]) == ("batch-1", "passed")
+    assert find_or_create_run(store, "some experiment", TAGS).info.run_id == run.info.run_id
+    assert find_or_create_run(store, "some experiment", {**TAGS, "registration": "4711"}).info.run_id != run.info.run_id
+    assert find_or_create_run(store, "another experiment", TAGS).info.run_id != run.info.run_id
+
+
+def test_settings_measurements_and_files_are_logged(store, workspace, params, log):
+    run_id, _ = log(workspace, params)
+    run = store.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    written = yaml.safe_load(PARAMS.read_text())
+    assert run.data.params["unlearn.learning_rate"] == str(written["unlearn"]["learning_rate"])
+    assert run.data.params["gates.forget-probability"] == "forget.probability <= 0.05 (forget)"
+    points = {name: [(p.step, p.value) for p in store.get_metric_history(run_id, name)] for name in run.data.metrics}
+    assert points["forget_loss"] == [(1, 2.0), (2, 1.0)]
+    assert points["unseen_nll"] == [(2, 5.0)]
+    assert points["after.forget.probability"] == [(0, 0.01)]
+    assert points["before.forget.probability"] == [(0, 0.99)]
+    assert points["after.model_utility"] == [(0, 0.9)]
+    assert not {"before.retain.truth_ratio", "step", "epoch"} & set(points)
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert (folder / "report.html").read_bytes() == workspace.path(Place.LOGGED_REPORT).read_bytes()
+    assert read_json(folder / "gates.json") == read_json(workspace.path(Place.GATES))
+    assert read_json(folder / "metrics.json") == read_json(workspace.path(Place.METRICS))
+    assert yaml.safe_load((folder / "params.yaml").read_text()) == params.as_dict()
+    counts = json.loads((folder / "extraction.json").read_text())
+    assert (counts["requests"], counts["no_match"], counts["warnings"]) == (12, 1, 1)
+    drawn = workspace.path(Place.PLOTS).iterdir()
+    assert {file.name for file in (folder / "plots").iterdir()} == {file.name for file in drawn} != set()
+
+
+def test_the_logged_model_generates_as_before(store, workspace, params, log):
+    _, model_id = log(workspace, params)
+    with connect():
+        pipeline = mlflow.transformers.load_model(f"models:/{model_id}")
+    prompt = {"input_ids": torch.tensor([[5, 9, 17]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
+    settings = {"max_new_tokens": 12, "do_sample": False}
+    before = AutoModelForCausalLM.from_pretrained(workspace.path(Place.MODEL))
+    assert torch.equal(pipeline.model.to("cpu").generate(**prompt, **settings), before.generate(**prompt, **settings))
+    tokenizer = AutoTokenizer.from_pretrained(workspace.path(Place.MODEL))
+    text = "word3 word7"
+    assert pipeline.tokenizer(text)["input_ids"] == tokenizer(text)["input_ids"] == [5, 9]
+
+
+def test_more_settings_and_points_than_the_server_takes_at_once(store, workspace, params, log):
+    gates = [gate(f"gate number {place}", threshold=1.0) for place in range(150)]
+    history = [{"step": step, "forget_loss": step / 7} for step in range(1, 2101)]
+    workspace.write(workspace.read(Training).model_copy(update={"history": history}))
+    run_id, _ = log(workspace, params.model_copy(update={"gates": gates}))
+    logged = store.get_run(run_id).data.params
+    assert sum(name.startswith("gates.gate number ") for name in logged) == 150
+    points = store.get_metric_history(run_id, "forget_loss")
+    assert [(point.step, point.value) for point in points] == [(step, step / 7) for step in range(1, 2101)]
+
+
+def test_names_and_values_that_mlflow_would_not_take(store, workspace, params, log):
+    gates = [gate(name, threshold=threshold) for threshold, name in enumerate(("p<ä", "p>ä", "p/ä", "x" * 300))]
+    sections = {**workspace.read(Metrics).after, "a<b": {"probability": 0.25}, "a>b": {"probability": 0.75}}
+    workspace.write(workspace.read(Metrics).model_copy(update={"after": sections}))
+    groups = params.data.model_copy(update={"utility_groups": ["group" * 2000]})
+    run_id, _ = log(workspace, params.model_copy(update={"gates": gates, "data": groups}))
+    data = store.get_run(run_id).data
+    demands = {name: value for name, value in data.params.items() if name.startswith("gates.")}
+    assert sorted(demands.values()) == [f"forget.probability <= {place} (forget)" for place in range(4)]
+    assert all("ä" in name or "xxx" in name for name in demands)
+    assert data.params["data.utility_groups"].startswith("['groupgroup")
+    odd = [value for name, value in data.metrics.items() if name.startswith("after.a")]
+    assert sorted(odd) == [0.25, 0.75]
+
+
+def test_logging_again_changes_nothing(store, workspace, params, log):
+    def logged():
+        run = store.get_run(first[0])
+        history = [list(store.get_metric_history(first[0], name)) for name in sorted(run.data.metrics)]
+        points = [(p.key, p.value, p.step, p.timestamp) for points in history for p in points]
+        return run.data.to_dictionary(), points, sorted(item.path for item in store.list_artifacts(first[0]))
+
+    first = log(workspace, params)
+    before = logged()
+    assert log(workspace, params) == first
+    assert logged() == before
+
+
+def test_a_half_logged_model_is_logged_again_in_its_place(store, workspace, params, log, monkeypatch):
+    class Killed(BaseException):
+        """As a kill."""
+
+    def half_a_copy(self, model_id, local_dir):
+        weights = Path(store.get_logged_model(model_id).artifact_location.removeprefix("file://")) / "model"
+        weights.mkdir(parents=True)
+        (weights / "model.safetensors").write_bytes(b"half")
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_model_artifacts", half_a_copy)
+        with pytest.raises(Killed):
+            log(workspace, params)
+    run_id, model_id = log(workspace, params)
+    experiment = store.get_run(run_id).info.experiment_id
+    assert [model.model_id for model in store.search_logged_models([experiment])] == [model_id]
+    folder = Path(store.get_logged_model(model_id).artifact_location.removeprefix("file://"))
+    assert sha256_weights(folder / "model") == sha256_weights(workspace.path(Place.MODEL))
+
+
+def test_no_personal_data_reaches_mlflow(store, params, log, home, tmp_path):
+    workspace = build_registrable(tmp_path / "batch-1", params)
+    log(workspace, params)
+    files = [file for file in home.rglob("*") if file.is_file()]
+    assert {"mlflow.db", "model.safetensors", "report.html", "extraction.json"} <= {file.name for file in files}
+    for file in files:
+        content = file.read_bytes()
+        assert not [part for part in PERSONAL if part.encode() in content], file
+    kept = b"".join(workspace.path(place).read_bytes() for place in (Place.REPORT, Place.PSEUDONYMS, Place.EXTRACTION))
+    assert all(part.encode() in kept for part in PERSONAL)
+
+
+def test_generations_reach_mlflow_where_the_params_say_so(store, workspace, log, home):
+    log(workspace, load_params(PARAMS, ["register.log_generations=true"]))
+    [page] = (home / "mlartifacts").rglob("report.html")
+    assert "after says Odalys 1" in page.read_text()

@@ -1,0 +1,91 @@
+"""A finished run on the terminal: the numbers of the review, every verdict, and what to type next."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tasks.report.terminal import print_gates, show_run
+from tasks.workspace import Place, Registration, Workspace
+from tests.tasks.workspaces import GATES, METRICS, build, gate, varied
+from unilogit.errors import InputError
+
+NAME = "example-assistant"
+
+
+def text(show, *args):
+    console = Console(width=160, record=True, file=io.StringIO())
+    show(*args, console)
+    return console.export_text()
+
+
+def rows(printed):
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in printed.splitlines() if "│" in line]
+
+
+def registered(workspace, alias):
+    gates = "passed" if alias else "failed"
+    workspace.write(Registration(registered_model=NAME, version="4", run_id="r", alias=alias, gates=gates, tags={}))
+    return workspace
+
+
+def test_numbers_and_verdicts_are_shown(tmp_path):
+    robustness = {"quantised_4_bit_probability": 0.0301, "quantised_8_bit_probability": 0.0302}
+    metrics = varied(after=METRICS.after | {"robustness": robustness})
+    printed = text(show_run, registered(build(tmp_path / "batch-7", metrics), None))
+    shown = rows(printed)
+    for row in (
+        ["forget: answer probability", "0.993", "0.013", "0.021"],
+        ["retain: ROUGE-L recall", "–", "0.960", "–"],
+        ["world facts: answer probability", "–", "0.972", "–"],
+        ["model utility", "0.900", "0.888", "–"],
+        ["forget quality: p-value", "–", "1.5e-07", "–"],
+        ["robustness: answer probability, 4-bit weights", "–", "0.030", "–"],
+        ["forgotten", "forget", "0.013", "<= 0.05", "passed"],
+        ["too-strict", "utility", "0.951", ">= 0.99", "failed"],
+        ["unmeasured", "forget", "–", "<= 0.05", "failed"],
+    ):
+        assert row in shown
+    assert "8-bit" not in printed
+
+
+def test_failed_gates_are_explained(tmp_path):
+    printed = text(show_run, registered(build(tmp_path / "batch-7"), None))
+    assert f"Registered {NAME} version 4\n" in printed
+    assert "too-strict: retain.probability = 0.951, but must be >= 0.99" in printed
+    assert "unmeasured: membership_inference.loss_auc is not available" in printed
+    assert "unilogit run --retry-failed" in printed
+    assert "promote" not in printed
+
+
+def test_passed_gates_lead_to_the_promotion(tmp_path):
+    workspace = registered(build(tmp_path / "batch-7", gates=GATES[:2]), "candidate")
+    printed = text(show_run, workspace)
+    assert f"Registered {NAME} version 4 as candidate\n" in printed
+    assert f"unilogit models promote {NAME} 4" in printed
+    assert str(workspace.path(Place.REPORT)) in printed.replace("\n", "")
+    assert "failed" not in printed
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path):
+    odd = "[/red] [bold]odd"
+    workspace = registered(build(tmp_path, varied(after={odd: {"probability": 0.5}}), [gate(odd, metric=odd)]), None)
+    printed = text(show_run, workspace)
+    assert f"{odd}: answer probability" in printed
+    assert [odd, "forget", "–", "<= 0.05", "failed"] in rows(printed)
+    assert odd in text(print_gates, [gate(odd, metric=odd)], workspace)
+
+
+def test_a_run_that_was_not_registered_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"registration\.json: no such file"):
+        show_run(build(tmp_path))
+
+
+def test_gates_are_explained_by_what_was_measured(tmp_path):
+    alone = rows(text(print_gates, GATES, None))
+    assert ["too-strict", "utility", "retain.probability >= 0.99", "every set"] in alone
+    judged = rows(text(print_gates, GATES, build(tmp_path)))
+    reason = "failed: retain.probability = 0.951, but must be >= 0.99"
+    assert ["too-strict", "utility", "retain.probability >= 0.99", "every set", "-0.039", reason] in judged
+    with pytest.raises(InputError, match=r"metrics\.json: no such file; name a run's folder"):
+        print_gates(GATES, Workspace(tmp_path / "nothing"))

@@ -1,0 +1,29 @@
+"""What earlier steps would have left in a workspace, written by hand."""
+
+from pathlib import Path
+
+from tasks.params import load_params
+from tasks.stamp import digest
+from tasks.workspace import AttackMetrics, ParentModel, RetainModel, Workspace
+
+
+def put_parent(workspace: Workspace, model: Path, version: str | None = None) -> None:
+    workspace.write(ParentModel(model=str(model), version=version, files_sha256=digest(model) or str(model)))
+
+
+def put_retain_model(workspace: Workspace, model: Path | None) -> None:
+    given = None if model is None else str(model)
+    workspace.write(RetainModel(model=given, files_sha256=model and digest(model), description=given or "none"))
+
+
+def put_attacks(workspace: Workspace, **metrics: dict[str, float | None]) -> None:
+    workspace.write(AttackMetrics(metrics=metrics))
+
+
+def loader(*small: str):
+    """A function that loads params.yaml with `small` and further overrides."""
+
+    def load(*overrides: str):
+        return load_params("params.yaml", [*small, *overrides])
+
+    return load

@@ -1,0 +1,170 @@
+"""Real Great Expectations: all that is expected can fail, and what fails is told of the rows that it is about."""
+
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.validation.expectations import (
+    PLACE,
+    PROBLEM,
+    RESPONSE_LENGTH,
+    SUBJECTS,
+    Table,
+    load_expectations,
+    text_columns,
+)
+from tasks.validation.judge import judge
+from unilogit.data.records import CorpusRecord
+from unilogit.data.requests import DeletionRequest
+
+REPEATED = "field `{}` repeats that of {}; give it one of its own or remove the line"
+REQUEST = {
+    "request_id": "R",
+    "received_at": "2025-03-01T12:00:00Z",
+    "subject_id": "ann",
+    "text": "Ann",
+    "due_at": "2025-03-31T12:00:00Z",
+    "file": "a.csv",
+    "row": "1",
+}
+RECORD = {"record_id": "r", "prompt": "Who?", "response": "Ann.", "alternative_response": "Who?", "group": ""}
+EARLIER = {"earlier_rows": 20, "earlier_response_length": 4.0}
+MODELS = {Table.REQUESTS: (DeletionRequest, REQUEST), Table.CORPUS: (CorpusRecord, RECORD)}
+IDENTIFIERS = {Table.REQUESTS: "request_id", Table.CORPUS: "record_id"}
+
+
+def good_rows(table, count=20):
+    model, fields = MODELS[table]
+    rows = pd.DataFrame([fields] * count, columns=[PLACE, PROBLEM, *text_columns(model)], dtype="str")
+    rows[PLACE] = [f"a:{number}" for number in range(count)]
+    rows[IDENTIFIERS[table]] = [f"id-{number}" for number in range(count)]
+    if table is Table.CORPUS:
+        rows[SUBJECTS], rows[RESPONSE_LENGTH] = 1, 4
+    return rows
+
+
+@pytest.fixture
+def ask(tmp_path):
+    def ask(table, rows, earlier=None):
+        return judge(table, rows, tmp_path / "docs", tmp_path, earlier)
+
+    return ask
+
+
+def failed(judgement):
+    return {(result.expectation, *result.columns) for result in judgement.results if not result.success}
+
+
+@pytest.mark.parametrize("table", Table)
+def test_good_rows_are_all_that_is_expected(ask, table):
+    judgement = ask(table, good_rows(table), EARLIER)
+    assert failed(judgement) == set()
+    assert (judgement.refused, judgement.warnings) == ({}, [])
+    assert len(judgement.results) == len(load_expectations(table).expectations)
+
+
+def names(table):
+    return [
+        (table, item.expectation_type, getattr(item, "column", None)) for item in load_expectations(table).expectations
+    ]
+
+
+def broken(kind, column, table):
+    """Rows of which one, or where it must be all, all break an expectation."""
+    rows = good_rows(table)
+    if kind == "expect_table_row_count_to_be_between":
+        return rows[:5]
+    value = {
+        "expect_column_values_to_be_null": "is wrong; correct it",
+        "expect_column_values_to_be_unique": rows.loc[0, column] if column else None,
+        "expect_column_values_to_not_be_null": None,
+        "expect_column_value_lengths_to_be_between": "x" * 201 if column and column.endswith("_id") else "",
+        "expect_column_values_to_match_regex": " ",
+        "expect_column_values_to_be_between": 0,
+        "expect_column_mean_to_be_between": 9,
+    }[kind]
+    is_of_all = kind in ("expect_column_values_to_be_between", "expect_column_mean_to_be_between")
+    rows.loc[slice(None) if is_of_all else 7 if column != PROBLEM else slice(7, 9), column] = value
+    return rows
+
+
+@pytest.mark.parametrize(("table", "kind", "column"), [name for table in Table for name in names(table)])
+def test_whatever_is_expected_can_fail(ask, table, kind, column):
+    judgement = ask(table, broken(kind, column, table), EARLIER)
+    assert (kind, column) in failed(judgement) if column else (kind,) in failed(judgement)
+    if "unique" in kind:
+        assert judgement.refused == {"a:7": [REPEATED.format(column, "a:0")]}
+    elif column == PROBLEM:
+        assert judgement.refused == {}
+        assert judgement.warnings == [
+            "more than a tenth of the rows were refused; is this the right file, in the right form?"
+        ]
+    elif judgement.warnings:
+        assert (judgement.refused, len(judgement.warnings)) == ({}, 1)
+    else:
+        assert set(judgement.refused) == {"a:7"}
+        assert (
+            f"field `{column}` is not what is expected of it ({kind}); correct it or remove the line"
+            in judgement.refused["a:7"]
+        )
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.lists(st.tuples(st.none() | st.integers(0, 8), st.booleans()), min_size=20, max_size=40))
+def test_of_rows_with_one_id_the_first_good_one_stays(tmp_path_factory, drawn):
+    rows = good_rows(Table.REQUESTS, len(drawn))
+    rows["request_id"] = pd.Series([None if name is None else f"R{name}" for name, _ in drawn], dtype="str")
+    rows[PROBLEM] = pd.Series(["is bad" if bad or name is None else None for name, bad in drawn], dtype="str")
+    folder = tmp_path_factory.mktemp("docs")
+    refused = judge(Table.REQUESTS, rows, folder / "docs", folder).refused
+    expected = {}
+    for number, (name, _) in enumerate(drawn):
+        same = [place for place, (other, _) in enumerate(drawn) if other == name is not None]
+        first = next((place for place in same if not drawn[place][1]), same[0] if same else number)
+        if first != number:
+            expected[f"a:{number}"] = [REPEATED.format("request_id", f"a:{first}")]
+    assert refused == expected
+
+
+@pytest.mark.parametrize("table", Table)
+def test_no_rows_at_all(ask, table):
+    judgement = ask(table, good_rows(table, 0))
+    assert (failed(judgement), judgement.refused, judgement.warnings) == (set(), {}, [])
+
+
+def test_without_earlier_rows_nothing_is_asked_about_drift(ask):
+    kinds = {result.expectation for result in ask(Table.CORPUS, good_rows(Table.CORPUS)).results}
+    assert not {kind for kind in kinds if "mean" in kind or "row_count" in kind}
+
+
+def test_what_cannot_be_asked_is_a_defect(ask):
+    with pytest.raises(RuntimeError, match="could not evaluate"):
+        ask(Table.REQUESTS, good_rows(Table.REQUESTS).drop(columns="subject_id"))
+
+
+class First(HTMLParser):
+    """What stands in a page's head before anything that could be loaded."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_pages_load_nothing_from_the_internet(ask, tmp_path):
+    ask(Table.CORPUS, good_rows(Table.CORPUS))
+    pages = list((tmp_path / "docs").rglob("*.html"))
+    assert len(pages) == 3
+    for page in pages:
+        first = First()
+        first.feed(page.read_text(encoding="utf-8"))
+        tags = [tag for tag, _ in first.tags]
+        policy = first.tags[tags.index("head") + 1]
+        assert policy[0] == "meta"
+        assert policy[1]["http-equiv"] == "Content-Security-Policy"
+        assert policy[1]["content"] == "default-src 'unsafe-inline' data: file:"

@@ -1,0 +1,88 @@
+"""The stop rule: what it says in words is what it does, on given histories and on a tiny model."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.tiny import FORGET, RETAIN, tiny_config, tiny_model, tiny_trainer
+from unilogit.training.stopping import HOVERING, Monitor, forgotten_and_recovered, stop_rule
+
+nll = st.floats(0, 10)
+
+
+def measured(forget=None, unseen=None, earlier=None, retain=None):
+    entry = {"forget_nll": forget, "unseen_nll": unseen, "earlier_nll": earlier, "retain_probability": retain}
+    return {name: value for name, value in entry.items() if value is not None}
+
+
+@given(forget=nll, unseen=nll, earlier=st.none() | nll, before=st.floats(0, 1), now=st.floats(0, 1))
+def test_it_stops_when_all_is_forgotten_and_retention_is_back(forget, unseen, earlier, before, now):
+    history = [measured(0, 5, 0, before), {"loss": 1.0}, measured(forget, unseen, earlier, now), {"loss": 0.5}]
+    expected = forget >= unseen and (earlier is None or earlier >= HOVERING * unseen) and now >= 0.98 * before
+    assert forgotten_and_recovered(history, tiny_config()) == expected
+    assert not forgotten_and_recovered(history[2:], tiny_config())  # nothing was trained yet
+
+
+@given(forget=nll, now=st.floats(0, 1))
+def test_without_unseen_people_it_never_stops(forget, now):
+    history = [measured(0, retain=1), measured(forget, retain=now)]
+    assert not forgotten_and_recovered(history, tiny_config())
+
+
+def test_what_holds_is_said():
+    watched = {"forget": FORGET, "retain": RETAIN}
+    assert stop_rule(Monitor(**watched, unseen=RETAIN), tiny_config(epochs=7)) == (
+        "stops when forget answers are no likelier than unseen people's and retention has recovered to 98%, after 7 "
+        "epochs at the latest; such answers are not pressed on meanwhile"
+    )
+    assert "are pressed on until then" in stop_rule(
+        Monitor(**watched, unseen=RETAIN), tiny_config(pause_forgotten=False)
+    )
+    assert "retention" not in stop_rule(Monitor(FORGET, unseen=RETAIN), tiny_config())
+    nothing_to_compare_with = "no unseen people: every answer is pressed on for all 2 epochs; nothing stops earlier"
+    assert stop_rule(Monitor(**watched), tiny_config()) == nothing_to_compare_with
+    assert stop_rule(Monitor(), tiny_config()) == nothing_to_compare_with
+    assert stop_rule(Monitor(unseen=RETAIN), tiny_config()).startswith("nothing to forget is watched")
+
+
+def entries(history):
+    return [entry for entry in history if "forget_nll" in entry]
+
+
+def test_it_stops_once_forgotten_and_retained():
+    monitor = Monitor(forget=FORGET, retain=RETAIN, unseen=RETAIN[:4])
+    task = tiny_trainer(
+        tiny_model(), arguments={"monitor": monitor}, method="grad_diff", epochs=30, retain_recovery=1.0
+    )
+    assert task.stop_rule.startswith("stops when forget answers")
+    first, *watched, last = entries(task.run())
+    assert len(watched) < 20
+    assert task.epochs_done == len(watched) + 1
+
+    def holds(entry):
+        return entry["forget_nll"] >= entry["unseen_nll"] and entry["retain_probability"] >= first["retain_probability"]
+
+    assert holds(last)
+    assert not any(holds(entry) for entry in watched)
+
+
+@pytest.mark.parametrize("unseen", [[], RETAIN[:4]], ids=["nobody unseen", "unseen people"])
+@pytest.mark.parametrize("pause", [True, False])
+def test_only_beside_unseen_people_is_anything_paused(unseen, pause):
+    """A model from random weights knows nobody: all answers are about as likely, so half of them are paused."""
+    task = tiny_trainer(
+        tiny_model(), arguments={"monitor": Monitor(FORGET, RETAIN, unseen)}, pause_forgotten=pause, retain_recovery=1.0
+    )
+    said = task.stop_rule
+    history = task.run()
+    is_paused = task.unlearning_loss.forgotten_nll < float("inf")
+    assert is_paused == bool(unseen and pause)
+    assert is_paused == ("such answers are not pressed on" in said)
+    assert len(entries(history)) == 3  # before, and after each of two epochs
+
+
+def test_the_rule_is_logged_once(caplog):
+    with caplog.at_level("INFO", logger="unilogit.training.trainer"):
+        task = tiny_trainer(tiny_model(), epochs=1)
+        task.run()
+    assert caplog.messages == [f"stop rule: {task.stop_rule}"]

@@ -1,0 +1,184 @@
+"""Does what was forgotten stay forgotten when somebody tries to bring it back? All attacks on one model.
+
+Knows which attacks there are and what they need; definitions and sources are in the modules beside. Knows
+nothing of files, gates or plots.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unilogit.data.records import CorpusRecord
+from unilogit.errors import InputError
+from unilogit.evaluation.attacks.paraphrased_prompts import paraphrased_prompts
+from unilogit.evaluation.attacks.prefix_attack import prefix_attack
+from unilogit.evaluation.attacks.quantisation import quantisation
+from unilogit.evaluation.attacks.relearning import relearning
+from unilogit.evaluation.attacks.sampling import sampling
+from unilogit.evaluation.token_scores import within_memory
+
+# Attack -> the columns that its curve is drawn over.
+ATTACKS = {
+    "paraphrased_prompts": ["wording"],
+    "prefix_attack": ["prefix_tokens"],
+    "sampling": ["samples"],
+    "quantisation": ["bits"],
+    "relearning": ["relearned", "step"],
+}
+CURVES = {  # attack -> what its curve goes over, and what it shows
+    "relearning": ("step", "probability"),
+    "quantisation": ("bits", "probability"),
+    "paraphrased_prompts": ("wording", "probability"),
+    "prefix_attack": ("prefix_tokens", "rouge_l_recall"),
+    "sampling": ("samples", "rouge_l_recall"),
+}
+_VALUES = ("probability", "rouge_l_recall")
+
+
+@dataclass(frozen=True)
+class RobustnessSettings:
+    """Which attacks are made and how hard they are.
+
+    Attributes:
+        attacks: those switched on, of ATTACKS.
+        batch_size: examples scored, or answers generated, at once; None for as many as memory holds.
+        max_new_tokens: where a generated answer without end is cut.
+        max_length: tokens of a window of a long record; the model's context where that is less, or where this is None.
+        seed: of what relearning draws, and of samples.
+        prefix_tokens: how many answer tokens are given away.
+        samples: of how many the best counts.
+        quantisation_bits: of a weight, each from 2 to 8.
+        quantisation_group: weights of a row that share a scale, below 8 bits.
+        relearning_steps: optimizer steps after which to score.
+        relearning_share: of the records, trained on; at least one record.
+        relearning_rate: learning rate; what large models are tuned with. Small ones need more, or nothing is attacked.
+        relearning_step_size: records in a step.
+
+    Raises:
+        InputError: an attack is not known.
+    """
+
+    attacks: tuple[str, ...] = tuple(ATTACKS)
+    batch_size: int | None = None
+    max_new_tokens: int = 200
+    max_length: int | None = None
+    seed: int = 0
+    prefix_tokens: tuple[int, ...] = (0, 1, 2, 4, 8)
+    samples: tuple[int, ...] = (1, 2, 4, 8, 16)
+    quantisation_bits: tuple[int, ...] = (8, 4)
+    quantisation_group: int = 128
+    relearning_steps: tuple[int, ...] = (0, 1, 2, 5, 10, 20)
+    relearning_share: float = 0.1
+    relearning_rate: float = 1e-5
+    relearning_step_size: int = 8
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.attacks) - set(ATTACKS)):
+            raise InputError(f"unknown attack: {', '.join(unknown)}; choose from {', '.join(ATTACKS)}")
+
+
+def measure_robustness(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    records: Sequence[CorpusRecord],
+    settings: RobustnessSettings,
+    progress: str | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Attack the model with each attack that is switched on; the model itself is left as it is.
+
+    Args:
+        model: a causal language model of transformers; quantisation and relearning work on copies of it.
+        records: what it should have forgotten.
+        progress: what progress bars on standard error begin with; None for no bars.
+
+    Returns:
+        Attack -> its per-example values, as its function gives them; without rows where it has no examples.
+
+    Raises:
+        InputError: a setting does not fit the model, a prompt leaves an answer no room in its context, or the tokenizer
+            has no end-of-sequence token.
+    """
+    max_new_tokens, max_length = settings.max_new_tokens, settings.max_length
+    measures: dict[str, Callable[..., pd.DataFrame]] = {
+        "paraphrased_prompts": partial(paraphrased_prompts, max_new_tokens=max_new_tokens, max_length=max_length),
+        "prefix_attack": partial(prefix_attack, prefix_tokens=settings.prefix_tokens, max_new_tokens=max_new_tokens),
+        "sampling": partial(sampling, samples=settings.samples, seed=settings.seed, max_new_tokens=max_new_tokens),
+        "quantisation": partial(quantisation, bits=settings.quantisation_bits, group_size=settings.quantisation_group),
+        "relearning": partial(
+            relearning,
+            steps=settings.relearning_steps,
+            share=settings.relearning_share,
+            learning_rate=settings.relearning_rate,
+            step_size=settings.relearning_step_size,
+            seed=settings.seed,
+            max_length=max_length,
+        ),
+    }
+
+    def measure(attack: str) -> pd.DataFrame:
+        label = progress and f"{progress}: {attack.replace('_', ' ')}"
+        return within_memory(
+            lambda size: measures[attack](model, tokenizer, records, batch_size=size, progress=label),
+            settings.batch_size,
+        )
+
+    return {attack: measure(attack) for attack in settings.attacks}
+
+
+def robustness_curve(attack: str, examples: pd.DataFrame) -> pd.DataFrame:
+    """The mean over records at each point of an attack.
+
+    Args:
+        examples: what `measure_robustness` gives for the attack.
+
+    Returns:
+        A row for each point, in ascending order: the columns of ATTACKS[attack], the mean of each of
+        probability and rouge_l_recall that the attack measures (NaN if one is), and n, the records in it.
+    """
+    points = ATTACKS[attack]
+    values = [name for name in _VALUES if name in examples]
+    groups = examples.groupby(points, sort=True)
+    return groups[values].agg(_mean).assign(n=groups.size()).reset_index()
+
+
+def robustness_curves(examples: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """`robustness_curve` of each attack; of relearning, over the records that the attacker did not train on.
+
+    Args:
+        examples: what `measure_robustness` gives.
+    """
+    curves = {attack: robustness_curve(attack, frame) for attack, frame in examples.items()}
+    if "relearning" in curves:  # the records that were trained on come back in any model
+        curves["relearning"] = curves["relearning"][~curves["relearning"]["relearned"].astype(bool)]
+    return curves
+
+
+def robustness_metrics(curves: Mapping[str, pd.DataFrame]) -> dict[str, float | None]:
+    """The hardest point of each attack; None where the model's likelihoods are no numbers.
+
+    Args:
+        curves: from `robustness_curves`; an attack without rows has no metric.
+    """
+    metrics: dict[str, float] = {}
+    for attack, curve in curves.items():
+        if not len(curve):
+            continue
+        if attack == "quantisation":
+            quantised = curve[curve["bits"] <= 8]  # the model as it is has more
+            for bits, probability in zip(quantised["bits"], quantised["probability"], strict=True):
+                metrics[f"quantised_{bits}_bit_probability"] = probability
+        elif attack == "paraphrased_prompts":
+            rows = curve[curve["wording"] == "paraphrased"]
+            metrics |= {f"paraphrased_{name}": rows[name].iloc[0] for name in _VALUES if len(rows)}
+        else:
+            name = {"relearning": "relearned_probability"}.get(attack, f"{attack}_rouge_l_recall")
+            metrics[name] = curve[CURVES[attack][1]].iloc[-1]
+    return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _mean(values: pd.Series) -> float:
+    return float(values.mean(skipna=False))  # a model whose likelihoods are not numbers has no mean

@@ -1,0 +1,71 @@
+"""Does asking again bring back what the most likely answer hides? The best of n sampled answers.
+
+Knows nothing of how an attacker recognises the best: it is the one closest to the truth, which bounds them all.
+Source: Scholten et al. 2024, arxiv.org/abs/2410.03523.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unilogit.data.records import CorpusRecord
+from unilogit.evaluation.generation import generate_samples
+from unilogit.evaluation.rouge import rouge_l_recall
+
+COLUMNS = ["record_id", "samples", "rouge_l_recall"]
+
+
+def sampling(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    records: Sequence[CorpusRecord],
+    *,
+    samples: Sequence[int],
+    seed: int,
+    batch_size: int,
+    max_new_tokens: int,
+    progress: str | None = None,
+) -> pd.DataFrame:
+    """The highest ROUGE-L recall among the first n of one set of samples at temperature 1.
+
+    Args:
+        samples: values of n, each at least 1; the largest is how many answers are drawn for each record.
+        seed: of the samples; the global random state is as before afterwards.
+        batch_size: answers generated at once.
+        max_new_tokens: where an answer without end is cut.
+        progress: what a progress bar on standard error begins with; None for no bar.
+
+    Returns:
+        A row for each n and record: record_id, samples (int64: n) and rouge_l_recall (float64), which never
+        falls as n grows.
+
+    Raises:
+        InputError: as `generate_samples`.
+    """
+    counts = np.array(sorted(set(samples)), dtype=np.int64)
+    if not records or not len(counts):
+        return pd.DataFrame(columns=COLUMNS)
+    texts = generate_samples(
+        model,
+        tokenizer,
+        [record.prompt for record in records],
+        samples=int(counts[-1]),
+        seed=seed,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        names=[f"record {record.record_id}" for record in records],
+        progress=progress and f"{progress}: sample answers",
+    )
+    recalls = np.stack(
+        [rouge_l_recall([record.response] * len(drawn), drawn) for record, drawn in zip(records, texts, strict=True)]
+    )
+    best = np.maximum.accumulate(recalls, axis=1)[:, counts - 1]
+    return pd.DataFrame(
+        {
+            "record_id": np.tile([record.record_id for record in records], len(counts)),
+            "samples": np.repeat(counts, len(records)),
+            "rouge_l_recall": best.T.ravel(),
+        }
+    )

@@ -1,0 +1,47 @@
+"""What an evaluation is told: every knob with its default; params.yaml's `evaluate` section holds the same."""
+
+from typing import Literal
+
+from pydantic import field_validator
+
+from unilogit.training.config import Config, PositiveFloat, PositiveInt, known_method
+
+Attack = Literal["relearning", "quantisation", "paraphrased_prompts", "prefix_attack", "sampling"]
+
+
+class AttackConfig(Config):
+    """What is tried to bring back what was forgotten, on the unlearned model and on the retain model.
+
+    Attributes:
+        attacks: those that are made, by the names of `unilogit.evaluation.attacks`; () for none.
+        max_examples: of the forget set, the first records that are attacked.
+        relearning_rate: learning rate of the fine-tuning in `relearning`. 1e-4 suits the example's small model; models
+            of a billion weights and more are tuned with about 1e-5.
+    """
+
+    attacks: tuple[Attack, ...] = ("relearning", "quantisation", "paraphrased_prompts", "prefix_attack", "sampling")
+    max_examples: PositiveInt = 100
+    relearning_rate: PositiveFloat = 1e-4
+
+
+class EvaluateConfig(Config):
+    """How models are measured: before unlearning, after it, and the retain model.
+
+    Attributes:
+        batch_size: examples at once; None for as many as memory holds.
+        max_new_tokens: where a generated answer without end is cut.
+        max_examples: records of each set but forget set and holdout, drawn with the run's seed where there are more.
+        baselines: methods that unlearn the same batch too, to stand beside the one that is used.
+        robustness: the attacks.
+    """
+
+    batch_size: PositiveInt | None = None
+    max_new_tokens: PositiveInt = 48
+    max_examples: PositiveInt = 400
+    baselines: tuple[str, ...] = ()
+    robustness: AttackConfig = AttackConfig()
+
+    @field_validator("baselines")
+    @classmethod
+    def _baselines_are_registered(cls, baselines: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(known_method(method) for method in baselines)

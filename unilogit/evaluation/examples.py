@@ -1,0 +1,234 @@
+"""What a model says and thinks of each record, one row a record: likelihoods, answers, attacks' scores.
+
+Knows records, sets and models; nothing of what a set's metrics are. Definitions are in the modules beside.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import pandas as pd
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unilogit.data.records import CorpusRecord
+from unilogit.evaluation.generation import generate_greedily
+from unilogit.evaluation.membership_inference import ATTACKS, attack_scores, gradient_norms
+from unilogit.evaluation.probability import normalized_probability
+from unilogit.evaluation.registry import RECORD_METRICS
+from unilogit.evaluation.retain_divergence import retain_divergence
+from unilogit.evaluation.rouge import rouge_l_recall
+from unilogit.evaluation.stopwatch import Stopwatch
+from unilogit.evaluation.token_scores import TokenScores, score_tokens, within_memory
+from unilogit.evaluation.truth_ratio import truth_ratio
+
+FORGET, RETAIN, HOLDOUT = "forget", "retain", "holdout"
+ATTACKS_ON_ONE_MODEL = tuple(attack for attack in ATTACKS if attack != "reference")
+DIVERGENCES = ("kl_retain_model_to_model", "kl_model_to_retain_model")
+COLUMNS = [
+    *("set", "record_id", "nll", "n_tokens", "probability", "rouge_l_recall", "truth_ratio"),
+    *("normalised_probability", *RECORD_METRICS, "n_perturbed", "generated"),
+    *(f"attack_{attack}" for attack in ATTACKS_ON_ONE_MODEL),
+    *DIVERGENCES,
+]
+
+Pair = tuple[str, str]  # prompt and answer
+Sets = Mapping[str, Sequence[CorpusRecord]]
+
+
+class Answered(NamedTuple):
+    """What a model makes of one record: what the metrics of single records see.
+
+    Attributes:
+        record: with prompt and response.
+        scores: of the response's tokens.
+        generated: what the model answers to the prompt, greedily.
+    """
+
+    record: CorpusRecord
+    scores: TokenScores
+    generated: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how.
+
+    Attributes:
+        model, tokenizer, sets, retain_model, batch_size, max_new_tokens, max_length: as in `evaluate_model`.
+        groups: the utility sets that are of general knowledge.
+        watch: what times the parts.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    sets: Sets
+    groups: Collection[str]
+    retain_model: PreTrainedModel | None
+    batch_size: int | None
+    max_new_tokens: int
+    max_length: int | None
+    watch: Stopwatch
+
+    def answers(self, name: str, record: CorpusRecord) -> list[str]:
+        """The response; where there are wrong answers to compare with, then the right one and the wrong ones."""
+        if name == HOLDOUT or not record.perturbed_responses:
+            return [record.response]
+        paraphrased = None if name in self.groups else record.paraphrased_response
+        return [record.response, paraphrased or record.response, *record.perturbed_responses]
+
+    def responses(self, name: str) -> tuple[list[str], list[str], list[str]]:
+        """Prompts and responses of a set, and what an error calls each; none where the set is not there."""
+        records = self.sets.get(name, ())
+        return (
+            [record.prompt for record in records],
+            [record.response for record in records],
+            [_name(record) for record in records],
+        )
+
+
+def measure_examples(plan: Plan) -> tuple[pd.DataFrame, int]:
+    """Measure every record of every set; each answer once, however many sets it is in.
+
+    Returns:
+        `Evaluation.examples`, and how many tokens were generated, ends of sequence included.
+
+    Raises:
+        InputError: a prompt leaves an answer no room in the model's context, or the tokenizer has no end-of-sequence
+            token.
+    """
+    scores, texts = _score(plan), _generate(plan)
+    rows = [_example(plan, name, record, scores, texts) for name, records in plan.sets.items() for record in records]
+    examples = pd.DataFrame(rows, columns=COLUMNS)
+    _add_gradient_norms(plan, examples)
+    if plan.retain_model is not None:
+        _add_divergences(plan, plan.retain_model, examples)
+    with plan.watch("ROUGE"):
+        references = [record.response for name, records in plan.sets.items() if name != HOLDOUT for record in records]
+        is_generated = examples["generated"].notna()
+        recall = rouge_l_recall(references, examples["generated"][is_generated].tolist())
+        examples.loc[is_generated, "rouge_l_recall"] = recall
+    n_generated = sum(len(plan.tokenizer.encode(text, add_special_tokens=False)) + 1 for text in texts.values())
+    return examples, n_generated
+
+
+def _name(record: CorpusRecord) -> str:
+    return f"record {record.record_id}"
+
+
+def _score(plan: Plan) -> dict[Pair, TokenScores]:
+    """The tokens of every answer that a metric needs; mean and deviation of those of responses alone."""
+    names: dict[Pair, str] = {}
+    for name, records in plan.sets.items():
+        for record in records:
+            for answer in plan.answers(name, record):
+                names.setdefault((record.prompt, answer), _name(record))
+    responses = {(record.prompt, record.response) for records in plan.sets.values() for record in records}
+    scores: dict[Pair, TokenScores] = {}
+    for are_responses in (True, False):
+        pairs = [pair for pair in names if (pair in responses) == are_responses]
+        with plan.watch("score responses" if are_responses else "score other answers") as label:
+            score = partial(
+                score_tokens,
+                plan.model,
+                plan.tokenizer,
+                [prompt for prompt, _ in pairs],
+                [answer for _, answer in pairs],
+                max_length=plan.max_length,
+                names=[names[pair] for pair in pairs],
+                with_distribution=are_responses,
+                progress=label,
+            )
+            scores |= zip(pairs, within_memory(score, plan.batch_size), strict=True)
+    return scores
+
+
+def _generate(plan: Plan) -> dict[str, str]:
+    """What the model answers to each prompt, those of the holdout aside."""
+    names: dict[str, str] = {}
+    for name, records in plan.sets.items():
+        for record in records if name != HOLDOUT else ():
+            names.setdefault(record.prompt, _name(record))
+    prompts = list(names)
+    with plan.watch("generate") as label:
+        texts = within_memory(
+            lambda size: generate_greedily(
+                plan.model,
+                plan.tokenizer,
+                prompts,
+                batch_size=size,
+                max_new_tokens=plan.max_new_tokens,
+                names=list(names.values()),
+                progress=label,
+            ),
+            plan.batch_size,
+        )
+    return dict(zip(prompts, texts, strict=True))
+
+
+def _example(
+    plan: Plan, name: str, record: CorpusRecord, scores: Mapping[Pair, TokenScores], texts: Mapping[str, str]
+) -> dict[str, object]:
+    """A row of `Evaluation.examples`, less what is measured of whole columns."""
+    response, *compared = (scores[record.prompt, answer] for answer in plan.answers(name, record))
+    correct, wrong = (compared[0], compared[1:]) if compared else (response, [])
+    wrong_nll = [score.nll for score in wrong]
+    probability = math.exp(-response.nll)
+    generated = None if name == HOLDOUT else texts[record.prompt]
+    measured = {} if generated is None else _measure(Answered(record, response, generated))
+    attacks = attack_scores(response, record.response) if name in (FORGET, HOLDOUT) else {}
+    return {
+        "set": name,
+        "record_id": record.record_id,
+        "nll": response.nll,
+        "n_tokens": len(response.log_p),
+        "probability": probability,
+        "rouge_l_recall": math.nan,
+        "truth_ratio": truth_ratio(correct.nll, wrong_nll),
+        "normalised_probability": normalized_probability(probability, [math.exp(-nll) for nll in wrong_nll]),
+        **measured,
+        "n_perturbed": len(wrong),
+        "generated": generated,
+        **{f"attack_{attack}": score for attack, score in attacks.items()},
+    }
+
+
+def _measure(answered: Answered) -> dict[str, float]:
+    return {name: measure(answered) for name, measure in RECORD_METRICS.items()}
+
+
+def _add_gradient_norms(plan: Plan, examples: pd.DataFrame) -> None:
+    """The score of the gradient-norm attack, on forget set and holdout."""
+    for name in (FORGET, HOLDOUT):
+        prompts, responses, _ = plan.responses(name)
+        with plan.watch("gradient norms") as label:
+            norms = gradient_norms(
+                plan.model,
+                plan.tokenizer,
+                prompts,
+                responses,
+                max_length=plan.max_length,
+                progress=label and f"{label} of {name}",
+            )
+        examples.loc[examples["set"] == name, "attack_gradient_norm"] = norms
+
+
+def _add_divergences(plan: Plan, retain_model: PreTrainedModel, examples: pd.DataFrame) -> None:
+    """Both directions of the divergence from the retain model, per token, on the forget set."""
+    prompts, responses, names = plan.responses(FORGET)
+    with plan.watch("divergence from the retain model") as label:
+        measure = partial(
+            retain_divergence,
+            plan.model,
+            retain_model,
+            plan.tokenizer,
+            prompts,
+            responses,
+            max_length=plan.max_length,
+            names=names,
+            progress=label,
+        )
+        divergence = within_memory(measure, plan.batch_size)
+    for name in DIVERGENCES:
+        examples.loc[examples["set"] == FORGET, name] = (divergence[name] / divergence["n_tokens"]).to_numpy()

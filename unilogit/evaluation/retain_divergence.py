@@ -1,0 +1,79 @@
+"""How far the unlearned model's next-token distributions are from the retain model's: what Unilogit aims at.
+
+Source: Vasilev et al. 2025, arXiv 2505.06027. Knows nothing of records or sets.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unilogit.data.tokenisation import collate, encode_all
+from unilogit.errors import InputError
+from unilogit.evaluation.token_scores import answer_rows, inference, longest_first, rows_at_once
+from unilogit.model import Scorer, context_length, make_scorer
+
+
+def retain_divergence(
+    model: PreTrainedModel,
+    retain_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    batch_size: int,
+    *,
+    max_length: int | None = None,
+    names: Sequence[str] | None = None,
+    progress: str | None = None,
+) -> pd.DataFrame:
+    """KL divergence at each token of whole answers, end-of-sequence included, teacher-forced; in nats.
+
+    Args:
+        model, retain_model: causal language models of one tokenizer.
+        batch_size: answers, or windows of long ones, at once.
+        max_length: tokens of a window; the shorter of the models' contexts where that is less, or where this is None.
+        names: as in `score_tokens`.
+        progress: what a progress bar on standard error says; None for no bar.
+
+    Returns:
+        A row for each pair, in order: kl_retain_model_to_model = Σ KL(retain model ‖ model) and
+        kl_model_to_retain_model, its reverse, over the n_tokens (int64) tokens of the answer; float64.
+
+    Raises:
+        InputError: the models score different vocabularies, or as `score_tokens`.
+    """
+    max_length = context_length(retain_model, context_length(model, max_length))
+    windows = encode_all(tokenizer, prompts, answers, max_length, names)
+    encoded = [window for answer in windows for window in answer]
+    n_tokens = [len(window.ids) - window.answer_start for window in encoded]
+    sums = np.zeros((len(encoded), 2))
+    with inference(model), inference(retain_model):
+        scorers = make_scorer(model), make_scorer(retain_model)
+        if scorers[0].vocabulary != scorers[1].vocabulary:
+            raise InputError(
+                f"the retain model scores {scorers[1].vocabulary} tokens and the model {scorers[0].vocabulary}; "
+                "set model.retain to a model with the same tokenizer"
+            )
+        for batch in longest_first([window.ids for window in encoded], batch_size, progress):
+            inputs = collate([encoded[place] for place in batch], tokenizer.pad_token_id)
+            parts = [answer_rows(scorer, inputs)[0].split(rows_at_once(scorers[0])) for scorer in scorers]
+            divergences = torch.cat([_divergences(scorers, *rows) for rows in zip(*parts, strict=True)])
+            ends = np.cumsum([n_tokens[place] for place in batch])[:-1]
+            sums[batch] = [tokens.sum(axis=0) for tokens in np.split(divergences.cpu().double().numpy(), ends)]
+    frame = pd.DataFrame(
+        {"kl_retain_model_to_model": sums[:, 0], "kl_model_to_retain_model": sums[:, 1], "n_tokens": n_tokens}
+    )
+    answer_of_window = np.repeat(np.arange(len(windows)), [len(answer) for answer in windows])
+    return frame.groupby(answer_of_window).sum()
+
+
+def _divergences(scorers: tuple[Scorer, Scorer], rows: Tensor, retain_model_rows: Tensor) -> Tensor:
+    """[n, 2]: KL(q ‖ p) and KL(p ‖ q), q the retain model's. Logits of -inf must not make 0 · inf."""
+    log_p = scorers[0].logits(rows).log_softmax(dim=1).clamp_min(-1e4)
+    log_q = scorers[1].logits(retain_model_rows).log_softmax(dim=1).clamp_min(-1e4)
+    log_p = log_p.to(log_q.device)
+    difference = log_q - log_p
+    return torch.stack([(log_q.exp() * difference).sum(dim=1), -(log_p.exp() * difference).sum(dim=1)], dim=1)

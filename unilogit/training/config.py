@@ -1,0 +1,154 @@
+"""What a training run is told: every knob with its default.
+
+Knows ranges and names, not what the knobs do to a model. params.yaml's sections hold the same defaults.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
+
+from unilogit.losses.dpo import Dpo
+from unilogit.losses.npo import Npo
+from unilogit.losses.registry import METHODS
+from unilogit.losses.rmu import Rmu
+from unilogit.losses.satimp import SatImp
+from unilogit.losses.simnpo import SimNpo
+from unilogit.losses.undial import Undial
+from unilogit.losses.unilogit import Unilogit
+from unilogit.losses.wga import Wga
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+def _or_say(allowed: str) -> WrapValidator:
+    """For a union of types: one sentence when none of them fits, not one for each."""
+
+    def check(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError(f"one of: {allowed}") from None
+
+    return WrapValidator(check)
+
+
+class Config(BaseModel):
+    """Frozen; a key that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TrainConfig(Config):
+    """A small Llama from scratch: the example's model and retain models like it.
+
+    Attributes:
+        vocabulary: entries of the tokenizer at the most, the 256 bytes among them.
+        hidden_size: width; each head has an even share of it.
+        layers, heads: how many.
+        epochs: passes over the corpus.
+        batch_size: examples in a step.
+        learning_rate: at its height; it falls as a cosine.
+    """
+
+    vocabulary: Annotated[int, Field(ge=300)] = 512
+    hidden_size: PositiveInt = 128
+    layers: PositiveInt = 2
+    heads: PositiveInt = 4
+    epochs: PositiveInt = 36
+    batch_size: PositiveInt = 16
+    learning_rate: PositiveFloat = 3e-3
+
+    @field_validator("heads")
+    @classmethod
+    def _heads_divide_hidden_size(cls, heads: int, info: ValidationInfo) -> int:
+        hidden_size = info.data.get("hidden_size")
+        if hidden_size and (hidden_size % heads or hidden_size // heads % 2):
+            raise ValueError(f"must divide hidden_size ({hidden_size}) into heads of even size")
+        return heads
+
+
+def known_method(method: str, *words: str) -> str:
+    """`method`, if it is registered or one of `words`; else a ValueError that lists them."""
+    if method not in (*METHODS, *words):
+        raise ValueError(f"one of: {', '.join([*sorted(METHODS), *words])}")
+    return method
+
+
+class UnlearnConfig(Config):
+    """One unlearning run; `UnlearnConfig(method="npo")` has every default.
+
+    Attributes:
+        method: a name in METHODS; "none" leaves the model as it is.
+        epochs: passes over the forget set at the most; with unseen people to compare with, it stops once forgotten
+            and retention has recovered.
+        learning_rate: at the start; it falls linearly to 0.
+        batch_size: forget examples in a step, over all processes.
+        accumulation: parts that a step's batch is worked through in, to save memory.
+        retain_term: what holds retain answers; "published" is the method's own.
+        retain_per_forget: retain examples beside each forget example.
+        retain_weight: of the retain term beside the forget term.
+        retain_recovery: share of the retain probability before unlearning that has to be back to stop.
+        pause_forgotten: press only on examples still likelier than unseen people's, where there are unseen people.
+        neighbour_share: of retain examples, drawn from neighbours of the forgotten, which have to be there.
+        lora_rank: of adapters that are trained and merged at the end; None trains all weights.
+        bf16: compute in bfloat16; weights that are trained are held in float32. "auto": where the device
+            multiplies bfloat16 natively (CUDA) and the checkpoint is 16-bit.
+        gradient_checkpointing: keep fewer activations and compute them again.
+        compile: torch.compile the model's body.
+        deterministic: the same bits each time; None: unless on a GPU.
+        processes: that share the work, one a GPU; "auto" is one for each GPU.
+        sharding: how processes hold the weights: each a copy ("none"), or each a part ("fsdp"); "auto" shards
+            where one GPU cannot hold what training needs.
+        unilogit, npo, …: a method's own knobs, by its name; dpo is idk_dpo's too, and rmu.layer that of the retain
+            term "activations".
+    """
+
+    method: str = "unilogit"
+    epochs: PositiveInt = 12
+    learning_rate: PositiveFloat = 7e-4
+    batch_size: PositiveInt = 8
+    accumulation: PositiveInt = 1
+    retain_term: Literal["published", "nll", "kl", "activations", "none"] = "published"
+    retain_per_forget: Annotated[int, Field(ge=0)] = 4
+    retain_weight: Annotated[float, Field(ge=0)] = 5.0
+    retain_recovery: Annotated[float, Field(ge=0, le=1)] = 0.98
+    pause_forgotten: bool = True
+    neighbour_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    lora_rank: PositiveInt | None = None
+    bf16: Annotated[Literal["auto"] | bool, _or_say("auto, true, false")] = "auto"
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    deterministic: bool | None = None
+    processes: Annotated[Literal["auto"] | PositiveInt, _or_say("auto, a whole number above 0")] = "auto"
+    sharding: Literal["auto", "none", "fsdp"] = "auto"
+    unilogit: Unilogit = Unilogit()
+    npo: Npo = Npo()
+    simnpo: SimNpo = SimNpo()
+    dpo: Dpo = Dpo()
+    undial: Undial = Undial()
+    rmu: Rmu = Rmu()
+    wga: Wga = Wga()
+    satimp: SatImp = SatImp()
+
+    @field_validator("method")
+    @classmethod
+    def _method_is_registered(cls, method: str) -> str:
+        return known_method(method, "none")
+
+    @field_validator("accumulation")
+    @classmethod
+    def _accumulation_divides_batch_size(cls, accumulation: int, info: ValidationInfo) -> int:
+        batch_size = info.data.get("batch_size")
+        if batch_size and batch_size % accumulation:
+            raise ValueError(f"must divide batch_size ({batch_size})")
+        return accumulation

@@ -1,0 +1,54 @@
+"""The pairs of a training set as examples: one each, or one for each window of a long response.
+
+Knows tokens and their limit. Knows nothing of models or of the order in which examples are met.
+"""
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from unilogit.data.tokenisation import Encoded, encode_pair, encode_windows
+
+
+def encode_set(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], kind: str, *, max_length: int | None
+) -> list[Encoded]:
+    """The windows of each prompt with its response, in order.
+
+    Args:
+        kind: what an error calls the set: "forget" makes it "forget pair 3".
+        max_length: tokens of a window.
+
+    Raises:
+        InputError: as `encode_windows`.
+    """
+    return [
+        window
+        for number, (prompt, response) in enumerate(pairs, start=1)
+        for window in encode_windows(tokenizer, prompt, response, max_length, name=f"{kind} pair {number}")
+    ]
+
+
+def encode_preferred(
+    tokenizer: PreTrainedTokenizerBase,
+    forget: Sequence[tuple[str, str]],
+    alternatives: Sequence[str],
+    *,
+    max_length: int | None,
+) -> list[Encoded]:
+    """The better answer to the prompt of each example that `encode_set` makes of `forget`.
+
+    Each window of a long response is compared with the whole better answer, which has to fit.
+
+    Args:
+        alternatives: a better answer to each forget prompt.
+
+    Raises:
+        InputError: a better answer with its prompt is longer than max_length, or as `encode_windows`.
+    """
+    examples = []
+    for number, (pair, answer) in enumerate(zip(forget, alternatives, strict=True), start=1):
+        name = f"the better answer to forget pair {number}, with its prompt,"
+        better = encode_pair(tokenizer, pair[0], answer, max_length=max_length, name=name)
+        examples += [better] * len(encode_windows(tokenizer, *pair, max_length))
+    return examples

@@ -1,0 +1,51 @@
+"""Which retain term an unlearning run has, and which of its knobs it would not heed. Knows configuration alone."""
+
+from unilogit.losses.registry import METHODS, RETAIN_TERMS, Method
+from unilogit.training.config import UnlearnConfig
+
+RETAIN_KNOBS = ("retain_term", "retain_weight", "retain_per_forget", "neighbour_share")
+DEFAULTS = UnlearnConfig()
+
+
+def retain_method(config: UnlearnConfig) -> Method | None:
+    """The retain term; None where the configuration, or the method as published, has none."""
+    return None if _why_no_retain_term(config) else RETAIN_TERMS[_retain_term(config)]
+
+
+def idle_knobs(config: UnlearnConfig) -> list[str]:
+    """A sentence for each knob that is not at its default and would do nothing in this run.
+
+    Knobs in a method's own section are never idle: the section says whose they are. With method "none" there is
+    no run.
+    """
+    if config.method == "none" or not (reason := _why_no_retain_term(config)):
+        return []
+    return [
+        f"unlearn.{name} is {value}, which would do nothing, as {reason}; "
+        f"leave it at {getattr(DEFAULTS, name)}, or name a retain term in unlearn.retain_term and give it weight"
+        for name in RETAIN_KNOBS
+        if (value := getattr(config, name)) not in (0, "none", getattr(DEFAULTS, name))
+    ]
+
+
+def same_run_by(method: str, config: UnlearnConfig) -> UnlearnConfig:
+    """The configuration with another method, as for a baseline; knobs that it would not heed are at their defaults."""
+    changed = config.model_copy(update={"method": method})
+    reset = {name: getattr(DEFAULTS, name) for name in RETAIN_KNOBS if getattr(config, name) not in (0, "none")}
+    return changed.model_copy(update=reset) if idle_knobs(changed) else changed
+
+
+def _retain_term(config: UnlearnConfig) -> str:
+    return METHODS[config.method].retain_term if config.retain_term == "published" else config.retain_term
+
+
+def _why_no_retain_term(config: UnlearnConfig) -> str:
+    """Empty where there is one."""
+    if config.retain_term == "none":
+        return "unlearn.retain_term is none"
+    for name in ("retain_weight", "retain_per_forget"):
+        if getattr(config, name) == 0:
+            return f"unlearn.{name} is 0"
+    if _retain_term(config) == "none":
+        return f"{config.method} is published without a retain term"
+    return ""
