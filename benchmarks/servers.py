@@ -1,4 +1,4 @@
-"""The servers of `unilogit up` in a temporary home, on free ports: says "ready" when they answer; ends them when it ends.
+"""The servers of `unilogit up` in a home and on ports of their own: "ready" when they answer, ended with this process.
 
 python -m benchmarks.servers
 """
