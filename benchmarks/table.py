@@ -45,11 +45,12 @@ one plain forward pass of the model over the same tokens, in the same batches.
 THREADS = """\
 ## Beside other busy processes
 
-An unlearning step of a model of the example's size on all cores, alone and beside a neighbour: a Python loop that
-never rests, or another training run. *Spinning* is what torch's threads do while they wait for each other,
-*sleeping* is what unilogit has them do. A neighbour of one thread leaves two threads on two cores a fair share of
-1.33 cores: 1.5 times the time alone. *Other cores* is what processes that are not part of the measurement had
-meanwhile: far from 0, the row says little.
+An unlearning step of a model of the example's size, alone and beside a neighbour: a Python loop that never rests, or
+another training run. *Spinning* is what torch's threads do while they wait for each other, *sleeping* is what unilogit
+has them do; both use all cores. *One thread* waits for nobody (OMP_NUM_THREADS=1). A neighbour of one thread leaves
+two threads on two cores a fair share of 1.33 cores. Threads that sleep tend to be woken on the core that the neighbour
+leaves free, and so get about one. *Other cores* is what processes that are not part of the measurement had meanwhile:
+far from 0, the row says little.
 """
 TOFU = """\
 # Methods on TOFU
@@ -134,19 +135,19 @@ def evaluation_section(result: dict[str, Any]) -> str:
 
 
 def threads_section(result: dict[str, Any]) -> str:
-    """One result of benchmarks.threads as a table: each neighbour against the same threads alone."""
+    """One result of benchmarks.threads as a table: everything against threads that sleep, alone."""
     rows = result["variants"]
+    alone = rows["sleeping, alone"]["wall_seconds_median"]
     shape = (
         f"Llama of {result['num_hidden_layers']} layers × {result['hidden_size']} hidden, {result['forget']} forget "
         f"rows with {result['retain_per_forget']} retain rows each, {result['length']} tokens a row"
     )
     lines = [
         *about(result, shape),
-        "| | median s | minimum s | median ÷ alone | other cores |",
+        "| | median s | minimum s | median ÷ sleeping, alone | other cores |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, row in rows.items():
-        alone = rows[f"{name.split(', ')[0]}, alone"]["wall_seconds_median"]
         median, least = row["wall_seconds_median"], row["wall_seconds_min"]
         foreign = row["other_cores_median"]
         lines.append(f"| {name} | {median:.3g} | {least:.3g} | {median / alone:.2f} | {foreign:.2f} |")

@@ -1,10 +1,10 @@
 """How much slower unlearning is beside other busy processes, when threads that wait spin and when they sleep.
 
-    python -m benchmarks.threads --repeats 5
+    python -m benchmarks.threads --repeats 3
 
-Each measurement is a process of its own that trains a model of the example's size on all cores for some seconds,
-alone or beside a neighbour: a Python loop, or another training run on one core or on all. Spinning is what torch's
-threads do where torch is imported before unilogit, sleeping is what unilogit has them do. Writes
+Each measurement is a process of its own that trains a model of the example's size for some seconds, alone or beside a
+neighbour: a Python loop, or another training run on one core or on all. Spinning is what torch's threads do where
+torch is imported before unilogit, sleeping is what unilogit has them do, and one thread waits for nobody. Writes
 benchmarks/results/threads-cpu.json for `python -m benchmarks.table`. Imports torch late: its import decides.
 """
 
@@ -28,7 +28,7 @@ SIZE = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 2, "n
 VOCABULARY = 512
 ROWS = {"forget": 8, "retain_per_forget": 4, "length": 48}
 ALONE = "alone"
-FIRST = {"spinning": "torch", "sleeping": "unilogit"}  # what is imported first decides
+FIRST = {"spinning": "torch", "sleeping": "unilogit", "one thread": "unilogit"}  # what is imported first decides
 
 
 def train(wait: str, threads: int, seconds: float) -> None:
@@ -40,7 +40,8 @@ def train(wait: str, threads: int, seconds: float) -> None:
 
     from benchmarks.step import make_batch, with_one_pass
     from unilogit.losses.registry import METHODS, RETAIN_TERMS
-    from unilogit.model import Scorer
+    from unilogit.model import make_scorer
+    from unilogit.training.config import UnlearnConfig
     from unilogit.training.unlearning_loss import Term, UnlearningLoss
 
     torch.set_num_threads(threads)
@@ -49,8 +50,10 @@ def train(wait: str, threads: int, seconds: float) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     batch = make_batch(argparse.Namespace(**ROWS, device="cpu"), VOCABULARY)
     method, nll = METHODS["unilogit"], RETAIN_TERMS["nll"]
-    forget = Term(method, method.load({"direction": "reverse"}, vocabulary=VOCABULARY))
-    loss = UnlearningLoss(Scorer(model), forget=forget, retain=Term(nll, nll.load({})))
+    config = UnlearnConfig()
+    loss = UnlearningLoss(
+        make_scorer(model), forget=Term(method, method.bind(config)), retain=Term(nll, nll.bind(config))
+    )
 
     def step() -> None:
         with_one_pass(loss, batch).backward()
@@ -77,8 +80,12 @@ def started(*command: str) -> Iterator[subprocess.Popen[str]]:
         assert process.stdout.readline() == "ready\n", f"{command} failed"
         yield process
     finally:
-        process.kill()
-        process.communicate()
+        process.terminate()  # servers end their children
+        try:
+            process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
 
 def busy_seconds() -> float:
@@ -97,13 +104,13 @@ def measured(wait: str, neighbour: str, options: argparse.Namespace, strangers: 
     commands = {
         ALONE: ["-c", "import time\nprint('ready', flush=True)\ntime.sleep(1e6)"],
         "a Python loop": ["-c", "print('ready', flush=True)\nwhile True: pass"],
+        "Prefect and MLflow": ["-m", "benchmarks.servers"],
         "training on one core": training(1, 1e6),
         "training on all cores": training(options.threads, 1e6),
     }
-    with (
-        started(*commands[neighbour]) as neighbour_process,
-        started(*training(options.threads, options.seconds)) as ours,
-    ):
+    threads = 1 if wait == "one thread" else options.threads
+    run = training(threads, options.seconds)
+    with started(*commands[neighbour]) as neighbour_process, started(*run) as ours:
         assert ours.stdout is not None
         total, neighbours = busy_seconds(), sum(psutil.Process(neighbour_process.pid).cpu_times()[:2])
         steps, wall, processor = json.loads(ours.stdout.readline())
@@ -116,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=psutil.cpu_count(logical=False), help="of the training")
     parser.add_argument("--seconds", type=float, default=5.0, help="of one measurement")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/threads-cpu.json")
     parser.add_argument("--train", choices=list(FIRST), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -129,7 +136,7 @@ def main() -> None:
     from benchmarks.measure import RESULTS, interleaved, write_result
 
     torch.set_num_threads(options.threads)
-    neighbours = (ALONE, "a Python loop", "training on one core", "training on all cores")
+    neighbours = (ALONE, "Prefect and MLflow", "a Python loop", "training on one core", "training on all cores")
     cases = {f"{wait}, {neighbour}": (wait, neighbour) for neighbour in neighbours for wait in FIRST}
     strangers: dict[str, list[float]] = {name: [] for name in cases}
     steps = {name: partial(measured, *case, options, strangers[name]) for name, case in cases.items()}

@@ -1,0 +1,30 @@
+"""The flow on two processors: the step that unlearns starts two processes itself, and ends where one does."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.e2e.test_kills import prepared  # noqa: F401
+from unilogit.files import read_json
+
+pytestmark = pytest.mark.slow
+
+
+def run(prepared, folder, processes):  # noqa: F811
+    """Training of a run of the whole flow with so many processes, and what was printed."""
+    project = type(prepared)(shutil.copytree(prepared.folder, folder))
+    printed = project.succeed("unilogit", "run", "--set", f"unlearn.processes={processes}")
+    [workspace] = (folder / "var" / "runs").glob("2*")
+    return read_json(workspace / "training.json"), printed, workspace
+
+
+def test_two_processes_of_one_flow_end_where_one_does(prepared, tmp_path):  # noqa: F811
+    one, _, _ = run(prepared, tmp_path / "one", 1)
+    two, printed, workspace = run(prepared, tmp_path / "two", 2)
+    assert "2 processes on the CPU" in printed
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["steps"] == two["steps"]
+    losses = [[entry["loss"] for entry in training["history"] if "loss" in entry] for training in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert json.loads((workspace / ".stamps" / "unlearn.json").read_text())["result"]["processes"] == 2
