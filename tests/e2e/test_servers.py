@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 
@@ -21,9 +22,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture
-def servers(demo):
-    project, _ = demo
+@contextmanager
+def running_servers(project):
+    """`unilogit up` on free ports, until it is interrupted; gives MLflow's address."""
     ports = {"UNILOGIT_PREFECT_PORT": str(free_port()), "UNILOGIT_MLFLOW_PORT": str(free_port())}
     project.environment.update(ports)
     process = subprocess.Popen(
@@ -35,7 +36,7 @@ def servers(demo):
     else:
         pytest.fail(f"`unilogit up` ended with code {process.wait()}")
     project.environment["PREFECT_API_URL"] = f"http://127.0.0.1:{ports['UNILOGIT_PREFECT_PORT']}/api"
-    yield project, f"http://127.0.0.1:{ports['UNILOGIT_MLFLOW_PORT']}", ports
+    yield f"http://127.0.0.1:{ports['UNILOGIT_MLFLOW_PORT']}"
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 0
     for name in (*ports, "PREFECT_API_URL"):
@@ -43,6 +44,14 @@ def servers(demo):
     for port in ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", int(port))) != 0, f"port {port} is still served"
+
+
+@pytest.fixture
+def servers(demo):
+    project, _ = demo
+    with running_servers(project) as mlflow:
+        ports = {name: project.environment[name] for name in ("UNILOGIT_PREFECT_PORT", "UNILOGIT_MLFLOW_PORT")}
+        yield project, mlflow, ports
 
 
 def ask(url):
