@@ -15,7 +15,8 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 from tasks.doctor import answers, mlflow_address, prefect_address
-from tasks.workspace import use_home
+from tasks.registry.connection import make_database
+from tasks.workspace import mlflow_database, use_home
 from unilogit.errors import InputError
 
 HOST = "127.0.0.1"
@@ -39,6 +40,7 @@ def up() -> int:
     folder = use_home()
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
+    make_database(mlflow_database())
     api = f"{prefect}/api"
     environment = {
         **os.environ,

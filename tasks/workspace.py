@@ -34,6 +34,11 @@ def ledger_file() -> Path:
     return home() / "ledger.db"
 
 
+def mlflow_database() -> Path:
+    """Where runs and versions are, unless MLFLOW_TRACKING_URI names another store."""
+    return home() / "mlflow.db"
+
+
 def run_folder(batch_id: str) -> Path:
     """The workspace of a batch."""
     return home() / "runs" / batch_id

@@ -7,19 +7,25 @@ import ipaddress
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tasks.workspace import home, use_home
+from filelock import FileLock
+
+from tasks.workspace import home, mlflow_database, use_home
 from unilogit.errors import InputError
+from unilogit.files import atomic_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_SQLITE = "sqlite:///"
+
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or SQLite in UNILOGIT_HOME."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{mlflow_database()}"
 
 
 def client(uri: str | None = None) -> "MlflowClient":
@@ -28,7 +34,31 @@ def client(uri: str | None = None) -> "MlflowClient":
     from mlflow import MlflowClient
 
     uri = uri or tracking_uri()
+    if uri.startswith(_SQLITE):
+        make_database(Path(uri.removeprefix(_SQLITE)))
     return MlflowClient(uri, uri)
+
+
+def make_database(file: Path) -> None:
+    """Make MLflow's database where there is none, whole or not at all.
+
+    MLflow's own migrations are hundreds of commits, and what a kill leaves of them in an SQLite file cannot be gone on
+    from.
+    """
+    if file.exists():
+        return
+    from mlflow import MlflowClient
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):
+        if file.exists():  # another process was faster
+            return
+        for left in file.parent.glob(f".{file.name}.*"):  # of a killed one
+            left.unlink()
+        with atomic_path(file) as temporary:
+            temporary.unlink()  # an empty file would be taken for a database
+            uri = f"{_SQLITE}{temporary}"
+            MlflowClient(uri, uri).search_registered_models(max_results=1)
 
 
 @contextmanager

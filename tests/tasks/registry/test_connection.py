@@ -1,5 +1,9 @@
 """Where MLflow's stores are, and experiments that are made once."""
 
+import signal
+import subprocess
+import sys
+
 import mlflow
 import pytest
 
@@ -13,6 +17,35 @@ def test_the_store_is_in_the_home_unless_the_environment_names_another(home, mon
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert tracking_uri() == client().tracking_uri == "http://127.0.0.1:5000"
     assert client("http://127.0.0.1:5001").tracking_uri == "http://127.0.0.1:5001"
+
+
+KILLED = """
+import os, signal, sys
+import sqlalchemy as sa
+from tasks.registry.connection import client
+
+left = int(sys.argv[1])
+
+@sa.event.listens_for(sa.engine.Engine, "commit")
+def commit(connection):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+client()
+"""
+
+
+@pytest.mark.parametrize("commits", [0, 7, 40])
+def test_a_database_that_a_kill_broke_off_is_made_by_the_next(home, commits):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(commits)], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert not (home / "mlflow.db").exists()
+    store = client()
+    store.create_registered_model("some model")
+    assert [model.name for model in store.search_registered_models()] == ["some model"]
+    assert sorted(path.name for path in home.iterdir() if path.name.startswith(".")) == []
 
 
 def test_a_connection_is_the_current_store_until_it_ends(home):
