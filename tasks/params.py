@@ -30,7 +30,9 @@ class Data(Config):
     @field_validator("utility_groups")
     @classmethod
     def _known_sets_are_not_groups(cls, groups: list[str]) -> list[str]:
-        taken = {"forget", "forget_all", "retain", "holdout", "model_utility", "membership_inference"}
+        taken = {"forget", "forget_all", "retain", "holdout"}  # sets; and what metrics.json has beside sets
+        taken |= {"model_utility", "membership_inference", "forget_quality", "retain_divergence", "privleak"}
+        taken |= {"retained", "robustness"}
         if clash := sorted(taken.intersection(groups)):
             raise ValueError(f"a group may not be called {', '.join(clash)}")
         return groups
@@ -163,7 +165,7 @@ def _describe(path: Path, problem: Any) -> str:
     kind = problem["type"]
     if kind == "missing":
         return f"{path}: {key}: is missing; add it"
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a method's dataclass
         return f"{path}: {key}: no such key; remove it or correct its spelling"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{path}: {key} = {problem['input']!r}: {message[:1].lower()}{message[1:]}"

@@ -82,3 +82,15 @@ def test_any_file_is_params_or_an_input_error(tmp_path_factory, content):
     file.write_bytes(content)
     with pytest.raises(InputError):
         load_params(file)
+
+
+def test_a_misspelt_knob_of_a_method_is_named():
+    with pytest.raises(InputError) as error:
+        load_params(SHIPPED, ["unlearn.npo={betta: 0.1}"])
+    assert error.value.problems == [f"{SHIPPED}: unlearn.npo.betta: no such key; remove it or correct its spelling"]
+
+
+@pytest.mark.parametrize("name", ["retained", "robustness", "privleak", "retain_divergence", "forget"])
+def test_a_group_may_not_take_the_name_of_what_is_measured(name):
+    with pytest.raises(InputError, match=f"a group may not be called {name}"):
+        load_params(SHIPPED, [f"data.utility_groups=[{name}]"])
