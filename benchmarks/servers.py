@@ -22,21 +22,21 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with TemporaryDirectory() as home:
         ports = {"UNILOGIT_PREFECT_PORT": free_port(), "UNILOGIT_MLFLOW_PORT": free_port()}
-        up = subprocess.Popen(
+        servers = subprocess.Popen(
             [Path(sys.executable).parent / "unilogit", "up"],
             env={**os.environ, **ports, "UNILOGIT_HOME": home},
             stdout=subprocess.PIPE,
             text=True,
         )
         try:
-            assert up.stdout is not None
-            for line in up.stdout:
+            assert servers.stdout is not None
+            for line in servers.stdout:
                 if line.startswith("Up."):
                     print("ready", flush=True)
                     signal.pause()
         finally:
-            up.terminate()
-            up.wait()
+            servers.terminate()
+            servers.wait()
 
 
 if __name__ == "__main__":

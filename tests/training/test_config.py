@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from unilogit.evaluation.config import EvaluateConfig
 from unilogit.losses.npo import Npo
+from unilogit.losses.registry import METHODS
 from unilogit.training.config import Config, TrainConfig, UnlearnConfig
 
 PARAMS = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
@@ -39,7 +40,8 @@ def test_every_knob_has_a_comment_or_a_name_that_says_it(section):
 def test_every_knob_is_documented(config: type[Config]):
     documented = config.__doc__.split("Attributes:")[1]
     names = {name.strip() for line in documented.splitlines() for name in line.split(":")[0].split(",")}
-    assert set(config.model_fields) <= names
+    own = {method.section for method in METHODS.values()}  # documented with the method
+    assert set(config.model_fields) - own <= names
 
 
 def test_a_method_by_its_name_alone_has_every_default():
