@@ -45,19 +45,18 @@ one plain forward pass of the model over the same tokens, in the same batches.
 THREADS = """\
 ## Beside other busy processes
 
-An unlearning step of a model of the example's size, alone and beside a neighbour: a Python loop that never rests, or
-another training run. *Spinning* is what torch's threads do while they wait for each other, *sleeping* is what unilogit
+An unlearning step of a model of the example's size, alone and beside a neighbour: the servers of `unilogit up` at rest,
+a Python loop that never rests, or another training run. *Spinning* is what torch's threads do while they wait for each other, *sleeping* is what unilogit
 has them do; both use all cores. *One thread* waits for nobody (OMP_NUM_THREADS=1). A neighbour of one thread leaves
-two threads on two cores a fair share of 1.33 cores. Threads that sleep tend to be woken on the core that the neighbour
-leaves free, and so get about one. *Other cores* is what processes that are not part of the measurement had meanwhile:
-far from 0, the row says little.
+two threads on two cores a fair share of 1.33 cores. *Other cores* is what processes that are not part of the measurement
+had meanwhile, the servers' children among them: far from 0 in other rows, the row says little.
 """
 TOFU = """\
 # Methods on TOFU
 
 Written by `python -m benchmarks.table` from the files in `benchmarks/results/`; `python -m benchmarks.tofu --data DIR`
 measures them again. A small Llama is trained on TOFU from scratch, once on all of it (*fine-tuned*) and once without
-the forget set (*retain model*, the retain model), and each method makes the first one forget. All methods have the
+the forget set (*retain model*), and each method makes the first one forget. All methods have the
 same learning rate, the same retain term beside them (where they have one) and the same early stop, and none was
 tuned: this shows that metrics and methods work on real data, not which method is best on a large model.
 
