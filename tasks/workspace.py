@@ -67,6 +67,7 @@ class Place(StrEnum):
     CORPUS = "validated/corpus.parquet"
     CORPUS_COUNTS = "validated/counts.json"
     EARLIER_CORPUS_COUNTS = "validated/earlier.json"  # of the batch before, where there is one
+    REFERENCE_DOCS = "data_docs/references"
     REFUSED_RECORDS = "quarantine/corpus.jsonl"
     CORPUS_DOCS = "data_docs/corpus"
     # the sets

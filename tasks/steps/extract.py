@@ -7,9 +7,11 @@ import pandas as pd
 
 from tasks.params import Params
 from tasks.step import Source, Step
+from tasks.validation.expectations import PLACE, Table
+from tasks.validation.judge import judge
 from tasks.validation.tables import require_good
 from tasks.workspace import Extraction, Place, Workspace
-from unilogit.data.extraction import extract_sets
+from unilogit.data.extraction import Reference, extract_sets
 from unilogit.data.neighbours import find_neighbours
 from unilogit.data.records import COLUMNS, CorpusRecord, read_records
 from unilogit.errors import InputError
@@ -32,13 +34,8 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
     neighbours = find_neighbours(forget, retain, workspace.path(Place.NEIGHBOURS), wanted)
     holdout = _holdout(params, corpus)
     write_parquet(workspace.path(Place.HOLDOUT), holdout)
-    origins = {row.request_id: f"{row.file}:{row.row}" for row in current.itertuples()}
-    warnings = [
-        f"{origins[request_id]}: request {request_id}: nothing in {params.data.corpus} has "
-        + (f"its {field}" if count == 1 else f"{count} of its {field}s")
-        + "; check the spelling"
-        for request_id, field, count in sets.unmatched
-    ]
+    references = _references(current, sets.references)
+    judgement = judge(Table.REFERENCES, references, workspace.path(Place.REFERENCE_DOCS), params.data.corpus)
     extraction = Extraction(
         requests=len(current),
         forget=sets.forget,
@@ -47,10 +44,18 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
         holdout=len(holdout),
         neighbours=neighbours,
         no_match=[request_id for request_id in current["request_id"] if request_id not in sets.matched],
-        warnings=warnings,
+        warnings=judgement.warnings,
     )
     workspace.write(extraction)
     return extraction
+
+
+def _references(requests: pd.DataFrame, references: list[Reference]) -> pd.DataFrame:
+    """References as Great Expectations is asked about them, in the order of the requests."""
+    frame = requests[["request_id", "file", "row"]].merge(
+        pd.DataFrame(references, columns=Reference._fields), on="request_id"
+    )
+    return frame.assign(**{PLACE: frame["file"] + ":" + frame["row"].astype("str") + ", field " + frame["field"]})
 
 
 def _holdout(params: Params, corpus: Path) -> pd.DataFrame:
@@ -82,7 +87,7 @@ STEP = Step(
     name="extract",
     function=run_extract,
     reads=(Place.REQUESTS, Place.EARLIER_REQUESTS, Place.CORPUS, Source.HOLDOUT),
-    writes=(Place.DATA,),
+    writes=(Place.DATA, Place.REFERENCE_DOCS),
     params=("seed", "data.corpus", "data.holdout", "data.neighbours", "unlearn.neighbour_share"),
 )
 

@@ -1,8 +1,8 @@
 """What Great Expectations is asked about deletion requests and corpus: made from the models, kept as files to review.
 
-requests.json and corpus.json beside this module are what a run asks; `python -m tasks.validation.expectations` writes
-them anew. What a single row must be follows from the JSON schema of its model, which alone refuses rows; whether rows
-go together is stated here. Knows nothing of files with data or of what becomes of a bad row.
+The JSON files beside this module are what a run asks; `python -m tasks.validation.expectations` writes them anew. What
+a single row must be follows from the JSON schema of its model, which alone refuses rows; whether rows go together, and
+whether requests point at records, is stated here. Knows nothing of files with data or of what becomes of a bad row.
 """
 
 import json
@@ -27,7 +27,13 @@ PROBLEM = "problem"  # what the model refuses, a sentence a line; null in a good
 SUBJECTS = "subjects"  # how many people a record is about
 RESPONSE_LENGTH = "response_length"  # in characters
 
-WARNING = "warning"  # of an expectation's meta: what a person reads when it fails; {…} are numbers of its result
+# Columns of references, a row for each field by which a request points at records: its place is "file:row, field name".
+SELECTORS = "selectors"  # how many the request has
+UNMATCHED = "unmatched"  # how many of them match no record
+
+# Of an expectation's meta: what a person reads when it fails.
+WARNING = "warning"  # once; {…} are numbers of its result
+ROW_WARNING = "row_warning"  # of every row that fails it; {…} are its columns
 
 
 class Table(StrEnum):
@@ -35,6 +41,7 @@ class Table(StrEnum):
 
     REQUESTS = "requests"
     CORPUS = "corpus"
+    REFERENCES = "references"
 
     @property
     def file(self) -> Path:
@@ -121,14 +128,31 @@ def _of_the_corpus() -> "list[Expectation]":
     ]
 
 
+def _of_references() -> "list[Expectation]":
+    from great_expectations import expectations as gxe
+
+    unmatched = (
+        f"{{{PLACE}}}: request {{request_id}}: {{{UNMATCHED}}} of {{{SELECTORS}}} match nothing in the corpus;"
+        " check the spelling"
+    )
+    return [
+        gxe.ExpectColumnValuesToBeBetween(
+            column=UNMATCHED, max_value=0, severity="warning", meta={ROW_WARNING: unmatched}
+        )
+    ]
+
+
 def make_expectations(table: Table) -> "ExpectationSuite":
     """The expectations as the models and this module say."""
     from great_expectations import ExpectationSuite
 
-    if table is Table.REQUESTS:
-        expectations = _of_all_rows("request_id") + expectations_of(DeletionRequest)
-    else:
-        expectations = _of_all_rows("record_id") + _of_the_corpus() + expectations_of(CorpusRecord)
+    match table:
+        case Table.REQUESTS:
+            expectations = _of_all_rows("request_id") + expectations_of(DeletionRequest)
+        case Table.CORPUS:
+            expectations = _of_all_rows("record_id") + _of_the_corpus() + expectations_of(CorpusRecord)
+        case Table.REFERENCES:
+            expectations = _of_references()
     return ExpectationSuite(table, expectations)
 
 

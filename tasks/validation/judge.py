@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tasks.validation.expectations import PLACE, PROBLEM, WARNING, Table, load_expectations
+from tasks.validation.expectations import PLACE, PROBLEM, ROW_WARNING, WARNING, Table, load_expectations
 from tasks.workspace import ExpectationResult
 from unilogit.files import atomic_folder
 
@@ -31,7 +31,7 @@ class Judgement:
     Attributes:
         results: every expectation in numbers.
         refused: place → what is wrong with the row and what to do, beside what is in its column `problem`.
-        warnings: a sentence for what is odd about all rows together.
+        warnings: a sentence for what is odd about all rows together, or about a row that is good all the same.
     """
 
     results: list[ExpectationResult]
@@ -62,7 +62,7 @@ def judge(
         answers = _ask(table, rows, folder, datetime.fromtimestamp(source.stat().st_mtime, UTC), numbers)
         for page in folder.rglob("*.html"):
             _forbid_loading(page)
-    bad = set(rows.loc[rows[PROBLEM].notna(), PLACE])
+    bad = set(rows.loc[rows[PROBLEM].notna(), PLACE]) if PROBLEM in rows else set()
     results: list[ExpectationResult] = []
     warnings: list[str] = []
     refused: dict[str, list[str]] = defaultdict(list)
@@ -72,7 +72,7 @@ def judge(
         results.append(_in_numbers(expectation, answer, len(places)))
         if expectation.severity == "warning":
             if not answer.success:
-                warnings.append(expectation.meta[WARNING].format_map(_rounded({**answer.result, **numbers})))
+                warnings += _warnings(expectation, answer.result, numbers, rows)
         elif expectation.expectation_type == UNIQUE:
             repeats.append((expectation.column, places))
         else:
@@ -86,6 +86,16 @@ def judge(
             wrong = f"field `{identifier}` repeats that of {first}"
             refused[place].append(f"{wrong}; give it one of its own or remove the line")
     return Judgement(results, dict(refused), warnings)
+
+
+def _warnings(
+    expectation: "Expectation", result: Mapping[str, Any], numbers: Mapping[str, float], rows: pd.DataFrame
+) -> list[str]:
+    if WARNING in expectation.meta:
+        return [expectation.meta[WARNING].format_map(_rounded({**result, **numbers}))]
+    places = [row[PLACE] for row in result["unexpected_index_list"]]
+    unexpected = rows.set_index(PLACE, drop=False).loc[places].to_dict("records")
+    return [expectation.meta[ROW_WARNING].format_map(row) for row in unexpected]
 
 
 def _repeats(names: dict[str, str], bad: set[str]) -> Iterator[tuple[str, str]]:

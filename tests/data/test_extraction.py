@@ -93,13 +93,10 @@ def test_the_sets_are_those_of_plain_matching(tmp_path_factory, corpus, current,
     assert found.retain == len(retain)
     counts = {name: sum(matches(record, request) for record in corpus) for name, request in asked[: len(current)]}
     assert found.matched == {name: count for name, count in counts.items() if count}
-    missed = [
-        (name, field)
-        for name, request in asked[: len(current)]
-        for field, wanted in wishes(request)
-        if not any(hits(record, field, wanted) for record in corpus)
-    ]
-    assert found.unmatched == sorted({(*item, missed.count(item)) for item in missed})
+    wanted = [(name, field, text) for name, request in asked[: len(current)] for field, text in wishes(request)]
+    missed = [(name, field) for name, field, text in wanted if not any(hits(row, field, text) for row in corpus)]
+    fields = [(name, field) for name, field, _ in wanted]
+    assert found.references == sorted({(*item, fields.count(item), missed.count(item)) for item in fields})
 
 
 PEOPLE = [
@@ -120,7 +117,7 @@ def test_text_is_matched_as_it_stands_whatever_the_case(tmp_path, text, wanted):
     request = {"subject_id": None, "record_ids": [], "text": text}
     found, forget, _ = extract(tmp_path, PEOPLE, [request])
     assert "".join(forget["record_id"]) == wanted
-    assert found.unmatched == ([] if wanted else [("q0", "text", 1)])
+    assert found.references == [("q0", "text", 1, 0 if wanted else 1)]
 
 
 def test_what_was_forgotten_before_is_replayed_and_never_retained(tmp_path):

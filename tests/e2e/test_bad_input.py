@@ -111,13 +111,14 @@ def bad_params(folder):
 
 
 NOT_USED = "the corpus is not used, as a bad line may hold somebody who is to be forgotten; correct it,"
-NO_MATCH = "nothing in corpus.jsonl has its subject_id; check the spelling"
+NO_MATCH = "1 of 1 match nothing in the corpus; check the spelling"
+ZOE, ZAC = (f"field subject_id: request R-{name}: {NO_MATCH}" for name in ("zoe", "zac"))
 BROKEN_JSON = ["corpus.jsonl:7: is not JSON (expecting value at character 31); correct or remove the line", NOT_USED]
 CASES = {
     missing_field: ["corpus.jsonl:7: field `response` is missing; add it or remove the line", NOT_USED],
     repeated_id: ["corpus.jsonl:7: field `record_id` repeats that of corpus.jsonl:1; give it one of its own", NOT_USED],
     no_corpus: ["corpus.jsonl: there is no such file or folder; correct the path"],
-    unknown_subject: [f"a.jsonl:1: request R-zoe: {NO_MATCH}"],
+    unknown_subject: [f"a.jsonl:1, {ZOE}"],
     empty_request_file: ["requests/b.jsonl: the file is empty; write its rows, or take the file away"],
     unknown_kind_of_file: ["requests/note.docx: the kind of file is not known; name it .csv, .jsonl or .parquet,"],
     no_model: [f"params.yaml: model.base = '{BASE}': no model there (there is no such folder,"],
@@ -204,4 +205,4 @@ def test_an_empty_file_loses_none_of_the_good_ones_around_it(runs):
     assert "a.jsonl: 1 new" in outcomes["empty_request_file"][1]
     code, out, err = outcomes["empty file taken away"]
     assert "c.jsonl: 1 new" in out
-    assert_refused(code, out, err, [f"c.jsonl:1: request R-zac: {NO_MATCH}", f"a.jsonl:1: request R-zoe: {NO_MATCH}"])
+    assert_refused(code, out, err, [f"c.jsonl:1, {ZAC}", f"a.jsonl:1, {ZOE}"])

@@ -7,6 +7,7 @@ of models or of who asked.
 import glob
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import pandas as pd
@@ -57,15 +58,30 @@ _RETAIN = f"""
     ORDER BY file, row
 """
 
-_UNMATCHED = """
-    SELECT request_id, field, count(*) FROM selectors
-    WHERE current AND NOT EXISTS (
+_REFERENCES = """
+    SELECT request_id, field, count(*), count(*) FILTER (WHERE NOT EXISTS (
         SELECT 1 FROM matches
         WHERE matches.request_id = selectors.request_id AND matches.field = selectors.field
         AND matches.wanted = selectors.wanted
-    )
+    ))
+    FROM selectors WHERE current
     GROUP BY ALL ORDER BY ALL
 """
+
+
+class Reference(NamedTuple):
+    """How a request points at records by one field; not by what, which is personal data.
+
+    Attributes:
+        field: subject_id, record_id or text.
+        selectors: how many the request has.
+        unmatched: how many of them match no record.
+    """
+
+    request_id: str
+    field: str
+    selectors: int
+    unmatched: int
 
 
 @dataclass(frozen=True)
@@ -77,15 +93,14 @@ class Extraction:
         earlier: records of earlier batches alone, replayed so that they stay forgotten.
         retain: the other records.
         matched: request_id → number of records, for this batch's requests that match any.
-        unmatched: (request_id, field, how many) of selectors that match nothing; not their values, which
-            are personal data.
+        references: of this batch's requests, by request_id and field.
     """
 
     forget: int
     earlier: int
     retain: int
     matched: dict[str, int]
-    unmatched: list[tuple[str, str, int]]
+    references: list[Reference]
 
 
 def extract_sets(
@@ -143,8 +158,8 @@ def extract_sets(
         matched = connection.execute(
             "SELECT request_id, count(DISTINCT record_id) FROM matches WHERE current GROUP BY ALL ORDER BY ALL"
         ).fetchall()
-        unmatched = connection.execute(_UNMATCHED).fetchall()
-    return Extraction(forget, replayed, retain, dict(matched), unmatched)
+        references = [Reference(*row) for row in connection.execute(_REFERENCES).fetchall()]
+    return Extraction(forget, replayed, retain, dict(matched), references)
 
 
 def _text(cell: object) -> str | None:

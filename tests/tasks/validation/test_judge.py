@@ -11,7 +11,9 @@ from tasks.validation.expectations import (
     PLACE,
     PROBLEM,
     RESPONSE_LENGTH,
+    SELECTORS,
     SUBJECTS,
+    UNMATCHED,
     Table,
     load_expectations,
     text_columns,
@@ -33,10 +35,14 @@ REQUEST = {
 RECORD = {"record_id": "r", "prompt": "Who?", "response": "Ann.", "alternative_response": "Who?", "group": ""}
 EARLIER = {"earlier_rows": 20, "earlier_response_length": 4.0}
 MODELS = {Table.REQUESTS: (DeletionRequest, REQUEST), Table.CORPUS: (CorpusRecord, RECORD)}
+REFERENCE = {"request_id": "R", "field": "subject_id", SELECTORS: 3, UNMATCHED: 0}
 IDENTIFIERS = {Table.REQUESTS: "request_id", Table.CORPUS: "record_id"}
 
 
 def good_rows(table, count=20):
+    if table is Table.REFERENCES:
+        rows = pd.DataFrame([REFERENCE] * count, columns=[PLACE, *REFERENCE])
+        return rows.assign(**{PLACE: [f"a:{number}" for number in range(count)]})
     model, fields = MODELS[table]
     rows = pd.DataFrame([fields] * count, columns=[PLACE, PROBLEM, *text_columns(model)], dtype="str")
     rows[PLACE] = [f"a:{number}" for number in range(count)]
@@ -91,7 +97,21 @@ def broken(kind, column, table):
     return rows
 
 
-@pytest.mark.parametrize(("table", "kind", "column"), [name for table in Table for name in names(table)])
+def test_a_reference_that_points_at_nothing_is_told_by_its_place(ask):
+    rows = good_rows(Table.REFERENCES)
+    rows.loc[[4, 7], UNMATCHED] = [1, 3]
+    judgement = ask(Table.REFERENCES, rows)
+    assert judgement.refused == {}
+    assert judgement.warnings == [
+        f"a:{row}: request R: {unmatched} of 3 match nothing in the corpus; check the spelling"
+        for row, unmatched in ((4, 1), (7, 3))
+    ]
+
+
+JUDGED_BY_ROW = [name for table in (Table.REQUESTS, Table.CORPUS) for name in names(table)]
+
+
+@pytest.mark.parametrize(("table", "kind", "column"), JUDGED_BY_ROW)
 def test_whatever_is_expected_can_fail(ask, table, kind, column):
     judgement = ask(table, broken(kind, column, table), EARLIER)
     assert (kind, column) in failed(judgement) if column else (kind,) in failed(judgement)
