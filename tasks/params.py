@@ -26,6 +26,7 @@ class Data(Config):
     utility_groups: list[Name]
     neighbours: Annotated[int, Field(ge=0)]
     bad_corpus_rows: Literal["stop", "quarantine"]
+    request_mapping: dict[Name, Name] | Literal["opendsr", "data_rights_protocol"] | None
 
     @field_validator("utility_groups")
     @classmethod
@@ -50,8 +51,21 @@ class Example(Config):
     seed: int
 
 
+class Requests(Config):
+    watch_days: PositiveInt
+    keep_days: Annotated[int, Field(ge=0)]
+
+
+class Extract(Config):
+    near_duplicates: Literal["forget", "review", "off"]
+    near_duplicate_threshold: Annotated[float, Field(gt=0, le=1)]
+
+
 class Batch(Config):
     max_requests: PositiveInt
+    max_share_of_corpus: Annotated[float, Field(gt=0, le=1)]
+    min_text_length: PositiveInt
+    max_attempts: PositiveInt
 
 
 class Register(Config):
@@ -68,7 +82,9 @@ class Params(Config):
     model: Model
     example: Example
     train: TrainConfig
+    requests: Requests
     batch: Batch
+    extract: Extract
     unlearn: UnlearnConfig
     evaluate: EvaluateConfig
     gates: Annotated[list[Gate], Field(min_length=1)]

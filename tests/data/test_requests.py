@@ -137,7 +137,7 @@ def test_times_at_the_edges(time, is_good):
 
 
 def test_what_is_wrong_with_the_row_comes_after_its_fields_and_is_not_said_of_a_selector_that_is_refused():
-    nothing = "nothing says what to forget; fill in `subject_id`, `record_ids` or `text`"
+    nothing = "nothing says what to forget; fill in `subject_id`, `aliases`, `record_ids` or `text`"
     early = "field `due_at` is earlier than `received_at`; correct one of them"
     assert refusals(received_at=NOON, due_at=NOON - timedelta(1), request_id="x" * 201) == [
         "field `request_id` is longer than 200 characters; shorten it",
@@ -163,7 +163,7 @@ def test_a_row_of_text_becomes_a_request_or_an_error_that_says_all():
     assert error.value.problems == [
         "field `request_id` is missing; give the request an id of its own",
         "field `received_at` is missing; add the time the request came in, like 2025-03-01T12:00:00Z",
-        "nothing says what to forget; fill in `subject_id`, `record_ids` or `text`",
+        "nothing says what to forget; fill in `subject_id`, `aliases`, `record_ids` or `text`",
     ]
 
 

@@ -66,11 +66,15 @@ class DeletionRequest(BaseModel):
         request_id: unique, chosen by the source.
         received_at: when it came in; kept in UTC.
         subject_id: forget everything about this person.
+        aliases: other ids and names of this person: each is compared with records' subject ids, and looked for in their
+            texts as `text` is.
         record_ids: forget these records.
         text: forget what says this.
         legal_basis: e.g. "GDPR Art. 17(1)(b)".
         due_at: when it must be done; 30 days after received_at when not given.
         source: the system it came from.
+        reference: what it is called in messages and in the audit table, which no personal data may reach; the
+            request_id when empty.
         file, row: where it stands in what was taken in.
     """
 
@@ -79,20 +83,22 @@ class DeletionRequest(BaseModel):
     request_id: Identifier
     received_at: Annotated[Time, AfterValidator(lambda time: _reachable(time, timedelta(days=DAYS_TO_ACT)))]
     subject_id: Identifier | None = None
+    aliases: list[Identifier] = Field(default_factory=list)
     record_ids: list[Identifier] = Field(default_factory=list)
     text: Annotated[str, Field(min_length=1)] | None = Field(default=None, validate_default=True)
     legal_basis: str | None = None
     due_at: Time = Field(default_factory=lambda fields: fields["received_at"] + timedelta(days=DAYS_TO_ACT))
     source: str | None = None
+    reference: str = ""
     file: str = ""
     row: int = 0
 
     @field_validator("text")
     @classmethod
     def _asks_for_something(cls, text: str | None, info: ValidationInfo) -> str | None:
-        selectors = [text, *(info.data.get(name, "refused") for name in ("subject_id", "record_ids"))]
+        selectors = [text, *(info.data.get(name, "refused") for name in ("subject_id", "aliases", "record_ids"))]
         if not any(selectors):
-            words = "nothing says what to forget; fill in `subject_id`, `record_ids` or `text`"
+            words = "nothing says what to forget; fill in `subject_id`, `aliases`, `record_ids` or `text`"
             raise PydanticCustomError(ROW_REFUSED, words)
         return text
 
@@ -111,7 +117,8 @@ class DeletionRequest(BaseModel):
     @cached_property
     def content_sha256(self) -> str:
         """Digest of what is asked, wherever it stood: equal for the same request sent twice."""
-        return sha256_json(self.model_dump(mode="json", exclude={"file", "row"}))
+        asked = self.model_dump(mode="json", exclude={"reference", "file", "row"})
+        return sha256_json(asked if self.aliases else {name: asked[name] for name in asked if name != "aliases"})
 
     def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Self:
         """A copy, with the fields of `update` changed; it makes its own digest."""

@@ -29,7 +29,7 @@ SECRET = "Odalys Quenneville"
 ASKS = {"received_at": TIME, "subject_id": SECRET}
 
 NOT_A_TIME = "must be a time with a time zone in the form of RFC 3339; write it like 2025-03-01T12:00:00Z"
-NOTHING = "nothing says what to forget; fill in `subject_id`, `record_ids` or `text`"
+NOTHING = "nothing says what to forget; fill in `subject_id`, `aliases`, `record_ids` or `text`"
 EARLY = "field `due_at` is earlier than `received_at`; correct one of them"
 NO_ID = "field `request_id` is missing; give the request an id of its own"
 NO_TIME = "field `received_at` is missing; add the time the request came in, like 2025-03-01T12:00:00Z"

@@ -1,0 +1,52 @@
+"""No pseudonym says anything of a person, and whoever has the key finds it again."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unilogit.data.pseudonyms import Pseudonyms
+from unilogit.data.requests import DeletionRequest
+
+KEY = b"\x07" * 32
+
+
+def request(**fields):
+    return DeletionRequest(
+        **{"request_id": "R-1", "received_at": "2026-03-01T12:00:00Z", "subject_id": "P-3", **fields}
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"request_id": "zoe@sample.example"},
+        {"request_id": "erase Zoe", "subject_id": None, "text": "ZOE Exampleby"},
+        {"request_id": "R-zo\u00e9", "subject_id": None, "text": "Zoe\u0301 Exampleby"},
+        {"request_id": "R-P-3"},
+        {"request_id": "for exampleby", "aliases": ["Zoe Exampleby"]},
+    ],
+)
+def test_an_id_that_looks_personal_has_a_pseudonym(fields):
+    name = Pseudonyms(KEY).reference(request(**fields))
+    assert name.startswith("request-")
+    assert name == Pseudonyms(KEY).reference(request(**fields))
+    assert name != Pseudonyms(b"other").reference(request(**fields))
+
+
+@pytest.mark.parametrize("request_id", ["R-1", "2026-000017", "9c4b3a4e-1111-4000-8000-000000000001"])
+def test_an_id_that_says_nothing_stays(request_id):
+    assert Pseudonyms(KEY).reference(request(request_id=request_id, text="Zoe")) == request_id
+
+
+def test_the_name_of_a_file_has_a_pseudonym_when_it_names_somebody_in_it():
+    requests = [request(), request(subject_id=None, text="Zoe Exampleby")]
+    assert Pseudonyms(KEY).file("export.csv", requests) == "export.csv"
+    assert Pseudonyms(KEY).file("zoe-exampleby.csv", requests).startswith("file-")
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_two_people_have_one_pseudonym_only_if_their_ids_read_the_same(one, other):
+    from unilogit.data.text import normal_form
+
+    names = Pseudonyms(KEY)
+    assert (names.subject(one) == names.subject(other)) == (normal_form(one) == normal_form(other))
