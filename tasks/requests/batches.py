@@ -89,7 +89,7 @@ class TakenBatch:
 def take_batch(cap: int, retry_failed: bool, run: str) -> TakenBatch | None:
     """The open batch, or a new one of at most `cap` pending requests; None when nothing is pending."""
     with open_ledger() as ledger:
-        batch = ledger.open_batch(cap, run, retry_failed)
+        batch = ledger.open_batch(cap, run, corpus="", max_attempts=1000, retry_failed=retry_failed)
         if batch is None:
             return None
         earlier = ledger.earlier_requests(batch.batch_id)
@@ -114,7 +114,7 @@ def record_no_match(batch: TakenBatch, request_ids: list[str], run: str) -> None
     """Close requests none of whose selectors is in the corpus."""
     if request_ids:
         with open_ledger() as ledger:
-            ledger.no_match(batch.batch_id, request_ids, run)
+            ledger.watch(batch.batch_id, request_ids, "", run)
 
 
 def record_unlearned(batch: TakenBatch, run: str) -> None:
