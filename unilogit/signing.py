@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import CryptoSigner, SSlibKey
+from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
 from unilogit.errors import InputError
 from unilogit.files import atomic_path, private_folder
@@ -152,7 +152,8 @@ def verify_payload(envelope: bytes, payload_type: str, public_keys: Iterable[SSl
     opened = open_envelope(envelope, payload_type)
     if len(opened.signatures) != 1:
         raise InputError(f"it has {len(opened.signatures)} signatures instead of one: it was changed")
-    signed_with, keys = next(iter(opened.signatures)), {key.keyid: key for key in public_keys}
+    (signature,), keys = opened.signatures.values(), {key.keyid: key for key in public_keys}
+    signed_with = signature.keyid
     if signed_with not in keys:
         raise InputError(
             f"it is signed with key {signed_with}, not with {' or '.join(keys) or 'any that is here'}: give the public"
@@ -162,6 +163,7 @@ def verify_payload(envelope: bytes, payload_type: str, public_keys: Iterable[SSl
         opened.verify([keys[signed_with]], threshold=1)
     except VerificationError:
         raise InputError("its signature does not verify: what it says, or the signature, was changed") from None
-    if _as_bytes(opened) != envelope:
+    plain = Signature(signed_with, signature.signature)  # without fields that nobody knows and nobody signed
+    if _as_bytes(Envelope(opened.payload, opened.payload_type, {signed_with: plain})) != envelope:
         raise InputError("the bytes around what is signed are not as they were written: it was changed")
     return bytes(opened.payload)
