@@ -27,21 +27,21 @@ def keygen() -> None:
 @register(app, "list")
 def list_certificates() -> None:
     """The certificates of this home."""
-    from tasks.requests.certificates import list_certificates as names
+    from tasks.requests.certificates import print_certificates
 
-    for name in names():
-        typer.echo(name)
+    print_certificates()
 
 
 @register(app)
 def show(
-    name: Annotated[str, typer.Argument(help="The request, by its id or pseudonym.")],
+    name: Annotated[str, typer.Argument(help="A request, or a file.")],
     html: Annotated[Path | None, typer.Option(help="Write it as one HTML page to this file.")] = None,
+    public_key: PublicKey = None,
 ) -> None:
-    """What a certificate says, as JSON or as a page to read and print."""
-    from tasks.requests.certificates import show as tell
+    """What a certificate says, as JSON or as a page to read and print, and whether its signature verifies."""
+    from tasks.requests.certificates import show_certificate
 
-    typer.echo(tell(name, html))
+    typer.echo(show_certificate(name, html, public_key))
 
 
 @register(app)
@@ -52,7 +52,6 @@ def verify(
     public_key: PublicKey = None,
 ) -> None:
     """Check signatures and content. Exit code 2 when one does not verify, which is named."""
-    from tasks.requests.certificates import verify as check
+    from tasks.requests.certificates import verify_certificates
 
-    for line in check(names or [], public_key):
-        typer.echo(line)
+    typer.echo(verify_certificates(names or [], public_key))

@@ -144,7 +144,7 @@ def take_batch(params: Params, retry_failed: bool, run: str) -> TakenBatch | Non
     """
     corpus = digest(params.data.corpus) or ""
     with open_ledger() as ledger:
-        ledger.close_watched(params.requests.watch_days, datetime.now(UTC), run)
+        ledger.close_watched(params.requests.watch_days, corpus, datetime.now(UTC), run)
         batch = ledger.open_batch(
             params.batch.max_requests, run, corpus, params.batch.max_attempts, retry_failed=retry_failed
         )
