@@ -30,8 +30,9 @@ def use_home() -> Path:
     return folder
 
 
-def ledger_file() -> Path:
-    return home() / "ledger.db"
+def ledger_location() -> Path | str:
+    """UNILOGIT_LEDGER, a SQLAlchemy URL, or SQLite in `home()`."""
+    return os.environ.get("UNILOGIT_LEDGER") or home() / "ledger.db"
 
 
 def mlflow_database() -> Path:
@@ -52,6 +53,11 @@ def certificates_folder() -> Path:
 def run_folder(batch_id: str) -> Path:
     """The workspace of a batch."""
     return home() / "runs" / batch_id
+
+
+def intake_folders() -> list[Path]:
+    """Every one that there is."""
+    return sorted((home() / "intake").glob("*"))
 
 
 def intake_folder(digest: str) -> Path:
@@ -113,6 +119,7 @@ class Place(StrEnum):
     LOGGED_REPORT = "logged/report.html"
     PSEUDONYMS = "subjects.json"
     REGISTRATION = "registration.json"
+    VERSION_PARAMS = "version_params.json"
     # the example's folder
     EXAMPLE_CORPUS = "corpus.jsonl"
     EXAMPLE_HOLDOUT = "holdout.jsonl"

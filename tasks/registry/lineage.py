@@ -30,13 +30,13 @@ class Ancestor:
     """A version on the way from the base model to the champion.
 
     Attributes:
-        batch_id: the batch whose requests it was made for.
-        tags: all of them.
+        batch_id: the batch whose requests it was made for; empty for none.
+        aliases: that it has.
     """
 
     version: str
     batch_id: str
-    tags: dict[str, str]
+    aliases: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Champion:
         lineage: the champion first, then its parent and so on.
         approved_by, approved_at: who promoted it, and when (UTC).
         others: the other versions of the model, newest first: they may still know the forgotten.
+        aliases: version → its aliases, of versions that have any.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Champion:
     approved_by: str
     approved_at: datetime
     others: tuple[str, ...]
+    aliases: dict[str, tuple[str, ...]]
 
 
 def find_champion(name: str) -> Champion | None:
@@ -75,20 +77,33 @@ def find_champion(name: str) -> Champion | None:
                 f"{name} version {champion.version} is {CHAMPION}, but did not pass its gates;"
                 f" give alias {CHAMPION} to another version"
             )
-        lineage = _lineage(store, champion)
+        aliases = _aliases(store, name)
+        lineage = _lineage(store, champion, aliases)
         tags = _approval(store, champion)
-        versions = sorted((int(other.version) for other in store.search_model_versions(f"name = '{name}'")), reverse=True)
+        versions = [int(other.version) for other in store.search_model_versions(f"name = '{name}'")]
     return Champion(
         name=name,
         version=str(champion.version),
         lineage=lineage,
         approved_by=tags[APPROVED_BY],
         approved_at=datetime.fromisoformat(tags[APPROVED_AT]),
-        others=tuple(str(number) for number in versions if number != int(champion.version)),
+        others=tuple(str(number) for number in sorted(versions, reverse=True) if number != int(champion.version)),
+        aliases=aliases,
     )
 
 
-def _lineage(store: "MlflowClient", version: "ModelVersion") -> tuple[Ancestor, ...]:
+def _aliases(store: "MlflowClient", name: str) -> dict[str, tuple[str, ...]]:
+    """Version → its aliases."""
+    aliases = store.get_registered_model(name).aliases
+    return {
+        str(version): tuple(sorted(alias for alias, number in aliases.items() if str(number) == str(version)))
+        for version in aliases.values()
+    }
+
+
+def _lineage(
+    store: "MlflowClient", version: "ModelVersion", aliases: dict[str, tuple[str, ...]]
+) -> tuple[Ancestor, ...]:
     lineage = [version]
     while parent := lineage[-1].tags.get("parent_version"):
         if parent in {str(known.version) for known in lineage}:
@@ -99,7 +114,10 @@ def _lineage(store: "MlflowClient", version: "ModelVersion") -> tuple[Ancestor, 
                 f"{version.name} version {lineage[-1].version}: its parent, version {parent}, is not registered"
             )
         lineage.append(known)
-    return tuple(Ancestor(str(item.version), item.tags.get("batch_id", ""), dict(item.tags)) for item in lineage)
+    return tuple(
+        Ancestor(str(item.version), item.tags.get("batch_id", ""), aliases.get(str(item.version), ()))
+        for item in lineage
+    )
 
 
 def _approval(store: "MlflowClient", champion: "ModelVersion") -> dict[str, str]:
