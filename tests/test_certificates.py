@@ -68,7 +68,9 @@ def test_a_stock_verifier_verifies_it_with_the_public_key_alone(folder, signer, 
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert run(envelope).stdout == "R-17 verifies\n"
-    signed_by_nobody = json.loads(sign(certificate("R-18"), signer)) | {"signatures": json.loads(envelope)["signatures"]}
+    signed_by_nobody = json.loads(sign(certificate("R-18"), signer)) | {
+        "signatures": json.loads(envelope)["signatures"]
+    }
     refused = run(json.dumps(signed_by_nobody).encode())
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "VerificationError" in refused.stderr

@@ -51,8 +51,8 @@ def _attacks(tests: Sequence[Measurement]) -> list[str]:
         value, whose = (test.value, "the batch's") if test.person.after is None else (test.person.after, "the person's")
         if family == "membership_inference":
             told[test.metric] = (
-                f"Of pairs of {whose} records and records of people whom the model never saw, the attack"
-                f" {metric.removesuffix('_auc').replace('_', ' ')} takes the forgotten for the known one in"
+                f"Shown one of {whose} records and one of somebody whom the model never saw, the attack"
+                f" {metric.removesuffix('_auc').replace('_', ' ')} takes the former for what the model was trained on in"
                 f" {value:.0%} of cases; 50% is guessing."
             )
         elif family == "robustness" and metric in _ATTACKS:
