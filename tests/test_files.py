@@ -22,10 +22,13 @@ from unilogit.errors import InputError
 from unilogit.files import (
     atomic_folder,
     atomic_path,
+    join_digests,
+    private_folder,
     read_json,
     sha256_file,
     sha256_json,
     sha256_weights,
+    weight_digests,
     write_json,
     write_parquet,
     write_text,
@@ -250,6 +253,25 @@ def test_the_digest_of_weights_sees_names_and_bytes_of_weights_alone(tmp_path):
         digest(a_safetensors="12", b_safetensors=""),
     ]
     assert len({base, *others}) == 5
+
+
+def test_the_digests_of_weights_make_the_digest_of_all(tmp_path):
+    for name in ("b.safetensors", "a.safetensors", "config.json"):
+        (tmp_path / name).write_text(name)
+    digests = weight_digests(tmp_path)
+    assert list(digests.items()) == [
+        (name, hashlib.sha256(name.encode()).hexdigest()) for name in ("a.safetensors", "b.safetensors")
+    ]
+    assert join_digests(digests) == sha256_weights(tmp_path)
+    lines = "".join(f"{name} {digest}\n" for name, digest in digests.items())
+    assert join_digests(digests) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_a_private_folder_is_its_owners_whatever_it_was(tmp_path):
+    (tmp_path / "wide").mkdir(mode=0o755)
+    for folder in (tmp_path / "wide", tmp_path / "deep" / "new"):
+        assert private_folder(folder) == folder
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def long_text(target):

@@ -132,11 +132,11 @@ def test_who_approved_and_where_copies_remain(workspace):
         "approved_at": DAY,
         "aliases": ["candidate", "champion"],
     }
-    copies = {copy.where: (copy.holds, copy.until) for copy in content.remaining_copies}
-    until = FULFILLED + timedelta(days=10)
-    assert copies["the workspace of batch batch-7"] == ("texts", until)
-    assert copies["the ledger and the request files that were taken in"] == ("texts", until)
-    assert copies["the DVC cache and its remote"] == ("texts", until)
+    copies = {copy.where: (copy.holds, copy.deleted_by) for copy in content.remaining_copies}
+    last_day = FULFILLED + timedelta(days=10)
+    assert copies["the workspace of batch batch-7"] == ("texts", last_day)
+    assert copies["the ledger and the request files that were taken in"] == ("texts", last_day)
+    assert copies["the DVC cache and its remote"] == ("texts", last_day)
     assert copies["example-assistant version 3 (previous)"] == ("weights", None)
     assert copies["example-assistant version 1"] == ("weights", None)
     assert {where for where, (_, end) in copies.items() if end is None} > {"example-assistant version 1"}
@@ -200,7 +200,7 @@ def test_a_version_of_before_has_no_code_version(tmp_path):
     tags = {name: value for name, value in registration.tags.items() if name != "unilogit_version"}
     workspace.write(registration.model_copy(update={"tags": tags | {"data_md5": ""}}))
     workspace.write(ParentModel(model="some/base", version=None, files_sha256="some/base"))
-    workspace.write(workspace.read(Extraction).model_copy(update={"found": {}}))
+    workspace.write(workspace.read(Extraction).model_copy(update={"matches": {}}))
     content = predicate(workspace, ADA)
     assert (content.code.version, content.search.matches, content.model.parent_sha256) == ("", {}, "some/base")
     assert not [copy for copy in content.remaining_copies if "DVC" in copy.where]
