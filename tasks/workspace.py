@@ -257,7 +257,7 @@ class Extraction(FileModel):
         forget, earlier, retain, holdout, neighbours: records; `neighbours` are some of `retain`.
         no_match: ids of requests none of whose selectors is in the corpus.
         warnings: a sentence for every selector that matches nothing.
-        found: what a request is called → kind of match → records.
+        matches: what a request is called → kind of match → records.
     """
 
     place = Place.EXTRACTION
@@ -270,7 +270,7 @@ class Extraction(FileModel):
     neighbours: int
     no_match: list[str]
     warnings: list[str]
-    found: dict[str, dict[str, int]] = {}
+    matches: dict[str, dict[str, int]] = {}
 
     def __str__(self) -> str:
         return "\n".join(

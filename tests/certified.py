@@ -71,8 +71,8 @@ def certificate(reference: str = "R-17", version: str = "4", **parts) -> Certifi
         "residual_risk": ["Unlearning is no proof of absence.", "Zażółć – „gęślą” <jaźń> & co."],
         "promotion": certificates.Promotion(approved_by="officer", approved_at=DAY, aliases=["champion"]),
         "remaining_copies": [
-            RemainingCopy(where="example-assistant version 3 (previous)", holds="weights", until=None),
-            RemainingCopy(where="the ledger", holds="texts", until=DAY.replace(month=4)),
+            RemainingCopy(where="example-assistant version 3 (previous)", holds="weights", deleted_by=None),
+            RemainingCopy(where="the ledger", holds="texts", deleted_by=DAY.replace(month=4)),
         ],
         **parts,
     }

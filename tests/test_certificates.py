@@ -68,8 +68,8 @@ def test_a_stock_verifier_verifies_it_with_the_public_key_alone(folder, signer, 
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert run(envelope).stdout == "R-17 verifies\n"
-    signed_by_nobody = json.loads(sign(certificate("R-18"), signer)) | {"signatures": json.loads(envelope)["signatures"]}
-    refused = run(json.dumps(signed_by_nobody).encode())
+    other = json.loads(sign(certificate("R-18"), signer)) | {"signatures": json.loads(envelope)["signatures"]}
+    refused = run(json.dumps(other).encode())
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "VerificationError" in refused.stderr
 
@@ -120,7 +120,7 @@ def test_another_content_is_none_though_the_signature_holds(signer, content):
 
 def test_another_type_of_payload_is_named(signer):
     envelope = sign_payload(payload(sign(certificate(), signer)), "text/plain", signer)
-    with pytest.raises(InputError, match="payload type is 'text/plain' instead of 'application/vnd.in-toto"):
+    with pytest.raises(InputError, match="payload type is 'text/plain' instead of 'application/"):
         verify(envelope, [signer.public_key])
 
 

@@ -180,12 +180,12 @@ class RemainingCopy(Part):
     Attributes:
         where: in words.
         holds: `texts`, or `weights` that know the person.
-        until: when it is deleted at the latest; None where that is the operator's to decide.
+        deleted_by: when it is deleted at the latest; None where that is the operator's to decide.
     """
 
     where: str
     holds: Literal["texts", "weights"]
-    until: AwareDatetime | None
+    deleted_by: AwareDatetime | None
 
 
 class Forgetting(Part):

@@ -16,7 +16,7 @@ from rich.table import Table
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from tasks.report.certificate import render_certificate
-from tasks.workspace import certificates_folder, keys_folder
+from tasks.workspace import Workspace, certificates_folder, keys_folder
 from unilogit.certificates import Certificate, read, sign, verify
 from unilogit.errors import InputError
 from unilogit.files import atomic_path, private_folder, sha256_file
@@ -33,6 +33,7 @@ def keygen() -> str:
     Raises:
         InputError: there are keys.
     """
+    Workspace(keys_folder()).sweep()
     key = generate_keys(keys_folder(), _passphrase())
     protection = "encrypted" if _passphrase() else f"not encrypted, as {PASSPHRASE} is not set"
     return (
@@ -113,7 +114,12 @@ def write_certificate(certificate: Certificate, signer: CryptoSigner) -> Path:
 def certificate_files() -> list[Path]:
     """Every certificate, those about versions that were given up last."""
     folder = certificates_folder()
-    return sorted(folder.glob("*.json")) + sorted((folder / _SUPERSEDED).glob("*.json"))
+    return [file for place in (folder, folder / _SUPERSEDED) for file in sorted(place.glob("[!.]*.json"))]
+
+
+def sweep_certificates() -> None:
+    """Remove what a killed run was in the midst of writing; call it while nobody writes certificates."""
+    Workspace(certificates_folder()).sweep()
 
 
 def verify_certificates(names: Sequence[str] = (), public_key: Path | None = None) -> str:

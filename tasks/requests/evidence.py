@@ -147,7 +147,7 @@ class Evidence:
                 "text": int(request.text is not None),
             },
             near_duplicate_threshold=self._params.extract.near_duplicate_threshold if looked_for else None,
-            matches=self._extraction.found.get(reference, {}),
+            matches=self._extraction.matches.get(reference, {}),
         )
 
     def _model(self) -> certificates.Model:
@@ -193,24 +193,24 @@ class Evidence:
         return [*gates, *attacks]
 
     def _copies(self, fulfilled_at: datetime) -> list[RemainingCopy]:
-        until = _utc(fulfilled_at) + timedelta(days=self._params.requests.keep_days)
+        last_day = _utc(fulfilled_at) + timedelta(days=self._params.requests.keep_days)
         texts = ["the ledger and the request files that were taken in", f"the workspace of batch {self._batch_id}"]
         if self._registration.tags["data_md5"]:
             texts.append("the DVC cache and its remote")
         name = self._registration.registered_model
         return [
-            *(RemainingCopy(where=place, holds="texts", until=until) for place in texts),
+            *(RemainingCopy(where=place, holds="texts", deleted_by=last_day) for place in texts),
             *(
                 RemainingCopy(
                     where=f"{name} version {version}" + (f" ({', '.join(sorted(aliases))})" if aliases else ""),
                     holds="weights",
-                    until=None,
+                    deleted_by=None,
                 )
                 for version, aliases in self._promotion.older_versions.items()
             ),
-            RemainingCopy(where="the corpus that was searched, at its owner's", holds="texts", until=None),
-            RemainingCopy(where="backups of any of these, which the operator keeps", holds="texts", until=None),
-            RemainingCopy(where="copies of older versions outside the registry", holds="weights", until=None),
+            RemainingCopy(where="the corpus that was searched, at its owner's", holds="texts", deleted_by=None),
+            RemainingCopy(where="backups of any of these, which the operator keeps", holds="texts", deleted_by=None),
+            RemainingCopy(where="copies of older versions outside the registry", holds="weights", deleted_by=None),
         ]
 
 

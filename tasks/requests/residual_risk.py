@@ -48,18 +48,19 @@ def _attacks(tests: Sequence[Measurement]) -> list[str]:
     told: dict[str, str] = {}
     for test in tests:
         family, _, metric = test.metric.partition(".")
-        value, whose = (test.value, "the batch's") if test.person.after is None else (test.person.after, "the person's")
+        is_own = test.person.after is not None
+        value, owner = (test.value if test.person.after is None else test.person.after), "person" if is_own else "batch"
         if family == "membership_inference":
             told[test.metric] = (
-                f"Of pairs of {whose} records and records of people whom the model never saw, the attack"
-                f" {metric.removesuffix('_auc').replace('_', ' ')} takes the forgotten for the known one in"
-                f" {value:.0%} of cases; 50% is guessing."
+                f"Shown one of the {owner}'s records and one of somebody whom the model never saw, the attack"
+                f" {metric.removesuffix('_auc').replace('_', ' ')} takes the former for what the model was trained on"
+                f" in {value:.0%} of cases; 50% is guessing."
             )
         elif family == "robustness" and metric in _ATTACKS:
-            gives = "probability" if metric.endswith("probability") else "word-for-word share (ROUGE-L)"
-            beside = test.person.retain_model if test.person.after is not None else None
-            compared = "" if beside is None else f", beside {number(beside)} of a model that never saw them"
-            told[test.metric] = f"{_ATTACKS[metric]}, {whose} answers have a {gives} of {number(value)}{compared}."
+            unit = "probability" if metric.endswith("probability") else "word-for-word share (ROUGE-L)"
+            unseen = test.person.retain_model if is_own else None
+            compared = "" if unseen is None else f", beside {number(unseen)} of a model that never saw them"
+            told[test.metric] = f"{_ATTACKS[metric]}, the {owner}'s answers have a {unit} of {number(value)}{compared}."
     if not any(metric.startswith("robustness.") for metric in told):
         told[""] = "No attack that changes the model or the question was tested."
     return list(told.values())
