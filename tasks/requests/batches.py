@@ -23,15 +23,15 @@ from unilogit.ledger import Ledger, LedgerRow, Receipt
 
 
 @contextmanager
-def one_run_at_a_time() -> Iterator[None]:
-    """Hold this home's lock; the system frees it when the process dies.
+def one_run_at_a_time(kind: str = "unlearn") -> Iterator[None]:
+    """Hold this home's lock for a kind of run; the system frees it when the process dies.
 
     Raises:
         InputError: another run holds it.
     """
     home().mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(home() / "unlearn.lock", timeout=0):
+        with FileLock(home() / f"{kind}.lock", timeout=0):
             yield
     except Timeout:
         raise InputError(f"another run is at work in {home()}; wait for it to end, then try again") from None
