@@ -85,6 +85,9 @@ class AnyOrder(RuleBasedStateMachine):
     def open_batch_id(self):
         return next((name for name, batch in self.batches.items() if batch.open), None)
 
+    def closed_batches(self):
+        return [name for name, batch in self.batches.items() if not batch.open]
+
     def close(self, batch_id, passed):
         self.batches[batch_id].open, self.batches[batch_id].passed = False, passed
 
@@ -122,9 +125,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert members >= set(waiting[:cap])
         if batch:
             assert (batch.in_work, batch.attempts, batch.resumed) == (ids(batch), 1, False)
-            assert batch.approved == {
-                name: self.known[name].approvals for name in members if self.known[name].approvals
-            }
+            approvals = {name: self.known[name].approvals for name in members}
+            assert batch.approved == {name: reasons for name, reasons in approvals.items() if reasons}
             self.batches[batch.batch_id] = Taken(ids(batch))
             self.move(members, "batched", batch=batch.batch_id)
 
@@ -133,22 +135,18 @@ class AnyOrder(RuleBasedStateMachine):
     def watch_or_hold(self, data, told, corpus, holding):
         batch_id = data.draw(st.sampled_from(sorted(self.batches)))
         reasons = {name: [f"reason {name}"] for name in told}
-        call = (
-            (self.ledger.hold, batch_id, reasons, "run")
-            if holding
-            else (self.ledger.watch, batch_id, told, corpus, "run")
-        )
+        arguments = (reasons,) if holding else (told, corpus)
+        call = self.ledger.hold if holding else self.ledger.watch
         present = self.standing(batch_id, "batched", "unlearned", "awaiting_promotion", "fulfilled", "failed", "purged")
         unlearned = [name for name in told if name in present and self.known[name].state != "batched"]
         if unlearned or not set(told) <= set(self.batches[batch_id].members):
-            return self.refused(*call, error=IllegalMove)
-        call[0](*call[1:])
+            return self.refused(call, batch_id, *arguments, "run", error=IllegalMove)
+        call(batch_id, *arguments, "run")
         moving = [name for name in told if name in present]
-        if holding:
-            for name in moving:
-                self.move([name], "held", reasons=reasons[name])
-        else:
-            self.move(moving, "watched", corpus=corpus)
+        for name in moving:
+            values = {"reasons": reasons[name]} if holding else {"corpus": corpus}
+            self.move([name], "held" if holding else "watched", **values)
+        return None
 
     @precondition(lambda self: self.open_batch_id())
     @rule(left_out=names)
@@ -243,9 +241,7 @@ class AnyOrder(RuleBasedStateMachine):
         forgettable = ("fulfilled", "not_found", "withdrawn", "rejected")
         if not set(chosen) <= set(self.known) or any(self.known[name].state not in forgettable for name in kept):
             return self.refused(self.ledger.purge, chosen, "run", error=InputError)
-        purged = [
-            name for name in kept if self.known[name].batch is None or not self.batches[self.known[name].batch].open
-        ]
+        purged = [name for name in kept if self.known[name].batch in (None, *self.closed_batches())]
         assert self.ledger.purge(chosen, "run") == purged
         for name in purged:
             self.known[name].purged = True
@@ -267,18 +263,13 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def holds(self):
         rows = {row.reference: row for row in self.ledger.requests()}
-        assert {name: row.state for name, row in rows.items()} == {
-            name: item.state for name, item in self.known.items()
-        }
+        assert rows.keys() == self.known.keys()
         assert self.ledger.verify_audit() == sum(item.moves for item in self.known.values())
         for name, item in self.known.items():
             row = rows[name]
-            assert (row.batch_id, row.approvals, row.certificate_sha256) == (
-                item.batch,
-                item.approvals,
-                item.certificate,
-            )
-            assert (row.searched_corpus, row.purged_at is not None) == (item.corpus, item.purged)
+            assert (row.state, row.batch_id, row.approvals) == (item.state, item.batch, item.approvals)
+            assert (row.certificate_sha256, row.searched_corpus) == (item.certificate, item.corpus)
+            assert (row.purged_at is not None) == item.purged
             history = self.ledger.history(name)
             assert [move.from_state for move in history] == [None, *[move.to_state for move in history[:-1]]]
             for move in history[1:]:

@@ -43,9 +43,9 @@ def test_overdue_is_what_waits_and_is_due(ledger):
     ledger.fulfil({"r0": "c" * 64}, "run", "Ada")
     ledger.withdraw("r3", "Ada")
     ledger.finish_batch(open_batch(ledger, 1).batch_id, False, "run")
-    late = ledger.overdue(NOON + timedelta(days=4), within=timedelta(0))
+    late = ledger.overdue(NOON + timedelta(days=4), margin=timedelta(0))
     assert [(row.reference, row.state) for row in late] == [("r1", "awaiting_promotion"), ("r2", "failed")]
-    soon = ledger.overdue(NOON + timedelta(days=4), within=timedelta(days=2), limit=3)
+    soon = ledger.overdue(NOON + timedelta(days=4), margin=timedelta(days=2), limit=3)
     assert [row.reference for row in soon] == ["r1", "r2", "r4"]
 
 
