@@ -44,7 +44,7 @@ class Decisions(Database):
         with self._writing() as connection:
             row = find_row(connection, name)
             sources = [_S.validated, _S.watched, _S.held, _S.failed]
-            if row.state == _S.batched and not _in_training(connection, row):
+            if row.state != _S.batched or not _in_training(connection, row):
                 sources.append(_S.batched)
             if (
                 row.state in (_S.batched, _S.unlearned, _S.awaiting_promotion, _S.escalated)

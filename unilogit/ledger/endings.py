@@ -33,11 +33,11 @@ class Endings(Database):
             IllegalMove: one of them does not await this, or was fulfilled with another certificate.
         """
         with self._writing() as connection:
-            found = [find_row(connection, name) for name in certificates]
-            digests = {row.reference: digest for row, digest in zip(found, certificates.values(), strict=True)}
-            if changed := [row for row in found if row.certificate_sha256 not in (None, digests[row.reference])]:
+            asked = [find_row(connection, name) for name in certificates]
+            digests = {row.reference: digest for row, digest in zip(asked, certificates.values(), strict=True)}
+            if changed := [row for row in asked if row.certificate_sha256 not in (None, digests[row.reference])]:
                 raise IllegalMove(f"request {changed[0].reference} was fulfilled with another certificate")
-            rows = [Standing(row.reference, row.state) for row in found if row.certificate_sha256 is None]
+            rows = [Standing(row.reference, row.state) for row in asked if row.certificate_sha256 is None]
             why = {name: f"in use by decision of {who}; certificate {digests[name]}" for name, _ in rows}
             move(connection, rows, _S.fulfilled, why, run)
             for name, _ in rows:
@@ -83,15 +83,15 @@ class Endings(Database):
             still_open = set(
                 connection.execute(sa.select(BatchRow.batch_id).where(BatchRow.finished_at.is_(None))).scalars()
             )
-            found = [row for row in (find_row(connection, name) for name in names) if row.purged_at is None]
-            if unfinished := [row for row in found if row.state not in _FORGETTABLE]:
+            asked = [row for row in (find_row(connection, name) for name in names) if row.purged_at is None]
+            if unfinished := [row for row in asked if row.state not in _FORGETTABLE]:
                 row = unfinished[0]
                 raise InputError(f"request {row.reference} is {row.state}: only what has ended can be purged")
-            rows = [Standing(row.reference, row.state) for row in found if row.batch_id not in still_open]
+            rows = [Standing(row.reference, row.state) for row in asked if row.batch_id not in still_open]
             why = "what was asked is purged"
             move(connection, (row for row in rows if row.state == _S.fulfilled), _S.purged, why, run)
-            others = (Entry(name, state, state, why) for name, state in rows if state != _S.fulfilled)
-            record(connection, others, run)
+            entries = (Entry(name, state, state, why) for name, state in rows if state != _S.fulfilled)
+            record(connection, entries, run)
             references = [name for name, _ in rows]
             blank = {"request_id": RequestRow.reference, "content": "", "origin": "", "purged_at": datetime.now(UTC)}
             update(connection, references, **blank)

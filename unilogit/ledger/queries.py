@@ -166,10 +166,10 @@ class Queries(Database):
             query = query.where(RequestRow.batch_id.in_(batches))
         return self._pages(query, limit)
 
-    def overdue(self, now: datetime, within: timedelta, limit: int | None = None) -> Iterator[LedgerRow]:
-        """Requests that have not ended and are due, or will be `within` some time from `now`, the most urgent first."""
+    def overdue(self, now: datetime, margin: timedelta, limit: int | None = None) -> Iterator[LedgerRow]:
+        """Requests that have not ended and are due, or will be a `margin` later, the most urgent first."""
         waiting = [state for state in RequestState if state not in ENDED]
-        query = sa.select(*_COLUMNS).where(RequestRow.state.in_(waiting), RequestRow.due_at < now + within)
+        query = sa.select(*_COLUMNS).where(RequestRow.state.in_(waiting), RequestRow.due_at < now + margin)
         return self._pages(query, limit)
 
     def _pages(self, query: sa.Select, limit: int | None) -> Iterator[LedgerRow]:

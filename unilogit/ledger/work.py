@@ -97,9 +97,9 @@ class Work(Database):
             rows = still_batched(connection, batch_id, names, _S.watched)
             move(connection, rows, _S.watched, f"batch {batch_id}: nothing in the corpus", run)
             now = datetime.now(UTC)
-            since = sa.func.coalesce(RequestRow.watched_since, sa.literal(now, RequestRow.watched_since.type))
+            first = sa.func.coalesce(RequestRow.watched_since, sa.literal(now, RequestRow.watched_since.type))
             names = [name for name, _ in rows]
-            update(connection, names, watched_since=since, searched_at=now, searched_corpus=corpus)
+            update(connection, names, watched_since=first, searched_at=now, searched_corpus=corpus)
 
     def hold(self, batch_id: str, reasons: Mapping[str, list[str]], run: str) -> None:
         """Requests of the batch that a person must look at first, by reference or request_id. Can be repeated.
