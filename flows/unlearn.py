@@ -57,12 +57,12 @@ def unlearn(
     try:
         params = load_params(params_file, overrides)
         with batches.one_run_at_a_time():
-            return _unlearn(params, Path(requests) if requests else params.data.requests, retry_failed)
+            return _unlearn(params, requests or params.data.requests, retry_failed)
     except InputError as error:
         return Failed(name=BAD_INPUT, message=str(error))
 
 
-def _unlearn(params: Params, requests: Path, retry_failed: bool) -> State:
+def _unlearn(params: Params, requests: str, retry_failed: bool) -> State:
     run_id = str(flow_run.get_id())
     for file in batches.new_files(requests):
         print(call(take_in, file, params, run_id))

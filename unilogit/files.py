@@ -18,6 +18,8 @@ from unilogit.errors import InputError
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"  # a value, to write
 JsonObject: TypeAlias = dict[str, Any]  # an object, as it was read: whoever asks for it knows its fields
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 @contextmanager
 def _full_disk_named(target: Path) -> Iterator[None]:
@@ -125,8 +127,7 @@ def sha256_file(path: Path | str) -> str:
 
 def sha256_json(value: Json) -> str:
     """Digest of a JSON value, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()
 
 
 def sha256_weights(model_folder: Path | str) -> str:

@@ -6,15 +6,14 @@ The only code of the pipeline that knows the ledger. Every function can be repea
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from tasks.params import Params
-from tasks.stamp import digest
 from tasks.validation.tables import read_refused, read_requests, write_requests
 from tasks.workspace import Place, Workspace, home, intake_folder, ledger_file, run_folder
-from unilogit.data.request_files import request_files
+from unilogit.data.inbox import scan_inbox
+from unilogit.data.locations import file_name, sha256_location
 from unilogit.errors import InputError
 from unilogit.files import write_text
 from unilogit.ledger import Ledger, Receipt
@@ -39,24 +38,22 @@ def open_ledger() -> Ledger:
     return Ledger(ledger_file())
 
 
-def new_files(requests: Path) -> list[Path]:
+def new_files(requests: str) -> list[str]:
     """The request files that the ledger has not taken in yet, by content.
 
     Raises:
         InputError: there is no such file or folder, or a file of an unknown kind in it.
     """
     with open_ledger() as ledger:
-        return [file for file in request_files(requests) if not ledger.knows_file(_content(file))]
+        return [file for file in scan_inbox(requests).files if not ledger.knows_file(_content(file))]
 
 
-def _content(file: Path) -> str:
+def _content(file: str) -> str:
     """Digest by which the ledger knows a file."""
-    content = digest(file)
-    assert content is not None
-    return content
+    return sha256_location(file)
 
 
-def take_in(file: Path, params: Params, run: str) -> Receipt:
+def take_in(file: str, params: Params, run: str) -> Receipt:
     """Read and validate a request file and give its good rows to the ledger, its bad rows to quarantine.
 
     What was set aside, and the Data Docs that say why, stay in a workspace of the file's own.
@@ -69,7 +66,8 @@ def take_in(file: Path, params: Params, run: str) -> Receipt:
     workspace = Workspace(intake_folder(_content(file)))
     STEP.run(workspace, params.model_copy(update={"data": params.data.model_copy(update={"requests": file})}))
     with open_ledger() as ledger:
-        return ledger.receive(file.name, _content(file), read_requests(workspace), read_refused(workspace), run)
+        requests, refused = list(read_requests(workspace)), list(read_refused(workspace))
+        return ledger.receive(file_name(file), _content(file), requests, refused, run)
 
 
 @dataclass(frozen=True)
