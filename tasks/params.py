@@ -21,7 +21,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 class Data(Config):
     corpus: Path
-    requests: Path
+    requests: Name
     holdout: Path | None
     utility_groups: list[Name]
     neighbours: Annotated[int, Field(ge=0)]

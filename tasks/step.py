@@ -20,6 +20,7 @@ from tasks.params import DEFAULT_PARAMS, Params, load_params
 from tasks.stamp import Keeper, code_digest, digest, stamped_outputs
 from tasks.steps import step_that_writes
 from tasks.workspace import Place, Workspace
+from unilogit.data.locations import fingerprint, is_url
 from unilogit.errors import InputError
 from unilogit.files import Json
 
@@ -173,6 +174,8 @@ def _digest(place: Place | Source, workspace: Workspace, params: Params) -> str 
     if isinstance(place, Place):
         return digest(workspace.path(place))
     path = place.path_in(params)
+    if path and is_url(path):
+        return fingerprint(path)
     return digest(Path(path)) if path else str(params.value(place))
 
 

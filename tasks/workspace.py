@@ -5,16 +5,20 @@ list of what a run leaves behind.
 """
 
 import os
+import secrets
 import shutil
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from unilogit.errors import InputError
-from unilogit.files import read_json, write_json
+from unilogit.files import read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    from unilogit.data.pseudonyms import Pseudonyms as KeyedPseudonyms
 
 
 def home() -> Path:
@@ -68,6 +72,34 @@ def intake_folder(digest: str) -> Path:
 def trained_models() -> Path:
     """Retain models that were trained here, by what they were trained on: a retry does not train them again."""
     return home() / "retain_models"
+
+
+def pseudonyms() -> "KeyedPseudonyms":
+    """The pseudonyms of this home; their key is made when there is none, and never twice.
+
+    Raises:
+        InputError: the key's file is damaged.
+    """
+    from filelock import FileLock
+
+    from unilogit.data.pseudonyms import Pseudonyms as KeyedPseudonyms
+
+    file = home() / "keys" / "pseudonyms.key"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.chmod(0o700)
+        with FileLock(file.with_suffix(".lock")):
+            for unfinished in file.parent.glob(f".{file.name}.*"):  # a kill's
+                unfinished.unlink()
+            if not file.exists():
+                write_text(file, secrets.token_hex(32))  # for its owner's eyes only, as all temporary files are
+    try:
+        key = bytes.fromhex(file.read_text(encoding="ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise InputError(f"{file}: is no key of 32 bytes in hexadecimal; put it back from a backup")
+    return KeyedPseudonyms(key)
 
 
 class Place(StrEnum):

@@ -15,7 +15,8 @@ from tasks.params import Params
 from tasks.stamp import digest
 from tasks.validation.tables import read_refused, read_requests, write_requests
 from tasks.workspace import Extraction, Place, Workspace, home, intake_folder, ledger_location, run_folder
-from unilogit.data.request_files import Inbox, InboxFile, scan_inbox
+from unilogit.data.inbox import Inbox, scan_inbox
+from unilogit.data.locations import sha256_location
 from unilogit.data.rows import PROBLEMS_SHOWN
 from unilogit.errors import InputError
 from unilogit.files import write_json, write_text
@@ -43,46 +44,54 @@ def open_ledger() -> Ledger:
 
 @dataclass(frozen=True)
 class TakenIn:
-    """What taking in one file did, and why its first refused rows were refused."""
+    """What taking in one file did, what is odd about it, and why its first refused rows were refused."""
 
     receipt: Receipt
+    warnings: list[str]
     reasons: list[str]
 
     def __str__(self) -> str:
-        return "\n".join([*(f"warning: {reason}" for reason in self.reasons), str(self.receipt)])
+        told = [f"warning: {sentence}" for sentence in (*self.warnings, *self.reasons)]
+        return "\n".join([*told, str(self.receipt)])
 
 
-def inbox(requests: str) -> Inbox:
+def new_in(requests: str, params: Params) -> Inbox:
     """The files of an inbox that the ledger has not taken in yet, by content, and what is passed over.
 
     Raises:
-        InputError: there is no such file or folder.
+        InputError: there is no such file or folder, or it cannot be reached.
     """
-    scanned = scan_inbox(requests)
+    inbox = scan_inbox(requests, params.data.request_mapping)
     with open_ledger() as ledger:
-        new = [file for file in scanned.files if not ledger.knows_file(file.sha256)]
-    return replace(scanned, files=new)
+        return replace(inbox, files=[file for file in inbox.files if not ledger.knows_file(sha256_location(file))])
 
 
-def take_in(file: InboxFile, params: Params, run: str) -> TakenIn:
+def take_in(file: str, params: Params, run: str) -> TakenIn:
     """Read and validate a request file and give its good rows to the ledger, its bad rows to quarantine.
 
-    What was set aside, and the Data Docs that say why, stay in a workspace of the file's own.
+    What was set aside, and the Data Docs that say why, stay in a workspace of the file's own. A file that as a whole
+    cannot be read is one refused row.
+
+    Args:
+        file: path or URL.
 
     Raises:
-        InputError: the file as a whole cannot be read.
+        InputError: it cannot be reached.
     """
     from tasks.steps.intake import STEP
 
-    workspace = Workspace(intake_folder(file.sha256))
-    STEP.run(workspace, params.model_copy(update={"data": params.data.model_copy(update={"requests": file.path})}))
-    refused = read_refused(workspace)
+    sha256 = sha256_location(file)
+    workspace = Workspace(intake_folder(sha256))
+    outcome = STEP.run(workspace, params.model_copy(update={"data": params.data.model_copy(update={"requests": file})}))
+    first = [*islice(read_requests(workspace), 1), *islice(read_refused(workspace), 1)]
+    name = first[0].file if first else sha256[:12]  # not the file's own name, which may be a person's
     with open_ledger() as ledger:
-        receipt = ledger.receive(file.name, file.sha256, read_requests(workspace), read_refused(workspace), run)
-    return TakenIn(receipt, [str(rejection) for rejection in islice(refused, PROBLEMS_SHOWN)])
+        receipt = ledger.receive(name, sha256, read_requests(workspace), read_refused(workspace), run)
+    reasons = [str(rejection) for rejection in islice(read_refused(workspace), PROBLEMS_SHOWN)]
+    return TakenIn(receipt, outcome.result.warnings, reasons)
 
 
-Take = Callable[[InboxFile, Params, str], TakenIn]
+Take = Callable[[str, Params, str], TakenIn]
 
 
 def take_in_new(requests: str, params: Params, run: str, take: Take = take_in) -> list[str]:
@@ -95,14 +104,14 @@ def take_in_new(requests: str, params: Params, run: str, take: Take = take_in) -
         What is wrong, if there was something new and nothing of it could be used; else nothing.
 
     Raises:
-        InputError: there is no such file or folder.
+        InputError: there is no such file or folder, or it cannot be reached.
     """
-    found = inbox(requests)
-    for sentence in (*found.waiting, *found.strays):
+    inbox = new_in(requests, params)
+    for sentence in (*inbox.waiting, *inbox.strays):
         print(f"warning: {sentence}")
     problems: list[str] = []
     usable = 0
-    for file in found.files:
+    for file in inbox.files:
         try:
             taken = take(file, params, run)
         except InputError as error:
