@@ -54,6 +54,7 @@ class Example(Config):
 class Requests(Config):
     watch_days: PositiveInt
     keep_days: Annotated[int, Field(ge=0)]
+    hours_between_runs: Annotated[float, Field(gt=0)]
 
 
 class Extract(Config):

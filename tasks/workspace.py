@@ -39,6 +39,16 @@ def mlflow_database() -> Path:
     return home() / "mlflow.db"
 
 
+def keys_folder() -> Path:
+    """The keys that certificates are signed with."""
+    return home() / "keys"
+
+
+def certificates_folder() -> Path:
+    """A certificate for each fulfilled request."""
+    return home() / "certificates"
+
+
 def run_folder(batch_id: str) -> Path:
     """The workspace of a batch."""
     return home() / "runs" / batch_id
@@ -240,6 +250,7 @@ class Extraction(FileModel):
         forget, earlier, retain, holdout, neighbours: records; `neighbours` are some of `retain`.
         no_match: ids of requests none of whose selectors is in the corpus.
         warnings: a sentence for every selector that matches nothing.
+        found: what a request is called → kind of match → records.
     """
 
     place = Place.EXTRACTION
@@ -252,6 +263,7 @@ class Extraction(FileModel):
     neighbours: int
     no_match: list[str]
     warnings: list[str]
+    found: dict[str, dict[str, int]] = {}
 
     def __str__(self) -> str:
         return "\n".join(

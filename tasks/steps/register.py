@@ -7,6 +7,7 @@ and the same workspace never becomes two versions.
 import hashlib
 import json
 import subprocess
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,7 @@ def _tags(workspace: Workspace, params: Params, review: Review) -> dict[str, str
         "gate.forget": _verdict(review.gates.scope_passed("forget", "forget_all")),
         "gate.utility": _verdict(review.gates.scope_passed("utility")),
         "git_commit": git_commit(),
+        "unilogit_version": installed_version("unilogit"),
         "data_md5": data_md5(workspace) or "",
         "params_md5": params_md5,
         "weights_sha256": weights,
