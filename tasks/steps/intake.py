@@ -14,7 +14,7 @@ from tasks.workspace import Place, RequestCounts, Workspace
 from unilogit.data.request_files import RawRequest, read_requests
 from unilogit.data.requests import DeletionRequest, Rejection, as_request
 from unilogit.errors import InputError
-from unilogit.files import write_text
+from unilogit.files import write_json, write_text
 
 
 def run_intake(workspace: Workspace, params: Params) -> RequestCounts:
@@ -60,7 +60,10 @@ def run_intake(workspace: Workspace, params: Params) -> RequestCounts:
         workspace.path(Place.REFUSED_REQUESTS), "".join(f"{rejection.model_dump_json()}\n" for rejection in refused)
     )
     write_requests(workspace.path(Place.REQUESTS), good)
-    write_requests(workspace.path(Place.EARLIER_REQUESTS), [])  # outside a flow no batch came before
+    # Outside a flow no batch came before, and nobody has approved anything.
+    write_requests(workspace.path(Place.EARLIER_REQUESTS), [])
+    write_json(workspace.path(Place.APPROVALS), {})
+    write_json(workspace.path(Place.SNAPSHOTS), [])
     workspace.write(counts)
     return counts
 
@@ -95,6 +98,8 @@ STEP = Step(
     writes=(
         Place.REQUESTS,
         Place.EARLIER_REQUESTS,
+        Place.APPROVALS,
+        Place.SNAPSHOTS,
         Place.REQUEST_COUNTS,
         Place.REFUSED_REQUESTS,
         Place.REQUEST_DOCS,

@@ -7,19 +7,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.workspace import Place, Workspace
-from unilogit.data.request_files import FIELDS
 from unilogit.data.requests import DeletionRequest, Rejection
 from unilogit.data.rows import first_problems
 from unilogit.errors import InputError
 from unilogit.files import atomic_path
 
 _KINDS = {
+    "aliases": pa.list_(pa.string()),
     "record_ids": pa.list_(pa.string()),
     "received_at": pa.timestamp("us", tz="UTC"),
     "due_at": pa.timestamp("us", tz="UTC"),
     "row": pa.int64(),
 }
-REQUEST_SCHEMA = pa.schema([(name, _KINDS.get(name, pa.string())) for name in (*FIELDS, "file", "row")])
+REQUEST_SCHEMA = pa.schema([(name, _KINDS.get(name, pa.string())) for name in DeletionRequest.model_fields])
 
 
 def write_requests(file: Path, requests: Iterable[DeletionRequest]) -> None:

@@ -121,6 +121,16 @@ def _folder_of(file: Path) -> Path:
     return file.parent
 
 
+def subjects_in(corpus: Path, subject_ids: Collection[str]) -> int:
+    """How many of these people are in the corpus, by the normal form of their ids."""
+    asked = pd.DataFrame({"request_id": list(subject_ids), "subject_id": list(subject_ids)}).assign(text=None)
+    asked["aliases"] = asked["record_ids"] = [[] for _ in subject_ids]
+    requests = Requests(asked, asked[:0], {}, min_text_length=1)
+    with TemporaryDirectory() as spill, connect(corpus, Path(spill)) as connection:
+        match_corpus(connection, requests, limit=0)
+        return int(connection.execute("SELECT count(DISTINCT selector) FROM matches").fetchall()[0][0])
+
+
 def _split(
     connection: duckdb.DuckDBPyConnection,
     requests: Requests,
