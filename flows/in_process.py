@@ -30,7 +30,8 @@ def without_server() -> Iterator[None]:
 def end_state(flow: "Flow[..., Any]", *arguments: Any) -> "State[Any]":
     """Run a flow; what it prints goes to the terminal."""
     with without_server():
-        state: State[Any] = flow.with_options(log_prints=False)(*arguments, return_state=True)
+        state = flow.with_options(log_prints=False)(*arguments, return_state=True)
+        assert state is not None
         return state
 
 

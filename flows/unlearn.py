@@ -11,7 +11,6 @@ from tasks.workspace import run_folder, use_home
 
 use_home()
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def unlearn(
 
 def _unlearn(params: Params, requests: str, retry_failed: bool) -> State:
     run_id = str(flow_run.get_id())
-    refused = batches.take_in_new(requests, params, run_id, partial(call, take_in))
+    refused = batches.take_in_new(requests, params, run_id, lambda *arguments: call(take_in, *arguments))
     while batch := call(take_batch, params, retry_failed, run_id):
         print(batch)
         if state := _work(batch, params, run_id):

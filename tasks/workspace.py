@@ -108,6 +108,8 @@ class Place(StrEnum):
     # deletion requests
     REQUESTS = "requests/current.parquet"
     EARLIER_REQUESTS = "requests/earlier.parquet"
+    APPROVALS = "requests/approvals.json"  # what a request is called → what a person approved, as it was held for it
+    SNAPSHOTS = "requests/snapshots.json"  # paths of forget sets of other batches, the latest last
     REQUEST_COUNTS = "requests/counts.json"
     REFUSED_REQUESTS = "quarantine/requests.jsonl"
     REQUEST_DOCS = "data_docs/requests"
@@ -124,6 +126,7 @@ class Place(StrEnum):
     RETAIN = "data/retain.parquet"
     HOLDOUT = "data/holdout.parquet"
     NEIGHBOURS = "data/neighbours.parquet"
+    IN_REVIEW = "data/near_duplicates.parquet"
     EXTRACTION = "data/extraction.json"
     DATA_POINTER = "data.dvc"
     # the models
@@ -282,14 +285,17 @@ class CorpusCounts(RowCounts):
 
 
 class Extraction(FileModel):
-    """What was found, in counts and request ids.
+    """What was found, in counts and by what requests are called.
 
     Attributes:
         requests: how many requests the batch has.
         forget, earlier, retain, holdout, neighbours: records; `neighbours` are some of `retain`.
-        no_match: ids of requests none of whose selectors is in the corpus.
-        warnings: a sentence for every selector that matches nothing.
-        matches: what a request is called → kind of match → records.
+        near_duplicates: of the records to forget, those that only read nearly like one that was matched.
+        in_review: records that read nearly like a matched one and wait for a person's decision; in no set.
+        not_found: requests of which nothing is in the corpus, and which are not held.
+        held: requests that a person must look at first → why: a reason, a colon, a sentence.
+        warnings: a sentence for all that a person should know: what matches nothing, what matches in another spelling.
+        matches: request → kind of match → records.
     """
 
     place = Place.EXTRACTION
@@ -300,16 +306,20 @@ class Extraction(FileModel):
     retain: int
     holdout: int
     neighbours: int
-    no_match: list[str]
+    near_duplicates: int = 0
+    in_review: int = 0
+    not_found: list[str] = []
+    held: dict[str, list[str]] = {}
     warnings: list[str]
     matches: dict[str, dict[str, int]] = {}
 
     def __str__(self) -> str:
+        waiting = f"; {len(self.held)} requests wait for a person's decision" if self.held else ""
         return "\n".join(
             [
                 *(f"warning: {warning}" for warning in self.warnings),
                 f"{self.requests} requests: {self.forget} records to forget, {self.earlier} from earlier batches to"
-                f" keep forgotten, {self.retain} to retain, {self.holdout} of unseen people",
+                f" keep forgotten, {self.retain} to retain, {self.holdout} of unseen people{waiting}",
             ]
         )
 

@@ -15,7 +15,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override one knob, e.g. --set unlearn.epochs=5. May be repeated."),
 ]
-Person = Annotated[str | None, typer.Option("--by", help="Who decides, for the audit table; your login when not given.")]
+Person = Annotated[
+    str | None, typer.Option("--by", help="Who decides, for the audit table; your login when not given.")
+]
 PARAMS = Path("params.yaml")
 
 

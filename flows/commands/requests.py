@@ -1,6 +1,5 @@
 """`unilogit requests …`: file deletion requests, follow them, decide what only a person can."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,9 +31,7 @@ def add(
     from unilogit.data.request_files import file_request
 
     inbox = load_params(params, set_).data.requests
-    filed = file_request(
-        inbox, subject, record or [], request_id, legal_basis, aliases=alias or [], text=text
-    )
+    filed = file_request(inbox, subject, record or [], request_id, legal_basis, aliases=alias or [], text=text)
     typer.echo(f"{filed}: filed. Next: unilogit run")
 
 

@@ -1,6 +1,6 @@
 """Between ledger and workspace: which requests a run takes, and what it tells the ledger afterwards.
 
-Every function can be repeated after a kill. Knows neither what the steps do nor what people decide (decisions.py).
+Every function can be repeated after a kill. Knows neither what the steps do nor what people decide.
 """
 
 from collections.abc import Callable, Iterator
@@ -83,8 +83,8 @@ def take_in(file: str, params: Params, run: str) -> TakenIn:
     sha256 = sha256_location(file)
     workspace = Workspace(intake_folder(sha256))
     outcome = STEP.run(workspace, params.model_copy(update={"data": params.data.model_copy(update={"requests": file})}))
-    first = [*islice(read_requests(workspace), 1), *islice(read_refused(workspace), 1)]
-    name = first[0].file if first else sha256[:12]  # not the file's own name, which may be a person's
+    called = [row.file for rows in (read_requests(workspace), read_refused(workspace)) for row in islice(rows, 1)]
+    name = called[0] if called else sha256[:12]  # not the file's own name, which may be a person's
     with open_ledger() as ledger:
         receipt = ledger.receive(name, sha256, read_requests(workspace), read_refused(workspace), run)
     reasons = [str(rejection) for rejection in islice(read_refused(workspace), PROBLEMS_SHOWN)]

@@ -60,9 +60,7 @@ def settle(champion: Champion, params: Params, run: str) -> Settled:
     return Settled(champion.name, champion.version, fulfilled)
 
 
-def _certify(
-    ledger: Ledger, names: list[str], champion: Champion, place: int, params: Params
-) -> dict[str, str]:
+def _certify(ledger: Ledger, names: list[str], champion: Champion, place: int, params: Params) -> dict[str, str]:
     """Write a certificate for each request of an ancestor's batch; reference → its digest."""
     signer = open_signer()
     ancestor = champion.lineage[place]

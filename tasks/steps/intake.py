@@ -26,7 +26,7 @@ from unilogit.data.request_mapping import Mapping
 from unilogit.data.requests import DeletionRequest, Rejection, as_request
 from unilogit.data.seen_requests import SeenRequests
 from unilogit.errors import InputError
-from unilogit.files import atomic_path
+from unilogit.files import atomic_path, write_json
 
 CHUNK = 20_000  # rows
 
@@ -50,7 +50,10 @@ def run_intake(workspace: Workspace, params: Params) -> RequestCounts:
             break
         except _PersonalName as error:  # known now: begin again, so that the name is nowhere
             names[error.file] = error.pseudonym
-    write_requests(workspace.path(Place.EARLIER_REQUESTS), [])  # outside a flow no batch came before
+    # Outside a flow no batch came before, and nobody has approved anything.
+    write_requests(workspace.path(Place.EARLIER_REQUESTS), [])
+    write_json(workspace.path(Place.APPROVALS), {})
+    write_json(workspace.path(Place.SNAPSHOTS), [])
     workspace.write(counts)
     return counts
 
@@ -208,6 +211,8 @@ STEP = Step(
     writes=(
         Place.REQUESTS,
         Place.EARLIER_REQUESTS,
+        Place.APPROVALS,
+        Place.SNAPSHOTS,
         Place.REQUEST_COUNTS,
         Place.REFUSED_REQUESTS,
         Place.REQUEST_DOCS,
