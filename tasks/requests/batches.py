@@ -83,7 +83,8 @@ def take_in(file: str, params: Params, run: str) -> TakenIn:
     sha256 = sha256_location(file)
     workspace = Workspace(intake_folder(sha256))
     outcome = STEP.run(workspace, params.model_copy(update={"data": params.data.model_copy(update={"requests": file})}))
-    called = [row.file for rows in (read_requests(workspace), read_refused(workspace)) for row in islice(rows, 1)]
+    called = [*(row.file for row in islice(read_requests(workspace), 1))]
+    called += [row.file for row in islice(read_refused(workspace), 1)]
     name = called[0] if called else sha256[:12]  # not the file's own name, which may be a person's
     with open_ledger() as ledger:
         receipt = ledger.receive(name, sha256, read_requests(workspace), read_refused(workspace), run)
