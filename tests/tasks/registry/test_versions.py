@@ -6,7 +6,7 @@ import shutil
 import pytest
 from rich.console import Console
 
-from tasks.registry.connection import connect, experiment_id
+from tasks.registry.connection import client, connect, experiment_id
 from tasks.registry.versions import (
     CHAMPION,
     champion_model,
@@ -22,6 +22,7 @@ from unilogit.errors import InputError
 from unilogit.files import sha256_weights
 
 NAME = "example-assistant"
+PERSON = "a reviewer"
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_versions_are_listed_newest_first_with_their_aliases(store, add):
     for number in range(1, 12):
         add(gates="passed", batch_id=f"batch-{number}", requests="3", parent_version="", other="tag")
     add(gates="failed", batch_id="batch-12", requests="4", parent_version="1")
-    promote(NAME, 1)
+    promote(NAME, 1, PERSON)
     store.set_registered_model_alias(NAME, "candidate", "1")
     rows = listed()
     assert [row[0] for row in rows] == [str(number) for number in range(12, 0, -1)]
@@ -81,18 +82,19 @@ def test_a_version_is_found_by_its_registration_the_first_of_several(store, add)
 def test_only_a_version_whose_gates_passed_is_promoted(store, add, tags):
     add(**tags)
     with pytest.raises(InputError, match="version 1 did not pass its gates"):
-        promote(NAME, 1)
+        promote(NAME, 1, PERSON)
     assert store.get_registered_model(NAME).aliases == {}
     with pytest.raises(InputError, match=f"{NAME} has no version 2;"):
-        promote(NAME, 2)
+        promote(NAME, 2, PERSON)
     with pytest.raises(InputError, match="another-model has no version 1;"):
-        promote("another-model", 1)
+        promote("another-model", 1, PERSON)
 
 
 def test_the_champion_comes_back_bit_for_bit(registered, home):
     assert champion_model("another-model", home / "fetched") is None
     assert champion_model(NAME, home / "fetched") is None  # a candidate is none
-    assert promote(NAME, 1) == f"{NAME} version 1 is champion; the next run starts from it"
+    assert promote(NAME, 1, PERSON).startswith(f"{NAME} version 1 is champion; the next run starts from it")
+    assert client().get_model_version(NAME, "1").tags["approved_by"] == PERSON
     model, version = champion_model(NAME, home / "fetched")
     assert version == "1"
     for file in ("model.safetensors", "tokenizer.json"):
@@ -100,7 +102,7 @@ def test_the_champion_comes_back_bit_for_bit(registered, home):
 
 
 def test_what_was_fetched_is_kept_while_it_is_whole(registered, home):
-    promote(NAME, 1)
+    promote(NAME, 1, PERSON)
     model, _ = champion_model(NAME, home / "fetched")
     shutil.rmtree(home / "mlartifacts")
     assert champion_model(NAME, home / "fetched") == (model, "1")
@@ -110,7 +112,7 @@ def test_what_was_fetched_is_kept_while_it_is_whole(registered, home):
 
 
 def test_tampered_weights_are_refused(registered, home):
-    promote(NAME, 1)
+    promote(NAME, 1, PERSON)
     [weights] = (home / "mlartifacts").rglob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(InputError, match="version 1: its weights are not those that were registered"):

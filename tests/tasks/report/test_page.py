@@ -76,7 +76,7 @@ def test_the_page_shows_verdict_gates_counts_and_measurements(workspace):
     order = [row[0] for row in page.rows if row[0] in {gate.name for gate in GATES}]
     assert order == ["too-strict", "unmeasured", "forgotten", "useful"]
     assert rows["deletion requests"] == ["12"]
-    assert rows["of them with nothing in the corpus"] == ["1"]
+    assert rows["of them with nothing in the corpus so far"] == ["1"]
     assert rows["records to forget"] == ["34"]
     assert rows["SHA-256 of the new weights"] == ["0815" * 16]
     assert rows["method"] == ["unilogit"]

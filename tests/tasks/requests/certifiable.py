@@ -74,7 +74,7 @@ def build_certifiable(root: Path, gates=tuple(GATES)) -> Workspace:
     workspace.write(CorpusCounts(rows=95, quarantined=0, good=95, expectations=[], warnings=[], response_length=15.0))
     counts = {"requests": 3, "forget": 4, "retain": 90, "earlier": 1, "holdout": 5, "neighbours": 0}
     matches = {"ref-0": {"subject_id": 3, "near_duplicate": 1}, "ref-1": {"record_id": 1}}
-    workspace.write(Extraction(**counts, no_match=[NOTHING.reference], warnings=[], matches=matches))
+    workspace.write(Extraction(**counts, not_found=[NOTHING.reference], warnings=[], matches=matches))
     workspace.write(ParentModel(model="some/base", version="3", files_sha256="cd" * 32))
     weights = sha256_weights(model)
     training = {"epochs": 1.5, "steps": 48, "stop_rule": "once forgotten", "processes": 1, "history": []}
