@@ -15,7 +15,7 @@ from unilogit.files import Json, JsonObject
 _MARGIN = " \t\r\n\ufeff"
 _SPACE = re.compile(r"[ \t\r\n\ufeff]*")
 _LIST_OF_OBJECTS = re.compile(r"\[[ \t\r\n]*\{")
-_BLOCK = 1 << 16  # characters
+_HEAD = _BLOCK = 1 << 16  # characters
 _DECODER = json.JSONDecoder()
 
 
@@ -34,7 +34,7 @@ def read_json_rows(
         DamagedError: from here on the document is not JSON.
     """
     with as_text(stream, line_end="\n") as text:
-        head = text.read(_BLOCK)
+        head = text.read(_HEAD)
     start = head[_after_space(head, 0) :]
     first = start.partition("\n")[0].strip()
     with as_text(stream, line_end="\n") as text:
@@ -66,7 +66,9 @@ def _is_line(first: str, start: str) -> bool:
 
 def _list_rows(text: io.TextIOWrapper) -> Iterator[Row]:
     """The entries of a list, one after another: the list as a whole is never held."""
-    buffer = text.read(_BLOCK)
+    buffer = ""
+    while "[" not in buffer:
+        buffer += text.read(_BLOCK)
     place, number = buffer.index("[") + 1, 0
     while True:
         begin = _after_space(buffer, place)
