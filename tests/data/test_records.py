@@ -1,11 +1,12 @@
 """Corpora go in and out whole; every bad line is named, none is lost."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -76,6 +77,7 @@ def test_a_response_is_blank_where_python_says_it_is():
     | st.lists(st.sampled_from([json.dumps(GOOD), "{}", "[", "\x00", "", " ", "é"])).map("\n".join).map(str.encode)
 )
 def test_any_file_at_all_gives_a_row_or_a_bad_record_for_every_line(tmp_path_factory, content):
+    assume(not re.match(rb"\s*\[\s*\{|\xff\xfe|\xfe\xff", content))  # a list; UTF-16
     path = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
     path.write_bytes(content)
     filled = [
@@ -125,7 +127,8 @@ def test_any_json_object_is_a_record_or_a_bad_record(tmp_path_factory, fields):
         ({**GOOD, "response": 7}, "field `response` must be text"),
         ({**GOOD, "response": None}, "field `response` must be text"),
         ({**GOOD, "subject_ids": "s1"}, "field `subject_ids` must be a list of texts"),
-        ({**GOOD, "subject_ids": ["s1", 2]}, r"field `subject_ids\[1\]` must be text"),
+        ({**GOOD, "subject_ids": ["s1", 2.0]}, r"field `subject_ids\[1\]` must be text"),
+        ({**GOOD, "record_id": True}, "field `record_id` must be text"),
         ({**GOOD, "record_id": "x" * 201}, "longer than 200 characters"),
         ({**GOOD, "respones": "typo"}, "field `respones` is not known"),
     ],
@@ -198,7 +201,7 @@ def test_a_byte_order_mark_blank_lines_and_carriage_returns_are_no_problem(tmp_p
         (lambda path: None, "no such file or folder"),
         (lambda path: path.write_text(""), "is empty"),
         (lambda path: path.write_text("\n \n"), "is empty"),
-        (lambda path: path.mkdir(), "holds no .jsonl or .parquet file"),
+        (lambda path: path.mkdir(), "the folder holds no .jsonl, .json, "),
         (lambda path: (path / "inner").mkdir(parents=True), "is a folder"),
     ],
 )

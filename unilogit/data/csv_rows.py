@@ -39,12 +39,17 @@ def read_csv_rows(file: Path | str, missing_columns: MissingColumns, name: str |
     """
     # The module's own limit of 128 KiB a cell would cut a long text in two and read its rest as rows.
     csv.field_size_limit(sys.maxsize)
+    called = name or str(file)
+    empty = "there are no rows under the header; write them, or take the file away"
+    yield from readable_rows(_file_rows(file, missing_columns, called), file, called, empty)
+
+
+def _file_rows(file: Path | str, missing_columns: MissingColumns, name: str) -> Generator[Row, None, None]:
     with open_binary(file, name) as stream, as_text(stream, line_end="") as text:
-        empty = "there are no rows under the header; write them, or take the file away"
-        yield from readable_rows(_rows(text, missing_columns), file, name or str(file), empty)
+        yield from _rows(text, missing_columns)
 
 
-def _rows(text: Iterable[str], missing_columns: MissingColumns) -> Generator[Row, None, None]:
+def _rows(text: Iterable[str], missing_columns: MissingColumns) -> Iterator[Row]:
     lines = iter(text)
     number, head = _first_line(lines, 1)
     delimiters = list(_DELIMITERS)
@@ -119,10 +124,10 @@ def _header(headers: dict[str, Record], missing_columns: MissingColumns, line: i
     """The delimiter and its header."""
     problems = {delimiter: problem or _unreadable(raw) for delimiter, (_, raw, _, problem) in headers.items()}
     names = {mark: [cell.strip() for cell in headers[mark][2]] for mark, problem in problems.items() if not problem}
-    if not names:
-        raise DamagedError(f"line {line}: the header {problems[next(iter(problems))]}")
     lacking = {delimiter: missing_columns(cells) for delimiter, cells in names.items()}
     whole = [delimiter for delimiter, columns in lacking.items() if not columns]
+    if not whole and (broken := [problem for problem in problems.values() if problem]):
+        raise DamagedError(f"line {line}: the header {broken[0]}")
     if len(whole) > 1:
         words = " and between ".join(_DELIMITERS[delimiter] for delimiter in whole)
         raise DamagedError(

@@ -19,8 +19,8 @@ from unilogit.errors import InputError
 
 SETTLED = 5.0  # seconds without a change after which nobody writes to a file any more
 ABANDONED = 3600.0  # seconds after which an end in the midst of a row is taken as it is
-_ENDS = {".parquet": (b"PAR1",), ".json": (b"}", b"]")}
-_TAIL = 64  # bytes at a file's end that are looked at
+_EDGE = 64  # bytes at a file's beginning and end that are looked at
+_MARGIN = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"  # white space, in UTF-16 too, and byte order marks
 
 
 @dataclass(frozen=True)
@@ -86,22 +86,26 @@ def _is_unfinished(entry: Entry, mapping: Mapping) -> bool:
 
 def _ends_in_the_midst(location: str, mapping: Mapping) -> bool:
     """Whether a file's end is missing."""
-    suffix = kind(file_name(location))
     try:
         with open_binary(location) as stream:
-            end, lines = b"", 0
+            start, end, lines = stream.peek(_EDGE)[:_EDGE].lstrip(_MARGIN), b"", 0
             while block := stream.read(1 << 20):
-                end, lines = (end + block)[-_TAIL:], lines + block.count(b"\n")
+                end, lines = (end + block)[-_EDGE:], lines + block.count(b"\n")
     except EOFError:
         return True  # of what is packed
     except (InputError, OSError, ValueError):
         return False  # whoever reads it says what is wrong
-    if suffix in _ENDS:
-        return not end.rstrip(b" \t\r\n\0").endswith(_ENDS[suffix])
-    if end.rstrip(b"\0").endswith((b"\n", b"\r")):
-        return False
+    match kind(file_name(location)):
+        case ".parquet":
+            return not end.endswith(b"PAR1")
+        case ".json":
+            return not end.rstrip(_MARGIN).endswith(b"]" if start.startswith(b"[") else b"}")
+    return not end.rstrip(b"\0").endswith((b"\n", b"\r")) and _last_row_is_unreadable(location, mapping, lines > 0)
+
+
+def _last_row_is_unreadable(location: str, mapping: Mapping, has_header: bool) -> bool:
     try:
         rows = deque(request_rows(location, mapping), maxlen=1)
     except InputError:
-        return not lines  # not even a header, or the one row
+        return not has_header  # it is the header, or the only row, that is not finished
     return not rows or rows[0].fields is None

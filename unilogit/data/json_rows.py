@@ -6,15 +6,16 @@ Told apart by what is there, not by the file's name alone. Knows nothing of what
 import io
 import json
 import re
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 
 from unilogit.data.locations import as_text, escaped, is_utf8
 from unilogit.data.row import DamagedError, Row
 from unilogit.files import Json, JsonObject
 
+_MARGIN = " \t\r\n\ufeff"
 _SPACE = re.compile(r"[ \t\r\n\ufeff]*")
 _LIST_OF_OBJECTS = re.compile(r"\[[ \t\r\n]*\{")
-_BLOCK = 1 << 16  # characters
+_HEAD = _BLOCK = 1 << 16  # characters
 _DECODER = json.JSONDecoder()
 
 
@@ -33,18 +34,23 @@ def read_json_rows(
         DamagedError: from here on the document is not JSON.
     """
     with as_text(stream, line_end="\n") as text:
-        head = text.read(_BLOCK)
+        head = text.read(_HEAD)
     start = head[_after_space(head, 0) :]
     first = start.partition("\n")[0].strip()
     with as_text(stream, line_end="\n") as text:
         if _LIST_OF_OBJECTS.match(start) or (is_document and start.startswith("[")):
             yield from _list_rows(text)
         elif start.startswith("{") and (first == "{" or (is_document and not _is_line(first, start))):
-            yield from _document_rows(text.read(), row_fields)
+            document = text.read()
+            row = _json_row(1, document.strip(_MARGIN))
+            if row.fields is not None:
+                yield from _document_rows(row, row.fields, row_fields)
+            elif is_document:
+                raise DamagedError(row.problem)
+            else:
+                yield from _line_rows(io.StringIO(document, newline="\n"))
         else:
-            for number, line in enumerate(text, start=1):
-                if bare := line.strip(" \t\r\n\ufeff"):
-                    yield _json_row(number, bare)
+            yield from _line_rows(text)
 
 
 def _is_line(first: str, start: str) -> bool:
@@ -60,7 +66,9 @@ def _is_line(first: str, start: str) -> bool:
 
 def _list_rows(text: io.TextIOWrapper) -> Iterator[Row]:
     """The entries of a list, one after another: the list as a whole is never held."""
-    buffer = text.read(_BLOCK)
+    buffer = ""
+    while "[" not in buffer:
+        buffer += text.read(_BLOCK)
     place, number = buffer.index("[") + 1, 0
     while True:
         begin = _after_space(buffer, place)
@@ -75,8 +83,8 @@ def _list_rows(text: io.TextIOWrapper) -> Iterator[Row]:
             if _after_space(buffer, end) == len(buffer):
                 raise json.JSONDecodeError("there is no end", buffer, end)
         except json.JSONDecodeError as error:
-            if more := text.read(max(_BLOCK, len(buffer))):  # it may be the block's end that is in the way
-                buffer, place = buffer[place:] + more, 0
+            if block := text.read(max(_BLOCK, len(buffer))):  # it may be the block's end that is in the way
+                buffer, place = buffer[place:] + block, 0
                 continue
             raise DamagedError(f"is not JSON ({_said(error)}); correct it and write the file again") from error
         except (ValueError, RecursionError) as error:
@@ -97,21 +105,24 @@ def _after_comma(text: str, place: int) -> int:
     return _after_space(text, place + 1)
 
 
-def _document_rows(text: str, row_fields: Collection[str]) -> Iterator[Row]:
+def _line_rows(text: Iterable[str]) -> Iterator[Row]:
+    for number, line in enumerate(text, start=1):
+        if bare := line.strip(_MARGIN):
+            yield _json_row(number, bare)
+
+
+def _document_rows(row: Row, fields: JsonObject, row_fields: Collection[str]) -> Iterator[Row]:
     """The objects of the one list that an envelope holds, or the object itself."""
-    row = _json_row(1, text.strip(" \t\r\n\ufeff"))
-    if row.fields is None:
-        raise DamagedError(row.problem)
     lists = [
         value
-        for value in row.fields.values()
+        for value in fields.values()
         if isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value)
     ]
-    if len(lists) != 1 or not set(row_fields).isdisjoint(row.fields):
+    if len(lists) != 1 or not set(row_fields).isdisjoint(fields):
         yield row
         return
-    for number, fields in enumerate(lists[0], start=1):
-        yield Row(number, json.dumps(fields, ensure_ascii=False), fields)
+    for number, entry in enumerate(lists[0], start=1):
+        yield Row(number, json.dumps(entry, ensure_ascii=False), entry)
 
 
 def _json_row(number: int, text: str) -> Row:

@@ -1,11 +1,14 @@
 """Corpus records: what a model was trained on, one prompt and response each.
 
-Knows the record format and how to read it from JSON lines or Parquet, reporting every bad line.
+Knows the record format and how to read it from JSON or Parquet, reporting every bad line.
 Knows nothing of deletion requests or of models.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +18,9 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from unilogit.data.rows import first_problems, input_files, read_rows
+from unilogit.data.chat import CONVERSATIONS, as_prompt_and_response
+from unilogit.data.row import listed
+from unilogit.data.rows import first_problems, input_files, kind, read_rows, stem
 from unilogit.errors import InputError
 from unilogit.files import JsonObject, atomic_path
 
@@ -55,8 +60,9 @@ class CorpusRecord(BaseModel):
 
 
 COLUMNS = list(CorpusRecord.model_fields)
-SUFFIXES = (".jsonl", ".parquet")
+SUFFIXES = (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz", ".ndjson.gz", ".parquet")
 _LISTS = ("subject_ids", "perturbed_responses")
+_OF_ROWS = (*COLUMNS, *CONVERSATIONS, "id")
 CORPUS_SCHEMA = pa.schema(
     [(name, pa.list_(pa.string()) if name in _LISTS else pa.string()) for name in COLUMNS]
     + [("file", pa.string()), ("row", pa.int64())]
@@ -119,26 +125,62 @@ def explain(error: ValidationError, own_words: Mapping[tuple[str, str], str] = M
     return field_sentences + row_sentences
 
 
-def scan_corpus(path: Path | str) -> Iterator[tuple[str, int, CorpusRecord] | BadRecord]:
+def scan_corpus(
+    path: Path | str, on_warning: Callable[[str], None] = warnings.warn
+) -> Iterator[tuple[str, int, CorpusRecord] | BadRecord]:
     """Every row of a corpus in order: (file, row, record), or what is wrong with it.
 
     Args:
-        path: a .jsonl or .parquet file, or a folder of such shards.
+        path: a file of JSON lines, JSON (a list) or Parquet, or a folder of such shards. A row may be a conversation of
+            one question and one answer (`messages`, `conversations`). Fields that are not known are passed over, unless
+            they read like a misspelt one, which may say whom the record is about.
+        on_warning: told once for each file with fields that are passed over.
 
     Raises:
-        InputError: a file is missing, empty or of an unknown kind.
+        InputError: a file is missing, empty, damaged or of an unknown kind.
     """
     for file in input_files(path, SUFFIXES):
-        is_parquet = file.suffix.lower() == ".parquet"
-        for row in read_rows(file):
+        is_parquet = kind(file.name) == ".parquet"
+        passed_over: dict[str, None] = {}
+        for row in read_rows(file, _OF_ROWS):
             if row.fields is None:
                 yield BadRecord(file.name, row.number, [row.problem], row.raw)
                 continue
-            fields = _without_nulls(row.fields) if is_parquet else row.fields
             try:
-                yield file.name, row.number, CorpusRecord.model_validate(fields)
+                fields = as_prompt_and_response(_without_nulls(row.fields) if is_parquet else row.fields)
+                record = CorpusRecord.model_validate(_known(fields, passed_over))
             except ValidationError as error:
                 yield BadRecord(file.name, row.number, explain(error), row.raw)
+            except ValueError as error:
+                yield BadRecord(file.name, row.number, [str(error)], row.raw)
+            else:
+                yield file.name, row.number, record
+        if passed_over:
+            on_warning(f"{file.name}: passed over what is no field of a record: {listed(passed_over)}")
+
+
+def _known(fields: JsonObject, passed_over: dict[str, None]) -> JsonObject:
+    """The fields of a record, and those that read like one; ids that are whole numbers in digits."""
+    known: JsonObject = {}
+    for name, value in fields.items():
+        if name in COLUMNS or _reads_like_a_field(name):
+            known[name] = value
+        elif len(passed_over) < 1000:
+            passed_over[name] = None
+    if "record_id" in known:
+        known["record_id"] = _in_digits(known["record_id"])
+    if isinstance(subjects := known.get("subject_ids"), list):
+        known["subject_ids"] = [_in_digits(subject) for subject in subjects]
+    return known
+
+
+@lru_cache(1000)
+def _reads_like_a_field(name: str) -> bool:
+    return bool(get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.8))
+
+
+def _in_digits(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _without_nulls(fields: JsonObject) -> JsonObject:
@@ -146,11 +188,13 @@ def _without_nulls(fields: JsonObject) -> JsonObject:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def read_corpus(path: Path | str) -> tuple[pd.DataFrame, list[BadRecord]]:
+def read_corpus(
+    path: Path | str, on_warning: Callable[[str], None] = warnings.warn
+) -> tuple[pd.DataFrame, list[BadRecord]]:
     """Read a corpus; bad rows are handed back, never raised.
 
     Args:
-        path: a .jsonl or .parquet file, or a folder of such shards.
+        path, on_warning: as of `scan_corpus`.
 
     Returns:
         The good rows, with the columns of CorpusRecord plus `file` (name) and `row` (1-based), and the bad.
@@ -161,7 +205,7 @@ def read_corpus(path: Path | str) -> tuple[pd.DataFrame, list[BadRecord]]:
     bad: list[BadRecord] = []
 
     def good() -> Iterator[JsonObject]:
-        for item in scan_corpus(path):
+        for item in scan_corpus(path, on_warning):
             if isinstance(item, BadRecord):
                 bad.append(item)
             else:
@@ -203,7 +247,7 @@ def read_record_sets(path: Path | str) -> dict[str, list[CorpusRecord]]:
         place = first_seen.setdefault(record.record_id, f"{file}:{row}")
         if place != f"{file}:{row}":
             problems.append(f"{file}:{row}: field `record_id` repeats that of {place}; give it one of its own")
-        sets.setdefault(Path(file).stem, []).append(record)
+        sets.setdefault(stem(file), []).append(record)
     if problems:
         raise InputError(*first_problems(problems))
     return sets

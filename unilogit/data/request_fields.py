@@ -16,6 +16,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 
 from unilogit.data.locations import is_utf8
+from unilogit.data.row import listed
 
 FIELDS = (
     *("request_id", "received_at", "subject_id", "aliases", "record_ids", "text", "legal_basis", "due_at", "source"),
@@ -34,7 +35,6 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # 33658. Any other number may be a date without hyphens or a spreadsheet's day.
 _EPOCH = re.compile(r"([0-9]{10})(\.[0-9]+)?|([0-9]{13})")
 _1970 = datetime(1970, 1, 1, tzinfo=UTC)
-_HARMLESS_NAME = re.compile(r"[\w .-]{1,60}")
 
 
 def column_name(name: str) -> str:
@@ -42,9 +42,9 @@ def column_name(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip()).lower()
 
 
-def closest_field(name: str, fields: Iterable[str] = FIELDS) -> str | None:
+def closest_field(name: str, fields: Iterable[str]) -> str | None:
     """The field that a name is perhaps a misspelling of."""
-    matches = get_close_matches(column_name(name), fields, n=1, cutoff=0.8)
+    matches = get_close_matches(column_name(name), list(fields), n=1, cutoff=0.8)
     return matches[0] if matches else None
 
 
@@ -52,18 +52,12 @@ def passed_over(names: Iterable[str], missing: Iterable[str]) -> str:
     """A sentence about columns that are passed over.
 
     Args:
-        names: as they were written; one that may be somebody's data is counted only.
+        names: as they were written.
         missing: the fields that are absent beside them.
     """
-    names, missing = list(names), list(missing)
-    shown = [name for name in names if _HARMLESS_NAME.fullmatch(name)][:10]
-    told = []
-    for name in shown:
-        field = closest_field(name, missing)
-        told.append(f"`{name}` (did you mean `{field}`?)" if field else f"`{name}`")
-    if len(names) > len(shown):
-        told.append(f"{len(names) - len(shown)} more")
-    return f"passed over what is no field of a request: {', '.join(told)}"
+    closest = {name: closest_field(name, missing) for name in names}
+    hints = {name: f" (did you mean `{field}`?)" for name, field in closest.items() if field}
+    return f"passed over what is no field of a request: {listed(closest, hints)}"
 
 
 def read_fields(row: Mapping[str, object], is_csv: bool) -> tuple[RawFields, list[str]]:
@@ -77,11 +71,12 @@ def read_fields(row: Mapping[str, object], is_csv: bool) -> tuple[RawFields, lis
     fields: RawFields = {}
     for name in FIELDS:
         cell = row.get(name)
+        if cell is None or cell in ("", []):
+            fields[name] = [] if name in LISTS else None
+            continue
         try:
             if name in LISTS:
-                fields[name] = [] if cell is None else _texts(cell, is_csv)
-            elif cell is None:
-                fields[name] = None
+                fields[name] = _texts(cell, is_csv)
             elif name in TIMES:
                 fields[name] = _time(cell)
             else:
@@ -121,7 +116,7 @@ def _identifier(cell: object, is_csv: bool) -> str | None:
 
 
 def _texts(cell: object, is_csv: bool) -> list[str]:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, str) and not cell.strip()):
+    if (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, str) and not cell.strip()):
         return []
     if not isinstance(cell, list) or any(item is None for item in cell):
         raise ValueError('must be a list of texts; write it as ["…", "…"]')
@@ -148,24 +143,27 @@ def _time(cell: object) -> str | None:
         case bool():
             raise ValueError("must be a time, not true or false; write it like 2025-03-01T12:00:00Z")
         case int() | float():
-            text = str(cell)
-        case _:
-            text = (_text(cell) or "").strip()
+            return _since_1970(str(cell))
+    text = (_text(cell) or "").strip()
     if _DATE.fullmatch(text):
         return f"{text}T00:00:00Z"
-    if not text or not text.replace(".", "", 1).isdecimal():
-        return text or None
+    return _since_1970(text) if text.replace(".", "", 1).isdecimal() else text or None
+
+
+def _since_1970(text: str) -> str:
     epoch = _EPOCH.fullmatch(text)
     if epoch is None:
         words = "is a number, but neither seconds (10 digits) nor milliseconds (13 digits) since 1970"
         raise ValueError(f"{words}; write it like 2025-03-01T12:00:00Z")
     seconds, fraction, milliseconds = epoch.groups()
-    since = timedelta(milliseconds=int(milliseconds)) if milliseconds else timedelta(seconds=int(seconds))
-    return (_1970 + since + timedelta(seconds=float(fraction or 0))).isoformat()
+    elapsed = timedelta(milliseconds=int(milliseconds)) if milliseconds else timedelta(seconds=int(seconds))
+    return (_1970 + elapsed + timedelta(seconds=float(fraction or 0))).isoformat()
 
 
 def csv_list(cell: object) -> object:
     """The list that one cell of a CSV file holds: of JSON, as Python prints it, or its items apart by semicolons."""
+    if not cell:
+        return []
     if not isinstance(cell, str) or not (bare := cell.strip()).startswith("["):
         return [item.strip() for item in str(cell).split(";") if item.strip()]
     try:
@@ -188,12 +186,18 @@ def _printed_list(text: str) -> list[object] | None:
     if len(words) < 2 or words[0].string != "[" or words[-1].string != "]":
         return None
     items: list[object] = []
+    place = words[0].end
     for word in words[1:-1]:
         if word.type in (tokenize.STRING, tokenize.NUMBER):
+            if items and word.start == place:
+                return None  # 007 is read as 00 and 7
             try:
                 items.append(literal_eval(word.string))
             except (ValueError, SyntaxError):
                 return None
-        elif word.string != ",":
+            place = word.end
+        elif word.string == ",":
+            place = (0, 0)
+        else:
             return None
     return items

@@ -44,12 +44,12 @@ def _open_dsr(row: JsonObject) -> JsonObject:
         words = "field `subject_identities` holds hashed identities, which are in no corpus"
         raise ValueError(f"{words}; send them with identity_format raw")
     ids = [_value(entry) for entry in identities if entry.get("identity_type") == "controller_customer_id"]
-    others = [_value(entry) for entry in identities if entry.get("identity_type") != "controller_customer_id"]
+    rest = [_value(entry) for entry in identities if entry.get("identity_type") != "controller_customer_id"]
     return {
         "request_id": row.get("subject_request_id"),
         "received_at": row.get("submitted_time"),
         "subject_id": ids[0] if ids else None,
-        "aliases": [*ids[1:], *others],
+        "aliases": [*ids[1:], *rest],
         "legal_basis": row.get("regulation"),
         "source": row.get("controller_id"),
     }
@@ -193,7 +193,10 @@ class FieldNames:
             if not targets:
                 self._pass_over([name])
             for path, field in targets:
-                self._put(cells, field, _reach(cell, path) if path else cell, name)
+                if path or field in LISTS or cells.get(field) is not None:
+                    self._put(cells, field, _reach(cell, path) if path else cell, name)
+                else:
+                    cells[field] = cell
         self.seen.update(cells)
         return cells
 

@@ -1,12 +1,17 @@
 """One row of a data file as it comes, and what to say when a file ends in the midst. Knows of no format."""
 
-from collections.abc import Generator, Iterator
+import re
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from unilogit.data.locations import DAMAGED, UnreadableFile, reaching
 from unilogit.files import JsonObject
+
+_PLAIN_NAME = re.compile(r"[A-Za-z][\w .-]{0,60}")
+_MOST_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,13 @@ class Row:
     raw: str
     fields: JsonObject | None
     problem: str = ""
+
+
+def listed(names: Collection[str], hints: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Names of columns for a sentence, with their hints; what may be somebody's data, or too many, is only counted."""
+    shown = [name for name in names if _PLAIN_NAME.fullmatch(name)][:_MOST_SHOWN]
+    hidden = len(names) - len(shown)
+    return ", ".join([f"`{name}`{hints.get(name, '')}" for name in shown] + ([f"{hidden} more"] if hidden else []))
 
 
 class DamagedError(Exception):

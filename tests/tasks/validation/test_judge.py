@@ -1,5 +1,6 @@
 """Real Great Expectations: all that is expected can fail, and what fails is told of the rows that it is about."""
 
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -18,7 +19,7 @@ from tasks.validation.expectations import (
     load_expectations,
     text_columns,
 )
-from tasks.validation.judge import judge
+from tasks.validation.judge import judge, judging
 from unilogit.data.records import CorpusRecord
 from unilogit.data.requests import DeletionRequest
 
@@ -147,6 +148,22 @@ def test_of_rows_with_one_id_the_first_good_one_stays(tmp_path_factory, drawn):
         if first != number:
             expected[f"a:{number}"] = [REPEATED.format("request_id", f"a:{first}")]
     assert refused == expected
+
+
+def test_rows_asked_about_in_parts_count_as_one_table(tmp_path):
+    rows = good_rows(Table.REQUESTS, 40)
+    rows.loc[[3, 21, 22, 23], PROBLEM] = "is bad"  # a twentieth of the first part, more than a tenth of the second
+    rows.loc[5, "text"] = ""
+    parts = [rows[:20], rows[20:].reset_index(drop=True)]
+    with judging(Table.REQUESTS, tmp_path / "docs", datetime(2026, 3, 2, tzinfo=UTC)) as judges:
+        refused = [judges.ask(part) for part in parts]
+    whole = judge(Table.REQUESTS, rows, tmp_path / "whole", tmp_path)
+    assert {**refused[0], **refused[1]} == whole.refused != {}
+    assert judges.results == whole.results
+    assert judges.warnings == whole.warnings == []
+    assert len(list((tmp_path / "docs" / "validations" / "requests").rglob("*.html"))) == 2
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "docs").rglob("*.html")}
+    assert (modes, (tmp_path / "docs").stat().st_mode & 0o777) == ({0o600}, 0o700)
 
 
 @pytest.mark.parametrize("table", Table)

@@ -7,7 +7,7 @@ from random import Random
 
 from unilogit.data.example.directory import MOST_PEOPLE, Directory, Person
 from unilogit.data.records import CorpusRecord, write_corpus
-from unilogit.data.request_files import FIELDS
+from unilogit.data.request_fields import FIELDS
 from unilogit.errors import InputError
 from unilogit.files import atomic_path, sha256_file, write_json
 
