@@ -3,10 +3,17 @@
 Knows the sets of a workspace; nothing of how they are measured.
 """
 
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tasks.params import Params
 from tasks.workspace import Place, Workspace
+from unilogit.data.parquet_rows import rows_at
 from unilogit.data.records import CorpusRecord, frame_records
 from unilogit.errors import InputError
 
@@ -28,22 +35,37 @@ def current_forget_set(workspace: Workspace) -> pd.DataFrame:
 
 def evaluation_sets(workspace: Workspace, params: Params) -> dict[str, list[CorpusRecord]]:
     """What is measured: forget sets and holdout whole, the rest sampled with the seed."""
-    forget, retain, holdout = (
-        pd.read_parquet(workspace.path(place)) for place in (Place.FORGET, Place.RETAIN, Place.HOLDOUT)
+    forget, neighbours, holdout = (
+        pd.read_parquet(workspace.path(place)) for place in (Place.FORGET, Place.NEIGHBOURS, Place.HOLDOUT)
     )
-    groups = params.data.utility_groups
-    sampled = {
-        "retain": retain[~retain["group"].isin(groups)],
-        **{group: retain[retain["group"] == group] for group in groups},
-    }
-    limit, seed = params.evaluate.max_examples, params.seed
     frames = {
         "forget": current_forget_set(workspace),
         "forget_all": forget,
-        **{
-            name: rows if len(rows) <= limit else rows.sample(limit, random_state=seed).sort_index()
-            for name, rows in sampled.items()
-        },
+        **_retain_sets(workspace, params),
+        **({"neighbours": _sampled(neighbours, params)} if len(neighbours) else {}),
         "holdout": holdout[holdout["use"] == "evaluate"],
     }
     return {name: frame_records(frame) for name, frame in frames.items()}
+
+
+def _retain_sets(workspace: Workspace, params: Params) -> dict[str, pd.DataFrame]:
+    """Samples of the retain set and of its groups; of the file, only these rows are read whole."""
+    file = workspace.path(Place.RETAIN)
+    names = pq.read_table(file, columns=["group"], read_dictionary=["group"])["group"].unify_dictionaries()
+    groups = pd.Series(names.to_pandas())
+    is_apart = groups.isin(params.data.utility_groups)
+    numbers = {"retain": groups.index[~is_apart]}
+    numbers |= {group: groups.index[groups == group] for group in params.data.utility_groups}
+    return {name: _rows(file, _sampled(rows.to_series(), params).to_numpy()) for name, rows in numbers.items()}
+
+
+def _rows(file: Path, numbers: np.ndarray) -> pd.DataFrame:
+    return pa.Table.from_batches(rows_at(file, numbers), pq.read_schema(file)).to_pandas()
+
+
+Sampled = TypeVar("Sampled", pd.DataFrame, pd.Series)
+
+
+def _sampled(rows: Sampled, params: Params) -> Sampled:
+    limit = params.evaluate.max_examples
+    return rows if len(rows) <= limit else rows.sample(limit, random_state=params.seed).sort_index()

@@ -120,6 +120,7 @@ class Place(StrEnum):
     REFERENCE_DOCS = "data_docs/references"
     REFUSED_RECORDS = "quarantine/corpus.jsonl"
     CORPUS_DOCS = "data_docs/corpus"
+    CORPUS_TOTALS_DOCS = "data_docs/totals"
     # the sets
     DATA = "data"
     FORGET = "data/forget.parquet"

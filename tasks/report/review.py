@@ -124,7 +124,7 @@ def _sections(metrics: Metrics) -> dict[str, list[Row]]:
     for section, metric in dict.fromkeys(key for role in measured for key in values[role]):
         row = Row(section, metric, metric_title(metric), {role: values[role].get((section, metric)) for role in MODELS})
         sections.setdefault(section, []).append(row)
-    kept = list(SECTIONS).index("retain") + 1  # groups of general knowledge follow what is to be retained
+    kept = list(SECTIONS).index("neighbours") + 1  # groups of general knowledge follow what is to be retained
     groups = [name for name in sections if name not in SECTIONS]
     order = [*list(SECTIONS)[:kept], *groups, *list(SECTIONS)[kept:]]
     return {name: sections[name] for name in order if name in sections}

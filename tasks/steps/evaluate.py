@@ -23,6 +23,8 @@ from unilogit.files import Json, read_json, write_json, write_parquet, write_tex
 if TYPE_CHECKING:
     from unilogit.evaluation.evaluate import Evaluation
 
+SETS = (Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS)
+
 
 class MeasuredModels(BaseModel):
     """The measurements that say most, before and after; None where there is no number.
@@ -129,7 +131,7 @@ def _evaluate(workspace: Workspace, role: str, sets: Mapping[str, list[CorpusRec
     inputs: Json = {
         "model": model_digest,
         "retain_model": retain_model.files_sha256 if compared else None,
-        "data": [digest(workspace.path(place)) for place in (Place.FORGET, Place.RETAIN, Place.HOLDOUT)],
+        "data": [digest(workspace.path(place)) for place in SETS],
         "config": params.evaluate.model_dump(mode="json", exclude={"robustness", "baselines"}),
         "params": [params.seed, params.model.max_length],
         "groups": list(params.data.utility_groups),
@@ -193,7 +195,7 @@ STEP = Step(
     name="evaluate",
     function=run_evaluate,
     reads=(
-        *(Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS),
+        *SETS,
         *(Place.PARENT, Place.MODEL, Place.RETAIN_MODEL, Place.ATTACK_METRICS),
     ),
     writes=(Place.METRICS, Place.MEASURED),

@@ -3,13 +3,17 @@
 import random
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tasks.params import Params
 from tasks.step import Step
 from tasks.workspace import ParentModel, Place, Training, Workspace
+from unilogit.data.parquet_rows import rows_at, sample_rows
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_weights, write_json, write_text
 from unilogit.training.config import UnlearnConfig
@@ -132,9 +136,10 @@ def make_trainer(
     from unilogit.training.stopping import Monitor
     from unilogit.training.trainer import UnlearningTrainer
 
-    forget, retain, holdout, neighbours = (
-        pd.read_parquet(source.path(place)) for place in (Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS)
+    forget, holdout, neighbours = (
+        pd.read_parquet(source.path(place)) for place in (Place.FORGET, Place.HOLDOUT, Place.NEIGHBOURS)
     )
+    retain = _drawn_retain(source.path(Place.RETAIN), len(forget), params)
     rng = random.Random(params.seed)
     # Apart: beside many forgotten records of earlier batches, the few of this batch would go unnoticed.
     watched = {
@@ -157,6 +162,15 @@ def make_trainer(
         seed=params.seed,
         max_length=params.model.max_length,
     )
+
+
+def _drawn_retain(file: Path, forgotten: int, params: Params) -> pd.DataFrame:
+    """As much of the retain set as all epochs together can draw; of a larger one, a sample by the seed."""
+    drawn = params.unlearn.epochs * forgotten * params.unlearn.retain_per_forget
+    numbers = sample_rows(pq.read_metadata(file).num_rows, max(drawn, MONITORED), params.seed)
+    columns = ["prompt", "response"]
+    schema = pa.schema([pq.read_schema(file).field(name) for name in columns])
+    return pa.Table.from_batches(rows_at(file, numbers, columns), schema).to_pandas()
 
 
 def _pairs(frame: pd.DataFrame) -> list[Pair]:

@@ -4,8 +4,9 @@ A row is known by its place, "file:row". Knows nothing of files with data or of 
 """
 
 import logging
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,9 +42,7 @@ class Judgement:
     warnings: list[str]
 
 
-def judge(
-    table: Table, rows: pd.DataFrame, docs: Path, source: Path, earlier: Mapping[str, float] | None = None
-) -> Judgement:
+def judge(table: Table, rows: pd.DataFrame, docs: Path, source: Path) -> Judgement:
     """Ask all that is expected of rows, and write Data Docs (HTML).
 
     Of rows that share an identifier, the first with nothing else against it stays good.
@@ -53,28 +52,24 @@ def judge(
         docs: the folder to write; its index.html leads to the page.
         source: where the rows are from. The page shows its time, not today's, so that the page of the same input
             keeps its address.
-        earlier: numbers of the rows judged before, by the names that the expectations have for them; without them
-            nothing is asked about drift.
 
     Raises:
         RuntimeError: Great Expectations could not evaluate an expectation.
     """
-    with judging(table, docs, datetime.fromtimestamp(source.stat().st_mtime, UTC), earlier) as judges:
+    with judging(table, docs, datetime.fromtimestamp(source.stat().st_mtime, UTC)) as judges:
         refused = judges.ask(rows)
     return Judgement(judges.results, refused, judges.warnings)
 
 
 @contextmanager
-def judging(
-    table: Table, docs: Path, run_time: datetime, earlier: Mapping[str, float] | None = None
-) -> "Iterator[Judges]":
+def judging(table: Table, docs: Path, run_time: datetime) -> "Iterator[Judges]":
     """Ask about rows part by part; Data Docs have a page for each part, and are there once all were asked about.
 
     Args:
         run_time: what the pages show; the rest as of `judge`.
     """
     with atomic_folder(docs) as folder:
-        judges = Judges(table, folder, run_time, dict(earlier or {}))
+        judges = Judges(table, folder, run_time)
         yield judges
         folder.chmod(0o700)
         for page in folder.rglob("*.html"):
@@ -85,9 +80,9 @@ def judging(
 class Judges:
     """Great Expectations, asked about the rows of a table part by part; see `judging`."""
 
-    def __init__(self, table: Table, docs: Path, run_time: datetime, numbers: dict[str, float]) -> None:
-        self._table, self._run_time, self._numbers = table, run_time, numbers
-        self._checkpoint, self._expectations = _checkpoint(table, docs, bool(numbers))
+    def __init__(self, table: Table, docs: Path, run_time: datetime) -> None:
+        self._table, self._run_time = table, run_time
+        self._checkpoint, self._expectations = _checkpoint(table, docs)
         self._totals = [_Total() for _ in self._expectations]
         self._told: list[str] = []
 
@@ -108,7 +103,7 @@ class Judges:
     def warnings(self) -> list[str]:
         """What is odd about all rows together, then about single rows."""
         of_all = [
-            expectation.meta[WARNING].format_map(_rounded({**total.result, **self._numbers}))
+            expectation.meta[WARNING].format_map(_rounded(total.result))
             for expectation, total in zip(self._expectations, self._totals, strict=True)
             if expectation.severity == "warning" and not total.success and WARNING in expectation.meta
         ]
@@ -146,7 +141,6 @@ class Judges:
         name = str(self._table) if part == 1 else f"{self._table}, part {part}"
         answer = self._checkpoint.run(
             batch_parameters={"dataframe": rows},
-            expectation_parameters=self._numbers,
             run_id=RunIdentifier(run_name=name, run_time=self._run_time),
         )
         (run,) = answer.run_results.values()
@@ -185,7 +179,7 @@ class _Total:
 
 def _row_warnings(expectation: "Expectation", places: list[str], rows: pd.DataFrame) -> list[str]:
     unexpected = rows.set_index(PLACE, drop=False).loc[places].to_dict("records")
-    return [expectation.meta[ROW_WARNING].format_map(row) for row in unexpected]
+    return [expectation.meta[ROW_WARNING].format_map(_rounded(row)) for row in unexpected]
 
 
 def _repeats(names: dict[str, str], bad: set[str]) -> Iterator[tuple[str, str]]:
@@ -196,11 +190,15 @@ def _repeats(names: dict[str, str], bad: set[str]) -> Iterator[tuple[str, str]]:
     return ((place, first[name]) for place, name in names.items() if first[name] != place)
 
 
-def _rounded(values: Mapping[str, object]) -> dict[str, object]:
-    return {name: round(value) if isinstance(value, float) else value for name, value in values.items()}
+def _rounded(values: Mapping[Hashable, Any]) -> dict[str, Any]:
+    """Numbers as a sentence says them."""
+    return {
+        str(name): round(value) if isinstance(value, float) and math.isfinite(value) else value
+        for name, value in values.items()
+    }
 
 
-def _checkpoint(table: Table, docs: Path, has_earlier: bool) -> "tuple[Checkpoint, list[Expectation]]":
+def _checkpoint(table: Table, docs: Path) -> "tuple[Checkpoint, list[Expectation]]":
     """What asks all that is expected, and writes a page into `docs` each time; and what is expected."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -221,8 +219,6 @@ def _checkpoint(table: Table, docs: Path, has_earlier: bool) -> "tuple[Checkpoin
         },
     )
     asked = load_expectations(table)
-    if not has_earlier:
-        asked.expectations = [item for item in asked.expectations if not item.suite_parameter_options]
     asset = context.data_sources.add_pandas("files").add_dataframe_asset(table)
     definition = gx.ValidationDefinition(
         name=table, data=asset.add_batch_definition_whole_dataframe("all rows"), suite=context.suites.add(asked)

@@ -16,7 +16,7 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 
-from unilogit.data.holding import Held, Holding, Rules
+from unilogit.data.holding import DEFAULT_RULES, Held, Holding, Rules
 from unilogit.data.matching import connect, match_corpus, quoted
 from unilogit.data.records import COLUMNS
 from unilogit.data.selectors import Kind, Requests
@@ -80,7 +80,7 @@ def extract_sets(
     retain_file: Path,
     review_file: Path,
     *,
-    rules: Rules = Rules(),
+    rules: Rules = DEFAULT_RULES,
     approvals: Mapping[str, Collection[str]] | None = None,
     snapshots: Sequence[Path] = (),
 ) -> Extraction:

@@ -34,6 +34,9 @@ class Rules:
     near_duplicate_threshold: float = 0.8
 
 
+DEFAULT_RULES = Rules()
+
+
 class Held(NamedTuple):
     """Why a request is held: the reason, and a sentence with numbers and without anybody's data."""
 
@@ -99,13 +102,15 @@ class Holding:
         self.held: dict[int, list[Held]] = {}
         self._connection, self._requests, self._rules, self._total = connection, requests, rules, total
         numbers = range(len(requests.names))
-        is_current = [requests.is_current(number) for number in numbers]
-        may_copy = [requests.is_free(number, Reason.NEAR_DUPLICATES) for number in numbers]
-        is_forgotten = [rules.near_duplicates == "forget" or both for both in map(all, zip(is_current, may_copy))]
+        is_forgotten = [
+            rules.near_duplicates == "forget"
+            or (requests.is_current(number) and requests.is_free(number, Reason.NEAR_DUPLICATES))
+            for number in numbers
+        ]
         columns = {
             "request": pa.array(numbers, pa.int32()),
             "name": pa.array(requests.names, pa.string()),
-            "is_current": pa.array(is_current, pa.bool_()),
+            "is_current": pa.array([requests.is_current(number) for number in numbers], pa.bool_()),
             "may_share": pa.array([requests.is_free(number, Reason.LARGE_SHARE) for number in numbers], pa.bool_()),
             "copies_are_forgotten": pa.array(is_forgotten, pa.bool_()),
         }
@@ -137,7 +142,7 @@ class Holding:
             f" WHERE NOT may_share GROUP BY ALL HAVING n > {self.limit}"
         )
         self._hold_large({request: f"it matches {counts[request]}" for request in counts.keys() - given_up})
-        self._hold_large({request: f"it matches more than {self.limit}" for request in given_up})
+        self._hold_large(dict.fromkeys(given_up, f"it matches more than {self.limit}"))
         self._drop_held()
 
     def add_near_duplicates(self) -> None:

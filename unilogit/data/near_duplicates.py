@@ -26,7 +26,8 @@ _COLUMNS = "replace(prompt, chr(0), ' ') || chr(0) AS prompt, replace(response, 
 _PAIRS = pa.schema([("row_number", pa.int64()), ("text", pa.int64()), ("similarity", pa.float64())])
 _TEXTS = pa.schema([("text", pa.int64()), ("source", pa.int64())])
 
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 def find_near_duplicates(connection: duckdb.DuckDBPyConnection, sources: str, records: str, threshold: float) -> None:

@@ -1,4 +1,4 @@
-"""Some rows of a Parquet file by their numbers, without reading the rest into memory. Knows nothing of what they hold."""
+"""Some rows of a Parquet file by their numbers, while the rest stays on disk. Knows nothing of what they hold."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What requests ask to forget, as a table of selectors in normal form, and which of them are too short to be looked for.
+"""What requests ask to forget, as a table of selectors in normal form, and which of them are too short to look for.
 
 Knows what a request may name. Knows nothing of the corpus or of where requests come from.
 """

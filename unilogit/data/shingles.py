@@ -209,7 +209,7 @@ class ShingleIndex:
                 yield Pair(int(places[place]), number, similarity)
 
     def _may_be_alike(self, sets: Shingles) -> np.ndarray:
-        """Whether enough of a set's shingles are in the index at all: bool [sets], never False for one that is alike."""
+        """Whether enough of a set's shingles are in the index: bool [sets], never False for one that is alike."""
         is_met = self._is_met(sets.hashes)
         met_before = np.concatenate([[0], np.cumsum(is_met)])
         met, sizes = met_before[sets.ends] - met_before[sets.starts], sets.ends - sets.starts

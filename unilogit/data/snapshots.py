@@ -37,7 +37,7 @@ def load_snapshots(connection: duckdb.DuckDBPyConnection, files: Sequence[Path])
         InputError: one of them cannot be read.
     """
     parts = [_select(file) for file in files]
-    columns = ", ".join(f"NULL::{'VARCHAR[]' if name in _LISTS else 'VARCHAR'} AS \"{name}\"" for name in COLUMNS)
+    columns = ", ".join(f'NULL::{"VARCHAR[]" if name in _LISTS else "VARCHAR"} AS "{name}"' for name in COLUMNS)
     nothing = f"SELECT {columns}, NULL::VARCHAR[] AS request_ids, '' AS kind, 0.0::DOUBLE AS similarity LIMIT 0"
     connection.execute(
         "CREATE TEMP TABLE snapshot_rows AS SELECT row_number() OVER () AS number, *"
@@ -48,9 +48,7 @@ def load_snapshots(connection: duckdb.DuckDBPyConnection, files: Sequence[Path])
         " FROM (SELECT number, unnest(request_ids) AS name, kind, similarity FROM snapshot_rows)"
         " JOIN requests USING (name)"
     )
-    connection.execute(
-        "DELETE FROM snapshot_rows WHERE number NOT IN (SELECT number FROM snapshot_requests)"
-    )
+    connection.execute("DELETE FROM snapshot_rows WHERE number NOT IN (SELECT number FROM snapshot_requests)")
     connection.execute(
         f"CREATE TEMP TABLE twins AS SELECT corpus.row_number, number, {_SAME} AS is_same"
         f" FROM corpus JOIN snapshot_rows USING (record_id)"

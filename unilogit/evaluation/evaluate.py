@@ -13,7 +13,16 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.errors import InputError
-from unilogit.evaluation.examples import ATTACKS_ON_ONE_MODEL, FORGET, HOLDOUT, RETAIN, Plan, Sets, measure_examples
+from unilogit.evaluation.examples import (
+    ATTACKS_ON_ONE_MODEL,
+    FORGET,
+    HOLDOUT,
+    NEIGHBOURS,
+    RETAIN,
+    Plan,
+    Sets,
+    measure_examples,
+)
 from unilogit.evaluation.findings import Findings, Metrics
 from unilogit.evaluation.membership_inference import attack_auc
 from unilogit.evaluation.model_utility import model_utility
@@ -71,7 +80,8 @@ def evaluate_model(
 
     Args:
         model: a causal language model; left as it is.
-        sets: name -> records. Of "forget" and "holdout", people whom the model never saw, membership inference is
+        sets: name -> records. Of "neighbours", retained ones like the forgotten, the truth ratio is that of a utility
+            set. Of "forget" and "holdout", people whom the model never saw, membership inference is
             made; without either it is not available. Of "holdout" only the likelihood is measured.
         batch_size: examples at once; None for as many as memory holds.
         max_new_tokens: where a generated answer without end is cut.
@@ -142,7 +152,7 @@ def _measure(name: str, examples: pd.DataFrame, utility_sets: Collection[str]) -
     compared = examples[examples["n_perturbed"] > 0]
     metrics: dict[str, float | None] = {"probability": _mean(examples["probability"])}
     if name != HOLDOUT:
-        aggregate = utility_truth_ratio if name in utility_sets else forget_truth_ratio
+        aggregate = utility_truth_ratio if name in {*utility_sets, NEIGHBOURS} else forget_truth_ratio
         ratios = compared["truth_ratio"].to_numpy()
         metrics["rouge_l_recall"] = _mean(examples["rouge_l_recall"])
         metrics["truth_ratio"] = aggregate(ratios) if len(ratios) else None

@@ -23,7 +23,7 @@ from unilogit.evaluation.stopwatch import Stopwatch
 from unilogit.evaluation.token_scores import TokenScores, score_tokens, within_memory
 from unilogit.evaluation.truth_ratio import truth_ratio
 
-FORGET, RETAIN, HOLDOUT = "forget", "retain", "holdout"
+FORGET, RETAIN, NEIGHBOURS, HOLDOUT = "forget", "retain", "neighbours", "holdout"
 ATTACKS_ON_ONE_MODEL = tuple(attack for attack in ATTACKS if attack != "reference")
 DIVERGENCES = ("kl_retain_model_to_model", "kl_model_to_retain_model")
 COLUMNS = [

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.validation.expectations import (
+    LENGTH_SHARE,
     PLACE,
     PROBLEM,
-    RESPONSE_LENGTH,
+    ROWS_SHARE,
     SELECTORS,
     SUBJECTS,
     UNMATCHED,
@@ -34,29 +35,30 @@ REQUEST = {
     "row": "1",
 }
 RECORD = {"record_id": "r", "prompt": "Who?", "response": "Ann.", "alternative_response": "Who?", "group": ""}
-EARLIER = {"earlier_rows": 20, "earlier_response_length": 4.0}
 MODELS = {Table.REQUESTS: (DeletionRequest, REQUEST), Table.CORPUS: (CorpusRecord, RECORD)}
 REFERENCE = {"reference": "R", "field": "subject_id", SELECTORS: 3, UNMATCHED: 0}
+TOTALS = {"rows": 9, "earlier_rows": 8, "response_length": 5.5, "earlier_response_length": 4.4}
+PLAIN = {Table.REFERENCES: REFERENCE, Table.TOTALS: {**TOTALS, ROWS_SHARE: 2.0, LENGTH_SHARE: 0.5}}
 IDENTIFIERS = {Table.REQUESTS: "request_id", Table.CORPUS: "record_id"}
 
 
 def good_rows(table, count=20):
-    if table is Table.REFERENCES:
-        rows = pd.DataFrame([REFERENCE] * count, columns=[PLACE, *REFERENCE])
+    if table in PLAIN:
+        rows = pd.DataFrame([PLAIN[table]] * count, columns=[PLACE, *PLAIN[table]])
         return rows.assign(**{PLACE: [f"a:{number}" for number in range(count)]})
     model, fields = MODELS[table]
     rows = pd.DataFrame([fields] * count, columns=[PLACE, PROBLEM, *text_columns(model)], dtype="str")
     rows[PLACE] = [f"a:{number}" for number in range(count)]
     rows[IDENTIFIERS[table]] = [f"id-{number}" for number in range(count)]
     if table is Table.CORPUS:
-        rows[SUBJECTS], rows[RESPONSE_LENGTH] = 1, 4
+        rows[SUBJECTS] = 1
     return rows
 
 
 @pytest.fixture
 def ask(tmp_path):
-    def ask(table, rows, earlier=None):
-        return judge(table, rows, tmp_path / "docs", tmp_path, earlier)
+    def ask(table, rows):
+        return judge(table, rows, tmp_path / "docs", tmp_path)
 
     return ask
 
@@ -67,7 +69,7 @@ def failed(judgement):
 
 @pytest.mark.parametrize("table", Table)
 def test_good_rows_are_all_that_is_expected(ask, table):
-    judgement = ask(table, good_rows(table), EARLIER)
+    judgement = ask(table, good_rows(table))
     assert failed(judgement) == set()
     assert (judgement.refused, judgement.warnings) == ({}, [])
     assert len(judgement.results) == len(load_expectations(table).expectations)
@@ -82,8 +84,6 @@ def names(table):
 def broken(kind, column, table):
     """Rows of which one, or where it must be all, all break an expectation."""
     rows = good_rows(table)
-    if kind == "expect_table_row_count_to_be_between":
-        return rows[:5]
     value = {
         "expect_column_values_to_be_null": "is wrong; correct it",
         "expect_column_values_to_be_unique": rows.loc[0, column] if column else None,
@@ -91,9 +91,8 @@ def broken(kind, column, table):
         "expect_column_value_lengths_to_be_between": "x" * 201 if column and column.endswith("_id") else "",
         "expect_column_values_to_match_regex": " ",
         "expect_column_values_to_be_between": 0,
-        "expect_column_mean_to_be_between": 9,
     }[kind]
-    is_of_all = kind in ("expect_column_values_to_be_between", "expect_column_mean_to_be_between")
+    is_of_all = kind == "expect_column_values_to_be_between"
     rows.loc[slice(None) if is_of_all else 7 if column != PROBLEM else slice(7, 9), column] = value
     return rows
 
@@ -114,7 +113,7 @@ JUDGED_BY_ROW = [name for table in (Table.REQUESTS, Table.CORPUS) for name in na
 
 @pytest.mark.parametrize(("table", "kind", "column"), JUDGED_BY_ROW)
 def test_whatever_is_expected_can_fail(ask, table, kind, column):
-    judgement = ask(table, broken(kind, column, table), EARLIER)
+    judgement = ask(table, broken(kind, column, table))
     assert (kind, column) in failed(judgement) if column else (kind,) in failed(judgement)
     if "unique" in kind:
         assert judgement.refused == {"a:7": [REPEATED.format(column, "a:0")]}
@@ -172,9 +171,17 @@ def test_no_rows_at_all(ask, table):
     assert (failed(judgement), judgement.refused, judgement.warnings) == (set(), {}, [])
 
 
-def test_without_earlier_rows_nothing_is_asked_about_drift(ask):
-    kinds = {result.expectation for result in ask(Table.CORPUS, good_rows(Table.CORPUS)).results}
-    assert not {kind for kind in kinds if "mean" in kind or "row_count" in kind}
+@pytest.mark.parametrize(("column", "share"), [(ROWS_SHARE, 2.1), (ROWS_SHARE, 0.4), (LENGTH_SHARE, float("inf"))])
+def test_totals_unlike_those_before_are_told_in_numbers(ask, column, share):
+    rows = good_rows(Table.TOTALS, 1)
+    rows[column] = share
+    [warning] = ask(Table.TOTALS, rows).warnings
+    assert ("has 9 rows, and had 8" if column == ROWS_SHARE else "has 6 characters on average, and had 4") in warning
+
+
+def test_totals_without_any_before_are_not_compared(ask):
+    rows = good_rows(Table.TOTALS, 1).assign(**{ROWS_SHARE: None, LENGTH_SHARE: None})
+    assert ask(Table.TOTALS, rows).warnings == []
 
 
 def test_what_cannot_be_asked_is_a_defect(ask):

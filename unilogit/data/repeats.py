@@ -1,0 +1,59 @@
+"""Records of a Parquet corpus whose record_id another record has before them; found out of core.
+
+Knows a corpus as a file. Knows nothing of what becomes of the repeats.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from unilogit.data.matching import connect, quoted, stream
+from unilogit.files import atomic_path
+
+_REPEATS = """
+CREATE TEMP TABLE repeats AS
+    SELECT row_number, first_number FROM corpus
+    JOIN (SELECT record_id, min(row_number) AS first_number FROM corpus GROUP BY record_id HAVING count(*) > 1)
+    USING (record_id)
+    WHERE row_number > first_number
+"""
+_RECORDS = """
+    SELECT corpus.* EXCLUDE (row_number), first.file AS first_file, first.row AS first_row
+    FROM repeats JOIN corpus USING (row_number) JOIN corpus AS first ON first.row_number = first_number
+    ORDER BY row_number
+"""
+
+
+class Repeats:
+    """The repeats in a corpus; a context manager.
+
+    Args:
+        corpus: a Parquet file with the columns of a validated corpus.
+        spill: a folder for what does not fit into memory.
+
+    Attributes:
+        count: how many there are.
+    """
+
+    def __init__(self, corpus: Path, spill: Path) -> None:
+        self._connection: duckdb.DuckDBPyConnection = connect(corpus, spill)
+        self._connection.execute(_REPEATS)
+        self.count = int(self._connection.execute("SELECT count(*) FROM repeats").fetchall()[0][0])
+
+    def __enter__(self) -> "Repeats":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.close()
+
+    def records(self) -> Iterator[pa.RecordBatch]:
+        """The repeats in the order of the corpus, with first_file and first_row of the record that each repeats."""
+        yield from stream(self._connection, _RECORDS)
+
+    def write_rest(self, target: Path) -> None:
+        """Write the corpus without them, in its order."""
+        rest = "SELECT * EXCLUDE (row_number) FROM corpus WHERE row_number NOT IN (SELECT row_number FROM repeats)"
+        with atomic_path(target) as temporary:
+            self._connection.execute(f"COPY ({rest}) TO '{quoted(temporary)}' (FORMAT parquet)")
