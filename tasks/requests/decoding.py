@@ -31,6 +31,8 @@ _OVERLAP = 4096  # characters of one block that are read again with the next: no
 _WHOLE = 1 << 26  # bytes of a file of JSON or base64, up to which it is decoded as a whole
 _PARQUET, _SQLITE, _GZIP, _ZIP, _PNG = b"PAR1", b"SQLite format 3\0", b"\x1f\x8b", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n"
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_NO_TEXT = re.compile("[\0\ufffd]")
+_RUN = re.compile("[^\0-\x08\x0e-\x1b\x7f\ufffd]{4,}")
 _ESCAPED = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -210,6 +212,9 @@ def _texts(stream: BinaryIO) -> Iterator[list[str]]:
 
 def _views(text: str) -> Iterator[str]:
     """A text as it is, and as it reads where it is escaped as in HTML, in JSON or in CSV."""
+    if _NO_TEXT.search(text):
+        yield from _printable(text)
+        return
     yield _sound(text)
     if "&" in text:
         yield _sound(html.unescape(text))
@@ -217,6 +222,12 @@ def _views(text: str) -> Iterator[str]:
         yield _sound(_ESCAPED.sub(_unescaped, text))
     if '""' in text:
         yield _sound(text.replace('""', '"'))
+
+
+def _printable(text: str) -> list[str]:
+    """What can be read in the bytes of a binary file: all of it in ASCII, and the rest, which takes longer to compare."""
+    runs = _RUN.findall(text)
+    return ["\1".join(run for run in runs if run.isascii() == is_plain) for is_plain in (True, False)]
 
 
 def _sound(text: str) -> str:

@@ -113,7 +113,7 @@ class _Purge:
         for scratch in home().glob(f"{SCRATCH}*"):
             _remove(scratch)
         self._remove_old_quarantine()
-        plan = Plan.begun() + plan_purge(self.ledger, self.runs, self.params.requests.keep_days, self.now)
+        plan = Plan.begun(self.ledger) + plan_purge(self.ledger, self.runs, self.params.requests.keep_days, self.now)
         if plan.references:
             plan.write()
             self._erase(plan, run)

@@ -55,9 +55,13 @@ class Plan(BaseModel):
         return Plan(**{name: sorted({*getattr(self, name), *getattr(other, name)}) for name in names})
 
     @classmethod
-    def begun(cls) -> "Plan":
-        """That of a purge that was killed, or an empty one."""
-        return cls.model_validate(read_json(plan_file())) if plan_file().exists() else cls()
+    def begun(cls, ledger: Ledger) -> "Plan":
+        """That of a purge that was killed, or an empty one; without requests that were reopened since."""
+        if not plan_file().exists():
+            return cls()
+        plan = cls.model_validate(read_json(plan_file()))
+        ended = [name for name in plan.references if ledger.find(name).state in (*_DUE, RequestState.purged)]
+        return plan.model_copy(update={"references": ended})
 
     def write(self) -> None:
         write_json(plan_file(), self.model_dump())
@@ -98,7 +102,7 @@ def _due(ledger: Ledger, latest: datetime) -> Iterator[LedgerRow]:
     """Requests that ended by then."""
     for state in _DUE:
         for row in ledger.requests(state):
-            if ledger.history(row.reference)[-1].at <= latest:
+            if row.purged_at is None and ledger.history(row.reference)[-1].at <= latest:
                 yield row
 
 
