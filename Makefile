@@ -13,7 +13,7 @@ help:  ## This list
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,lora,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,lora,s3,dev]'
 	@touch $@
 
 demo: $(READY)  ## From deletion requests to a gated, registered model (ARGS="--set unlearn.method=none" to vary)

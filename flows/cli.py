@@ -3,13 +3,13 @@
 Imports nothing heavy until a command needs it, so that `--help` is instant. Holds no logic of its own.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tasks.bad_input import tells_bad_input
+from flows.commands import certificates, models, requests
+from flows.commands.options import PARAMS, Overrides, ParamsFile, register
 
 app = typer.Typer(
     name="unilogit",
@@ -20,27 +20,14 @@ app = typer.Typer(
     help="Make a language model forget the people who asked to be forgotten, on schedule, with proof.\n\n"
     "Start with [bold]unilogit demo[/]. State lives under UNILOGIT_HOME (./var); every knob is in params.yaml.",
 )
-requests_app = typer.Typer(no_args_is_help=True, help="Deletion requests: file new ones, follow the others.")
-models_app = typer.Typer(no_args_is_help=True, help="Registered versions: list them, promote one.")
 gates_app = typer.Typer(no_args_is_help=True, help="What a model must show before it may be promoted.")
-app.add_typer(requests_app, name="requests")
+app.add_typer(requests.app, name="requests")
 app.add_typer(gates_app, name="gates")
-app.add_typer(models_app, name="models")
-
-ParamsFile = Annotated[Path, typer.Option("--params", help="The file with every knob.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override one knob, e.g. --set unlearn.epochs=5. May be repeated."),
-]
-PARAMS = Path("params.yaml")
+app.add_typer(models.app, name="models")
+app.add_typer(certificates.app, name="certificates")
 
 
-def _command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command; bad input ends it with plain sentences and exit code 2."""
-    return lambda function: group.command(name)(tells_bad_input(function))
-
-
-@_command(app)
+@register(app)
 def demo(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
     """The whole story on fictitious people: train a small model, forget some, judge, register."""
     from tasks.params import load_params
@@ -53,10 +40,10 @@ def demo(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
     _run(None, params, set_, retry_failed=False)
 
 
-@_command(app)
+@register(app)
 def run(
     requests: Annotated[
-        Path | None, typer.Option(help="A file or folder of deletion requests; data.requests when not given.")
+        str | None, typer.Option(help="A file or folder of deletion requests; data.requests when not given.")
     ] = None,
     params: ParamsFile = PARAMS,
     set_: Overrides = None,
@@ -69,13 +56,13 @@ def run(
     _run(requests, params, set_, retry_failed)
 
 
-def _run(requests: Path | None, params: Path, overrides: list[str] | None, retry_failed: bool) -> None:
+def _run(requests: str | None, params: Path, overrides: list[str] | None, retry_failed: bool) -> None:
     from flows.unlearn import run_in_process
 
     raise typer.Exit(run_in_process(requests, params, overrides, retry_failed))
 
 
-@_command(app)
+@register(app)
 def dvc(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
     """Write dvc.yaml from what the steps declare; `dvc repro` then runs them."""
     from tasks.dvc import write_stages
@@ -84,7 +71,7 @@ def dvc(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
     typer.echo(write_stages(load_params(params, set_)))
 
 
-@_command(app)
+@register(app)
 def up() -> None:
     """Start Prefect and MLflow servers, a worker and the deployments on this machine, until Ctrl-C."""
     from flows.serve import up as start
@@ -92,7 +79,7 @@ def up() -> None:
     raise typer.Exit(start())
 
 
-@_command(app)
+@register(app)
 def methods() -> None:
     """The unlearning methods: name, source, knobs in params.yaml under `unlearn`, published retain term."""
     from rich.console import Console
@@ -106,7 +93,7 @@ def methods() -> None:
     Console().print(table)
 
 
-@_command(app)
+@register(app)
 def evaluate(
     model: Annotated[str, typer.Argument(help="A Hugging Face folder or hub name.")],
     data: Annotated[str, typer.Option(help="The benchmark's folder, or its name on the hub.")],
@@ -145,7 +132,7 @@ def evaluate(
     )
 
 
-@_command(app)
+@register(app)
 def metrics() -> None:
     """The metrics: what each is measured on, its range, which end is good after unlearning, source.
 
@@ -162,7 +149,7 @@ def metrics() -> None:
     Console().print(table)
 
 
-@_command(gates_app, "explain")
+@register(gates_app, "explain")
 def explain_gates(
     workspace: Annotated[
         Path | None, typer.Argument(help="A run's folder: judge what it measured. Without: the gates alone.")
@@ -178,7 +165,7 @@ def explain_gates(
     print_gates(load_params(params, set_).gates, Workspace(workspace) if workspace else None)
 
 
-@_command(app)
+@register(app)
 def doctor() -> None:
     """What is installed, where state lives, whether a GPU is there, which servers answer."""
     from tasks.doctor import examine
@@ -186,57 +173,20 @@ def doctor() -> None:
     raise typer.Exit(examine())
 
 
-@_command(requests_app, "add")
-def add_request(
-    subject: Annotated[str | None, typer.Option(help="Forget everything about this subject_id.")] = None,
-    record: Annotated[list[str] | None, typer.Option(help="Forget this record_id. May be repeated.")] = None,
-    request_id: Annotated[str | None, typer.Option(help="Unique; made up when not given.")] = None,
-    legal_basis: Annotated[str | None, typer.Option(help="E.g. GDPR Art. 17(1)(b).")] = None,
-    params: ParamsFile = PARAMS,
-    set_: Overrides = None,
-) -> None:
-    """File one deletion request; the next run takes it."""
-    from tasks.params import load_params
-    from unilogit.data.request_files import file_request
+@register(app)
+def reconcile(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
+    """Close the requests of the version that was promoted, and write their certificates."""
+    from flows.reconcile import reconcile_in_process
 
-    filed = file_request(load_params(params, set_).data.requests, subject, record or [], request_id, legal_basis)
-    typer.echo(f"{filed}: filed. Next: unilogit run")
+    raise typer.Exit(reconcile_in_process(params, set_))
 
 
-@_command(requests_app, "list")
-def list_requests(
-    state: Annotated[str | None, typer.Option(help="Only requests in this state.")] = None,
-    rejected: Annotated[bool, typer.Option(help="The rows that were refused, and why.")] = False,
-) -> None:
-    """Requests by arrival: state, batch and due date; or the refused rows."""
-    from tasks.requests.listing import print_requests
+@register(app)
+def purge(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
+    """Remove the texts of requests that ended longer than requests.keep_days ago; hashes and certificates stay."""
+    from flows.purge import purge_in_process
 
-    print_requests(state, rejected)
-
-
-@_command(requests_app, "show")
-def show_request(request_id: str) -> None:
-    """One request's history from arrival on."""
-    from tasks.requests.listing import print_history
-
-    print_history(request_id)
-
-
-@_command(models_app, "list")
-def list_models(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
-    """The registered versions with their aliases, gates and batch."""
-    from tasks.params import load_params
-    from tasks.registry.versions import print_versions
-
-    print_versions(load_params(params, set_).register_.registered_model)
-
-
-@_command(models_app, "promote")
-def promote_model(name: str, version: int) -> None:
-    """Give a version that passed its gates the alias champion; the next run starts from it."""
-    from tasks.registry.versions import promote
-
-    typer.echo(promote(name, version))
+    raise typer.Exit(purge_in_process(params, set_))
 
 
 def main() -> None:

@@ -11,17 +11,16 @@ from tasks.workspace import run_folder, use_home
 
 use_home()
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.logging.configuration import setup_logging
+from prefect.events import emit_event
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 from prefect.states import Completed, Failed, State
 
+from flows.in_process import BAD, DONE, GATES_FAILED, end_state, tell_problems
 from tasks.params import Params, load_params
 from tasks.requests import batches
 from tasks.step import BAD_INPUT, as_task, call
@@ -33,6 +32,7 @@ from unilogit.gates import GateReport
 take_in = as_task(batches.take_in, "take in requests")
 take_batch = as_task(batches.take_batch, "take batch")
 STEPS = {name: load_step(name).task() for name in NAMES if name not in ("example", "train", "intake")}
+OVERDUE = "unilogit.requests.overdue"  # the event that an automation can act on
 
 
 @flow(name="unlearn", log_prints=True)
@@ -51,39 +51,56 @@ def unlearn(
         retry_failed: take requests of batches that failed their gates, too.
 
     Returns:
-        Completed, or Completed named NothingToDo (no request is pending) or NoMatch (nothing of theirs is in
-        the corpus); Failed named GatesFailed, or BadInput with what to correct.
+        Completed, or Completed named NothingToDo (no request is pending), NotFound (nothing of theirs is in the
+        corpus; they are watched) or Held (a person must decide); Failed named GatesFailed, or BadInput with what to
+        correct.
     """
     try:
         params = load_params(params_file, overrides)
         with batches.one_run_at_a_time():
-            return _unlearn(params, Path(requests) if requests else params.data.requests, retry_failed)
+            state = _unlearn(params, requests or params.data.requests, retry_failed)
+            _tell_outlook(params)
+            return state
     except InputError as error:
         return Failed(name=BAD_INPUT, message=str(error))
 
 
-def _unlearn(params: Params, requests: Path, retry_failed: bool) -> State:
+def _unlearn(params: Params, requests: str, retry_failed: bool) -> State:
     run_id = str(flow_run.get_id())
-    for file in batches.new_files(requests):
-        print(call(take_in, file, params, run_id))
-    batch = call(take_batch, params.batch.max_requests, retry_failed, run_id)
-    if batch is None:
-        return Completed(name="NothingToDo", message="no deletion request is pending; nothing was changed")
-    print(batch)
+    refused = batches.take_in_new(requests, params, run_id, lambda *arguments: call(take_in, *arguments))
+    while batch := call(take_batch, params, retry_failed, run_id):
+        print(batch)
+        if state := _work(batch, params, run_id):
+            return state
+    if refused:
+        raise InputError(*refused)
+    return Completed(name="NothingToDo", message="no deletion request is pending; nothing was changed")
 
-    def run(name: str) -> Any:
-        outcome = call(STEPS[name], batch.workspace, params)
+
+def _work(batch: batches.TakenBatch, params: Params, run_id: str) -> State | None:
+    """Bring a batch to its end; None when it was put back, because somebody withdrew."""
+
+    def run(name: str, once: bool = False) -> Any:
+        outcome = call(STEPS[name], batch.workspace, params, once)
         print(outcome)
         return outcome.result
 
-    run("validate")
-    extraction = run("extract")
-    batches.record_no_match(batch, extraction.no_match, run_id)
-    if not extraction.forget:
-        batches.finish(batch, run_id, passed=None)
-        return Completed(name="NoMatch", message="\n".join(extraction.warnings))
-    for name in ("store", "parent", "retain_model", "unlearn"):
-        run(name)
+    try:
+        run("validate", once=True)
+        extraction = run("extract", once=True)
+        batches.record_extraction(batch, extraction, run_id)
+        if not extraction.forget:
+            batches.finish(batch, run_id, passed=None)
+            return Completed(name="Held" if extraction.held else "NotFound", message="\n".join(extraction.warnings))
+        for name in ("store", "parent", "retain_model"):
+            run(name)
+    except InputError:
+        batches.put_back(batch, run_id)
+        raise
+    if not batches.begin_training(batch, run_id):
+        print(f"batch {batch.batch_id}: a request was withdrawn; the others are taken up anew")
+        return None
+    run("unlearn")
     batches.record_unlearned(batch, run_id)
     run("attack")
     run("evaluate")
@@ -97,6 +114,18 @@ def _unlearn(params: Params, requests: Path, retry_failed: bool) -> State:
     return Failed(data=batch.batch_id, name="GatesFailed", message=f"{registration}; {failed}")
 
 
+def _tell_outlook(params: Params) -> None:
+    """Say what is left for people and later runs; requests that are or will be late are an event, too."""
+    outlook = batches.outlook(params)
+    print(outlook)
+    if outlook.overdue:
+        emit_event(
+            OVERDUE,
+            resource={"prefect.resource.id": "unilogit.requests"},
+            payload={"requests": [row.reference for row in outlook.overdue]},
+        )
+
+
 def _show_gates(report: GateReport, batch_id: str) -> None:
     columns = ("name", "scope", "metric", "op", "threshold", "value", "margin", "passed", "reason")
     create_table_artifact(
@@ -106,32 +135,23 @@ def _show_gates(report: GateReport, batch_id: str) -> None:
     )
 
 
-DONE, GATES_FAILED, BAD = 0, 1, 2  # exit codes
-
-
 def run_in_process(
-    requests: Path | None, params: Path, overrides: list[str] | None = None, retry_failed: bool = False
+    requests: str | None, params: Path, overrides: list[str] | None = None, retry_failed: bool = False
 ) -> int:
     """Run the flow in this very process, without server or worker, and print its outcome.
 
     Returns:
-        The exit code: 0 done or nothing to do, 1 gates failed, 2 bad input or no match.
+        The exit code: 0 done, nothing to do, or a person must decide; 1 gates failed; 2 bad input, or nothing of theirs
+        is in the corpus.
     """
     from tasks.report.terminal import show_run
 
-    # prefect.toml names the server of `make up`, which need not be running. What happens is printed, and a
-    # defect is raised: Prefect's log would say both a second time.
-    with temporary_settings(updates={PREFECT_LOGGING_LEVEL: "CRITICAL"}, restore_defaults={PREFECT_API_URL}):
-        setup_logging()
-        state = unlearn.with_options(log_prints=False)(
-            str(requests) if requests else None, str(params), overrides, retry_failed, return_state=True
-        )
+    state = end_state(unlearn, requests, str(params), overrides, retry_failed)
     match state.name:
-        case "BadInput" | "NoMatch":
-            for problem in (state.message or "").splitlines():
-                print(f"error: {problem}", file=sys.stderr)
+        case "BadInput" | "NotFound":
+            tell_problems(state)
             return BAD
-        case "NothingToDo":
+        case "NothingToDo" | "Held":
             print(state.message)
             return DONE
     if state.is_completed() or state.name == "GatesFailed":

@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import urllib.request
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tasks.workspace import home, ledger_file
+from tasks.workspace import home, ledger_location
 
 PACKAGES = {  # package → which extra brings it
     "torch": "",
@@ -70,7 +71,8 @@ def _home() -> str:
 
 
 def _requests() -> str:
-    if not ledger_file().exists():
+    location = ledger_location()
+    if isinstance(location, Path) and not location.exists():
         return "no ledger yet"
     from tasks.requests.batches import open_ledger
 

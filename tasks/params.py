@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, JsonValue, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator
 
 from unilogit.errors import InputError
 from unilogit.evaluation.config import EvaluateConfig
@@ -21,7 +21,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 class Data(Config):
     corpus: Path
-    requests: Path
+    requests: Name
     holdout: Path | None
     utility_groups: list[Name]
     neighbours: Annotated[int, Field(ge=0)]
@@ -54,10 +54,16 @@ class Example(Config):
 class Requests(Config):
     watch_days: PositiveInt
     keep_days: Annotated[int, Field(ge=0)]
+    hours_between_runs: Annotated[float, Field(gt=0)]
+
+
+def _off(value: object) -> object:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
 
 
 class Extract(Config):
-    near_duplicates: Literal["forget", "review", "off"]
+    near_duplicates: Annotated[Literal["forget", "review", "off"], BeforeValidator(_off)]
     near_duplicate_threshold: Annotated[float, Field(gt=0, le=1)]
 
 

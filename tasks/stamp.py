@@ -52,8 +52,12 @@ class Keeper(Generic[Result]):
         self.file, self.inputs, self.outputs = file, sha256_json(inputs), dict(outputs)
         self.adapter: TypeAdapter[Result] = TypeAdapter(kind)
 
-    def kept(self) -> "Kept[Result] | None":
-        """What earlier work returned, if its inputs were these and all that it made is still there, unchanged."""
+    def kept(self, whatever_inputs: bool = False) -> "Kept[Result] | None":
+        """What earlier work returned, if its inputs were these and all that it made is still there, unchanged.
+
+        Args:
+            whatever_inputs: it may have been made from other inputs.
+        """
         stamp = _read(self.file)
         if stamp is None:
             return None
@@ -61,7 +65,7 @@ class Keeper(Generic[Result]):
             result = self.adapter.validate_python(stamp.result)
         except ValidationError:
             return None
-        if stamp.inputs != self.inputs or stamp.outputs != self._digests():
+        if not (whatever_inputs or stamp.inputs == self.inputs) or stamp.outputs != self._digests():
             return None
         return Kept(result)
 

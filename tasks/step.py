@@ -20,6 +20,7 @@ from tasks.params import DEFAULT_PARAMS, Params, load_params
 from tasks.stamp import Keeper, code_digest, digest, stamped_outputs
 from tasks.steps import step_that_writes
 from tasks.workspace import Place, Workspace
+from unilogit.data.locations import fingerprint, is_url
 from unilogit.errors import InputError
 from unilogit.files import Json
 
@@ -98,18 +99,21 @@ class Step(Generic[Result]):
     def summary(self) -> str:
         return (inspect.getdoc(self.function) or "").split("\n\n")[0].replace("\n", " ")
 
-    def run(self, workspace: Workspace, params: Params) -> Outcome[Result]:
+    def run(self, workspace: Workspace, params: Params, once: bool = False) -> Outcome[Result]:
         """Do the step, unless an earlier call with the same inputs has done it and what it made is still whole.
+
+        Args:
+            once: keep what an earlier call made even if its inputs have changed since.
 
         Raises:
             InputError: a step before it has not been run yet, or its input cannot be used.
         """
+        keeper = self.keeper(workspace, params)
+        if kept := keeper.kept(whatever_inputs=once):
+            return Outcome(kept.result, kept=True)
         for place in self.reads:
             if isinstance(place, Place) and not workspace.has(place):
                 raise InputError(_missing(place, workspace))
-        keeper = self.keeper(workspace, params)
-        if kept := keeper.kept():
-            return Outcome(kept.result, kept=True)
         if _is_first_process():
             workspace.sweep()
         result = self.function(workspace, params)
@@ -134,7 +138,7 @@ class Step(Generic[Result]):
         """Place → digest of what the last finished run of the step made; empty where there was none."""
         return stamped_outputs(_stamp_file(workspace, self.name))
 
-    def task(self) -> "Task[[Workspace, Params], Outcome[Result]]":
+    def task(self) -> "Task[[Workspace, Params, bool], Outcome[Result]]":
         """The step as a Prefect task; a step that was kept shows as `Kept`."""
         return as_task(self.run, self.name.replace("_", " "), retries=self.retries, timeout=self.timeout)
 
@@ -170,6 +174,8 @@ def _digest(place: Place | Source, workspace: Workspace, params: Params) -> str 
     if isinstance(place, Place):
         return digest(workspace.path(place))
     path = place.path_in(params)
+    if path and is_url(path):
+        return fingerprint(path)
     return digest(Path(path)) if path else str(params.value(place))
 
 

@@ -5,17 +5,21 @@ list of what a run leaves behind.
 """
 
 import os
+import secrets
 import shutil
 import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from unilogit.errors import InputError
-from unilogit.files import read_json, write_json
+from unilogit.files import read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    from unilogit.data.pseudonyms import Pseudonyms as KeyedPseudonyms
 
 
 def home() -> Path:
@@ -43,8 +47,9 @@ def use_home() -> Path:
     return folder
 
 
-def ledger_file() -> Path:
-    return home() / "ledger.db"
+def ledger_location() -> Path | str:
+    """UNILOGIT_LEDGER, a SQLAlchemy URL, or SQLite in `home()`."""
+    return os.environ.get("UNILOGIT_LEDGER") or home() / "ledger.db"
 
 
 def mlflow_database() -> Path:
@@ -52,9 +57,24 @@ def mlflow_database() -> Path:
     return home() / "mlflow.db"
 
 
+def keys_folder() -> Path:
+    """The keys that certificates are signed with."""
+    return home() / "keys"
+
+
+def certificates_folder() -> Path:
+    """A certificate for each fulfilled request."""
+    return home() / "certificates"
+
+
 def run_folder(batch_id: str) -> Path:
     """The workspace of a batch."""
     return home() / "runs" / batch_id
+
+
+def intake_folders() -> list[Path]:
+    """Every one that there is."""
+    return sorted((home() / "intake").glob("*"))
 
 
 def intake_folder(digest: str) -> Path:
@@ -67,12 +87,42 @@ def trained_models() -> Path:
     return home() / "retain_models"
 
 
+def pseudonyms() -> "KeyedPseudonyms":
+    """The pseudonyms of this home; their key is made when there is none, and never twice.
+
+    Raises:
+        InputError: the key's file is damaged.
+    """
+    from filelock import FileLock
+
+    from unilogit.data.pseudonyms import Pseudonyms as KeyedPseudonyms
+
+    file = home() / "keys" / "pseudonyms.key"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.chmod(0o700)
+        with FileLock(file.with_suffix(".lock")):
+            for unfinished in file.parent.glob(f".{file.name}.*"):  # a kill's
+                unfinished.unlink()
+            if not file.exists():
+                write_text(file, secrets.token_hex(32))  # for its owner's eyes only, as all temporary files are
+    try:
+        key = bytes.fromhex(file.read_text(encoding="ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise InputError(f"{file}: is no key of 32 bytes in hexadecimal; put it back from a backup")
+    return KeyedPseudonyms(key)
+
+
 class Place(StrEnum):
     """A file or folder of a workspace, by its path in it."""
 
     # deletion requests
     REQUESTS = "requests/current.parquet"
     EARLIER_REQUESTS = "requests/earlier.parquet"
+    APPROVALS = "requests/approvals.json"  # what a request is called → what a person approved, as it was held for it
+    SNAPSHOTS = "requests/snapshots.json"  # paths of forget sets of other batches, the latest last
     REQUEST_COUNTS = "requests/counts.json"
     REFUSED_REQUESTS = "quarantine/requests.jsonl"
     REQUEST_DOCS = "data_docs/requests"
@@ -89,6 +139,7 @@ class Place(StrEnum):
     RETAIN = "data/retain.parquet"
     HOLDOUT = "data/holdout.parquet"
     NEIGHBOURS = "data/neighbours.parquet"
+    IN_REVIEW = "data/near_duplicates.parquet"
     EXTRACTION = "data/extraction.json"
     DATA_POINTER = "data.dvc"
     # the models
@@ -116,6 +167,7 @@ class Place(StrEnum):
     LOGGED_REPORT = "logged/report.html"
     PSEUDONYMS = "subjects.json"
     REGISTRATION = "registration.json"
+    VERSION_PARAMS = "version_params.json"
     # the example's folder
     EXAMPLE_CORPUS = "corpus.jsonl"
     EXAMPLE_HOLDOUT = "holdout.jsonl"
@@ -246,13 +298,17 @@ class CorpusCounts(RowCounts):
 
 
 class Extraction(FileModel):
-    """What was found, in counts and request ids.
+    """What was found, in counts and by what requests are called.
 
     Attributes:
         requests: how many requests the batch has.
         forget, earlier, retain, holdout, neighbours: records; `neighbours` are some of `retain`.
-        no_match: ids of requests none of whose selectors is in the corpus.
-        warnings: a sentence for every selector that matches nothing.
+        near_duplicates: of the records to forget, those that only read nearly like one that was matched.
+        in_review: records that read nearly like a matched one and wait for a person's decision; in no set.
+        not_found: requests of which nothing is in the corpus, and which are not held.
+        held: requests that a person must look at first → why: a reason, a colon, a sentence.
+        warnings: a sentence for all that a person should know: what matches nothing, what matches in another spelling.
+        matches: request → kind of match → records.
     """
 
     place = Place.EXTRACTION
@@ -263,15 +319,20 @@ class Extraction(FileModel):
     retain: int
     holdout: int
     neighbours: int
-    no_match: list[str]
+    near_duplicates: int = 0
+    in_review: int = 0
+    not_found: list[str] = []
+    held: dict[str, list[str]] = {}
     warnings: list[str]
+    matches: dict[str, dict[str, int]] = {}
 
     def __str__(self) -> str:
+        waiting = f"; {len(self.held)} requests wait for a person's decision" if self.held else ""
         return "\n".join(
             [
                 *(f"warning: {warning}" for warning in self.warnings),
                 f"{self.requests} requests: {self.forget} records to forget, {self.earlier} from earlier batches to"
-                f" keep forgotten, {self.retain} to retain, {self.holdout} of unseen people",
+                f" keep forgotten, {self.retain} to retain, {self.holdout} of unseen people{waiting}",
             ]
         )
 

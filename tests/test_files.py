@@ -22,10 +22,13 @@ from unilogit.errors import InputError
 from unilogit.files import (
     atomic_folder,
     atomic_path,
+    join_digests,
+    private_folder,
     read_json,
     sha256_file,
     sha256_json,
     sha256_weights,
+    weight_digests,
     write_json,
     write_parquet,
     write_text,
@@ -242,6 +245,11 @@ def test_the_digest_of_weights_sees_names_and_bytes_of_weights_alone(tmp_path):
         return sha256_weights(folder)
 
     base = digest(a_safetensors="1", b_safetensors="2")
+    digests = weight_digests(tmp_path / "0")
+    assert digests == {
+        f"{name}.safetensors": hashlib.sha256(text).hexdigest() for name, text in (("a", b"1"), ("b", b"2"))
+    }
+    assert join_digests(digests) == base
     assert base == digest(b_safetensors="2", a_safetensors="1", config_json="{}")
     others = [
         digest(a_safetensors="1"),
@@ -250,6 +258,13 @@ def test_the_digest_of_weights_sees_names_and_bytes_of_weights_alone(tmp_path):
         digest(a_safetensors="12", b_safetensors=""),
     ]
     assert len({base, *others}) == 5
+
+
+def test_a_private_folder_is_its_owners_whatever_it_was(tmp_path):
+    (tmp_path / "wide").mkdir(mode=0o755)
+    for folder in (tmp_path / "wide", tmp_path / "deep" / "new"):
+        assert private_folder(folder) == folder
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def long_text(target):

@@ -20,6 +20,7 @@ from unilogit.errors import InputError
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"  # a value, to write
 JsonObject: TypeAlias = dict[str, Any]  # an object, as it was read: whoever asks for it knows its fields
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 @contextmanager
@@ -93,6 +94,13 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def private_folder(folder: Path) -> Path:
+    """Make a folder, or narrow it, for its owner's eyes only."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
 def write_text(target: Path | str, text: str) -> None:
     """Write a text in UTF-8, whole or not at all."""
     with atomic_path(target) as temporary:
@@ -127,13 +135,19 @@ def sha256_file(path: Path | str) -> str:
 
 def sha256_json(value: Json) -> str:
     """Digest of a JSON value, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()
+
+
+def weight_digests(model_folder: Path | str) -> dict[str, str]:
+    """Name of each safetensors file of a model → digest of its bytes."""
+    return {path.name: sha256_file(path) for path in sorted(Path(model_folder).glob("*.safetensors"))}
 
 
 def sha256_weights(model_folder: Path | str) -> str:
     """Digest of a model's weights: all its safetensors files, by name."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(model_folder).glob("*.safetensors")):
-        digest.update(f"{path.name} {sha256_file(path)}\n".encode())
-    return digest.hexdigest()
+    return join_digests(weight_digests(model_folder))
+
+
+def join_digests(digests: Mapping[str, str]) -> str:
+    """One digest of the files whose names and digests these are, in their order."""
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()).hexdigest()

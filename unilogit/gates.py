@@ -88,6 +88,11 @@ class GateReport(BaseModel):
         return all(gate.passed for gate in self.gates if gate.scope in scopes)
 
 
+def holds(value: float, op: str, threshold: float) -> bool:
+    """Whether `value` `op` `threshold`."""
+    return bool(_HOLDS[op](value, threshold))
+
+
 def judge(gates: Sequence[Gate], metrics: Mapping[str, Json]) -> GateReport:
     """Judge a model's metrics.
 
@@ -113,7 +118,7 @@ def _judge_one(gate: Gate, metrics: Mapping[str, Json]) -> GateVerdict:
             reason=f"{gate.metric} is not available: {_why_unavailable(gate.metric, metrics)}",
         )
     margin = value - gate.threshold if gate.op.startswith(">") else gate.threshold - value
-    passed = bool(_HOLDS[gate.op](value, gate.threshold))
+    passed = holds(value, gate.op, gate.threshold)
     return GateVerdict(
         **gate.model_dump(),
         value=value,

@@ -103,7 +103,7 @@ def _key(name: str) -> str:
 def _counts(workspace: Workspace) -> dict[str, int]:
     """What was extracted in numbers; its lists hold ids of requests."""
     extraction: dict[str, JsonValue] = workspace.read(Extraction).model_dump()
-    numbers = {key: len(value) if isinstance(value, list) else value for key, value in extraction.items()}
+    numbers = {key: len(value) if isinstance(value, list | dict) else value for key, value in extraction.items()}
     return {key: value for key, value in numbers.items() if isinstance(value, int)}
 
 

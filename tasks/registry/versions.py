@@ -4,8 +4,9 @@ Knows nothing of how a version came about; that is tasks/registry/run.py. MLflow
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CANDIDATE = "champion", "candidate"  # aliases
 PASSED, FAILED = "passed", "failed"  # what tag `gates` says
+APPROVED_BY, APPROVED_AT = "approved_by", "approved_at"  # tags of a version that was promoted
 REGISTRATION = "registration"  # the tag by which a run and its version are found again
 
 _LISTED = ("gates", "batch_id", "requests", "parent_version")  # tags
@@ -49,8 +51,11 @@ def _number(version: "ModelVersion") -> int:
     return int(version.version)
 
 
-def promote(name: str, version: int) -> str:
+def promote(name: str, version: int, person: str) -> str:
     """Give a version the alias champion; what follows from that, in a sentence.
+
+    Args:
+        person: who does so, for the version's tags and the certificates.
 
     Raises:
         InputError: there is no such version, or its gates did not pass.
@@ -63,8 +68,14 @@ def promote(name: str, version: int) -> str:
             f"{name} version {version} did not pass its gates and may not be promoted;"
             " its description in MLflow says why"
         )
+    approval = {APPROVED_BY: person, APPROVED_AT: datetime.now(UTC).isoformat(timespec="seconds")}
+    for tag, value in approval.items():
+        store.set_model_version_tag(name, str(version), tag, value)
     store.set_registered_model_alias(name, CHAMPION, str(version))
-    return f"{name} version {version} is champion; the next run starts from it"
+    return (
+        f"{name} version {version} is champion; the next run starts from it."
+        " Next: `unilogit reconcile` closes its requests and writes their certificates"
+    )
 
 
 @contextmanager
@@ -117,7 +128,7 @@ def champion_model(name: str, folder: Path) -> tuple[Path, str] | None:
             registered ones.
     """
     with connect() as store:
-        champion = _champion(store, name)
+        champion = version_with_alias(store, name, CHAMPION)
         if champion is None:
             return None
         title, remedy = f"{name} version {champion.version}", f"give alias {CHAMPION} to another version"
@@ -138,11 +149,19 @@ def champion_model(name: str, folder: Path) -> tuple[Path, str] | None:
         return model, str(champion.version)
 
 
-def _champion(store: "MlflowClient", name: str) -> "ModelVersion | None":
+def version_with_alias(store: "MlflowClient", name: str, alias: str) -> "ModelVersion | None":
+    return _unless_missing(lambda: store.get_model_version_by_alias(name, alias))
+
+
+def version_with_number(store: "MlflowClient", name: str, number: str) -> "ModelVersion | None":
+    return _unless_missing(lambda: store.get_model_version(name, number))
+
+
+def _unless_missing(ask: "Callable[[], ModelVersion]") -> "ModelVersion | None":
     from mlflow.exceptions import MlflowException
 
     try:
-        return store.get_model_version_by_alias(name, CHAMPION)
+        return ask()
     except MlflowException as error:
         if error.error_code not in _MISSING:
             raise

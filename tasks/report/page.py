@@ -8,10 +8,11 @@ import base64
 from pathlib import Path
 
 from tasks.params import Params
-from tasks.report.names import COUNTS, MODELS, PICTURES, note, number, section_title
+from tasks.report.names import COUNTS, MODELS, PICTURES
 from tasks.report.plots import draw_plots
 from tasks.report.review import Review, flatten
 from tasks.report.subjects import read_forgotten, sample_generations, subject_table, write_pseudonyms
+from tasks.report.templates import load_template
 from tasks.workspace import Place, Workspace
 from unilogit.files import write_text
 
@@ -28,17 +29,7 @@ def write_report(workspace: Workspace, review: Review, params: Params) -> None:
         review: of this workspace.
         params: shown as the run's settings.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters.update(number=number, section_title=section_title, note=note)
-    page = templates.get_template("page.html.jinja")
+    page = load_template("page.html.jinja")
     forgotten = read_forgotten(workspace)
     subjects = subject_table(forgotten, write_pseudonyms(workspace, forgotten))
     content = {

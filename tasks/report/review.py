@@ -98,7 +98,7 @@ def read_review(workspace: Workspace) -> Review:
         InputError: a step has not been run yet.
     """
     metrics, extraction = workspace.read(Metrics), workspace.read(Extraction)
-    counts = {**extraction.model_dump(), "no_match": len(extraction.no_match)}
+    counts = {**extraction.model_dump(), "not_found": len(extraction.not_found), "held": len(extraction.held)}
     return Review(
         batch_id=workspace.root.resolve().name,
         gates=GateReport.model_validate(read_json(workspace.path(Place.GATES))),

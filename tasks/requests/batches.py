@@ -1,103 +1,183 @@
 """Between ledger and workspace: which requests a run takes, and what it tells the ledger afterwards.
 
-The only code of the pipeline that knows the ledger. Every function can be repeated after a kill.
+Every function can be repeated after a kill. Knows neither what the steps do nor what people decide.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from filelock import FileLock, Timeout
 
 from tasks.params import Params
 from tasks.stamp import digest
 from tasks.validation.tables import read_refused, read_requests, write_requests
-from tasks.workspace import Place, Workspace, home, intake_folder, ledger_file, run_folder
-from unilogit.data.request_files import request_files
+from tasks.workspace import Extraction, Place, Workspace, home, intake_folder, ledger_location, run_folder
+from unilogit.data.inbox import Inbox, scan_inbox
+from unilogit.data.locations import sha256_location
+from unilogit.data.rows import PROBLEMS_SHOWN
 from unilogit.errors import InputError
-from unilogit.files import write_text
-from unilogit.ledger import Ledger, Receipt
+from unilogit.files import write_json, write_text
+from unilogit.ledger import Ledger, LedgerRow, Receipt
 
 
 @contextmanager
-def one_run_at_a_time() -> Iterator[None]:
-    """Hold this home's lock; the system frees it when the process dies.
+def one_run_at_a_time(kind: str = "unlearn") -> Iterator[None]:
+    """Hold this home's lock for a kind of run; the system frees it when the process dies.
 
     Raises:
         InputError: another run holds it.
     """
     home().mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(home() / "unlearn.lock", timeout=0):
+        with FileLock(home() / f"{kind}.lock", timeout=0):
             yield
     except Timeout:
         raise InputError(f"another run is at work in {home()}; wait for it to end, then try again") from None
 
 
 def open_ledger() -> Ledger:
-    return Ledger(ledger_file())
+    return Ledger(ledger_location())
 
 
-def new_files(requests: Path) -> list[Path]:
-    """The request files that the ledger has not taken in yet, by content.
+@dataclass(frozen=True)
+class TakenIn:
+    """What taking in one file did, what is odd about it, and why its first refused rows were refused."""
+
+    receipt: Receipt
+    warnings: list[str]
+    reasons: list[str]
+
+    def __str__(self) -> str:
+        told = [f"warning: {sentence}" for sentence in (*self.warnings, *self.reasons)]
+        return "\n".join([*told, str(self.receipt)])
+
+
+def new_in(requests: str, params: Params) -> Inbox:
+    """The files of an inbox that the ledger has not taken in yet, by content, and what is passed over.
 
     Raises:
-        InputError: there is no such file or folder, or a file of an unknown kind in it.
+        InputError: there is no such file or folder, or it cannot be reached.
     """
+    inbox = scan_inbox(requests, params.data.request_mapping)
     with open_ledger() as ledger:
-        return [file for file in request_files(requests) if not ledger.knows_file(_content(file))]
+        return replace(inbox, files=[file for file in inbox.files if not ledger.knows_file(sha256_location(file))])
 
 
-def _content(file: Path) -> str:
-    """Digest by which the ledger knows a file."""
-    content = digest(file)
-    assert content is not None
-    return content
-
-
-def take_in(file: Path, params: Params, run: str) -> Receipt:
+def take_in(file: str, params: Params, run: str) -> TakenIn:
     """Read and validate a request file and give its good rows to the ledger, its bad rows to quarantine.
 
-    What was set aside, and the Data Docs that say why, stay in a workspace of the file's own.
+    What was set aside, and the Data Docs that say why, stay in a workspace of the file's own. A file that as a whole
+    cannot be read is one refused row.
+
+    Args:
+        file: path or URL.
 
     Raises:
-        InputError: the file as a whole cannot be read.
+        InputError: it cannot be reached.
     """
     from tasks.steps.intake import STEP
 
-    workspace = Workspace(intake_folder(_content(file)))
-    STEP.run(workspace, params.model_copy(update={"data": params.data.model_copy(update={"requests": file})}))
+    sha256 = sha256_location(file)
+    workspace = Workspace(intake_folder(sha256))
+    outcome = STEP.run(workspace, params.model_copy(update={"data": params.data.model_copy(update={"requests": file})}))
+    called = [row.file for rows in (read_requests(workspace), read_refused(workspace)) for row in islice(rows, 1)]
+    name = called[0] if called else sha256[:12]  # not the file's own name, which may be a person's
     with open_ledger() as ledger:
-        return ledger.receive(file.name, _content(file), read_requests(workspace), read_refused(workspace), run)
+        receipt = ledger.receive(name, sha256, read_requests(workspace), read_refused(workspace), run)
+    reasons = [str(rejection) for rejection in islice(read_refused(workspace), PROBLEMS_SHOWN)]
+    return TakenIn(receipt, outcome.result.warnings, reasons)
+
+
+Take = Callable[[str, Params, str], TakenIn]
+
+
+def take_in_new(requests: str, params: Params, run: str, take: Take = take_in) -> list[str]:
+    """Take in every new file of an inbox, and print what became of it; a file that cannot be read stops no other.
+
+    Args:
+        take: does so for one file.
+
+    Returns:
+        What is wrong, if there was something new and nothing of it could be used; else nothing.
+
+    Raises:
+        InputError: there is no such file or folder, or it cannot be reached.
+    """
+    inbox = new_in(requests, params)
+    for sentence in (*inbox.waiting, *inbox.strays):
+        print(f"warning: {sentence}")
+    problems: list[str] = []
+    usable = 0
+    for file in inbox.files:
+        try:
+            taken = take(file, params, run)
+        except InputError as error:
+            problems += error.problems
+            print("\n".join(f"warning: {problem}" for problem in error.problems))
+            continue
+        print(taken)
+        problems += taken.reasons
+        usable += taken.receipt.new + taken.receipt.repeated
+    return [] if usable else problems
 
 
 @dataclass(frozen=True)
 class TakenBatch:
-    """A batch and its workspace, which holds its requests and those before it, which stay forgotten."""
+    """A batch and its workspace, which holds its requests and those before it, which stay forgotten.
+
+    Attributes:
+        corpus: digest of the corpus when it was taken up.
+    """
 
     batch_id: str
     workspace: Workspace
     requests: int
     resumed: bool
+    corpus: str
 
     def __str__(self) -> str:
         taken = "taken up again" if self.resumed else "opened"
         return f"batch {self.batch_id} {taken}: {self.requests} requests, workspace {self.workspace.root}"
 
 
-def take_batch(cap: int, retry_failed: bool, run: str) -> TakenBatch | None:
-    """The open batch, or a new one of at most `cap` pending requests; None when nothing is pending."""
+def take_batch(params: Params, retry_failed: bool, run: str) -> TakenBatch | None:
+    """The open batch, or a new one of pending requests and of those watched that were not looked for in this corpus.
+
+    Watched for requests.watch_days, a request is closed first.
+
+    Returns:
+        None when nothing is pending.
+    """
+    corpus = digest(params.data.corpus) or ""
     with open_ledger() as ledger:
-        batch = ledger.open_batch(cap, run, retry_failed)
+        ledger.close_watched(params.requests.watch_days, corpus, datetime.now(UTC), run)
+        batch = ledger.open_batch(
+            params.batch.max_requests, run, corpus, params.batch.max_attempts, retry_failed=retry_failed
+        )
         if batch is None:
             return None
         earlier = ledger.earlier_requests(batch.batch_id)
     workspace = Workspace(run_folder(batch.batch_id))
-    write_requests(workspace.path(Place.REQUESTS), batch.requests)
-    write_requests(workspace.path(Place.EARLIER_REQUESTS), earlier)
+    # A batch is what it was when it was taken: a resumed run writes only what a kill kept from being written.
+    for place, write in {
+        Place.REQUESTS: lambda file: write_requests(file, batch.requests),
+        Place.EARLIER_REQUESTS: lambda file: write_requests(file, earlier),
+        Place.APPROVALS: lambda file: write_json(file, batch.approved),
+        Place.SNAPSHOTS: lambda file: write_json(file, _snapshots(workspace)),
+    }.items():
+        if not workspace.has(place):
+            write(workspace.path(place))
     _put_earlier_counts(workspace)
-    return TakenBatch(batch.batch_id, workspace, len(batch.requests), batch.resumed)
+    return TakenBatch(batch.batch_id, workspace, len(batch.requests), batch.resumed, corpus)
+
+
+def _snapshots(workspace: Workspace) -> list[str]:
+    """What other batches found: the people whom it names stay forgotten, whatever the corpus still holds of them."""
+    runs = (Workspace(folder) for folder in sorted(workspace.root.parent.iterdir()) if folder != workspace.root)
+    return [str(run.path(Place.FORGET)) for run in runs if run.has(Place.FORGET)]
 
 
 def _put_earlier_counts(workspace: Workspace) -> None:
@@ -110,11 +190,26 @@ def _put_earlier_counts(workspace: Workspace) -> None:
         write_text(chosen, latest.read_text(encoding="utf-8"))
 
 
-def record_no_match(batch: TakenBatch, request_ids: list[str], run: str) -> None:
-    """Close requests none of whose selectors is in the corpus."""
-    if request_ids:
-        with open_ledger() as ledger:
-            ledger.no_match(batch.batch_id, request_ids, run)
+def record_extraction(batch: TakenBatch, extraction: Extraction, run: str) -> None:
+    """Requests of which nothing was found are watched; those that match suspiciously much wait for a person."""
+    with open_ledger() as ledger:
+        ledger.watch(batch.batch_id, extraction.not_found, batch.corpus, run)
+        ledger.hold(batch.batch_id, extraction.held, run)
+
+
+def begin_training(batch: TakenBatch, run: str) -> bool:
+    """Mark that from here on nobody can withdraw; False when somebody of the batch has, so that it is put back."""
+    with open_ledger() as ledger:
+        if not ledger.begin_training(batch.batch_id, run):
+            return True
+        ledger.put_back(batch.batch_id, run, "a request was withdrawn")
+        return False
+
+
+def put_back(batch: TakenBatch, run: str) -> None:
+    """A batch that cannot be worked on is closed, its requests are pending again."""
+    with open_ledger() as ledger:
+        ledger.put_back(batch.batch_id, run, "its input could not be used")
 
 
 def record_unlearned(batch: TakenBatch, run: str) -> None:
@@ -126,3 +221,30 @@ def finish(batch: TakenBatch, run: str, passed: bool | None) -> None:
     """Close the batch: its requests await promotion, or failed, or (None) there was nothing to do for them."""
     with open_ledger() as ledger:
         ledger.finish_batch(batch.batch_id, passed, run)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is left for people and for later runs."""
+
+    watched: int
+    held: int
+    refused: int
+    overdue: list[LedgerRow]
+
+    def __str__(self) -> str:
+        told = [
+            (len(self.overdue), "late, or will be before the next run: `unilogit requests overdue`"),
+            (self.held, "held until a person decides: `unilogit requests list --state held`"),
+            (self.watched, "not found, still watched: `unilogit requests list --state watched`"),
+            (self.refused, "refused: `unilogit requests quarantine`"),
+        ]
+        return "\n".join(f"{count} {words}" for count, words in told if count)
+
+
+def outlook(params: Params) -> Outlook:
+    """What waits, and what is late or will be before the next run."""
+    with open_ledger() as ledger:
+        counts = ledger.counts()
+        late = list(ledger.overdue(datetime.now(UTC), timedelta(hours=params.requests.hours_between_runs)))
+    return Outlook(watched=counts["watched"], held=counts["held"], refused=counts["rejected"], overdue=late)

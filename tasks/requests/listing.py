@@ -1,53 +1,100 @@
-"""Requests on the terminal: every one with its state, and the way of one."""
+"""Requests on the terminal: as a table for people, or as a JSON line each for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from rich.table import Table
 
 from tasks.requests.batches import open_ledger
+from tasks.workspace import intake_folders
+from unilogit.ledger import LedgerRow
+
+_NO_TERMINAL = 10_000  # columns: nothing is cut off where no window is
 
 
-def print_requests(state: str | None, rejected: bool) -> None:
-    """Print the ledger's requests, or the rows that never became one."""
+def print_requests(state: str | None, limit: int | None, as_json: bool) -> None:
+    """Print the ledger's requests, the most urgent first.
 
-    console = Console()
+    Raises:
+        InputError: there is no such state.
+    """
     with open_ledger() as ledger:
-        if rejected:
-            table = Table("row", "taken in", "reasons", title="Refused rows", title_justify="left")
-            for refused in ledger.rejections():
-                table.add_row(
-                    f"{refused.file}:{refused.row}",
-                    f"{refused.at:%Y-%m-%d %H:%M}",
-                    "\n".join(refused.reasons),
-                )
-        else:
-            table = Table("request", "state", "received", "due", "batch", "row", title="Deletion requests")
-            for request in ledger.requests(state):
-                table.add_row(
-                    request.request_id,
-                    str(request.state),
-                    f"{request.received_at:%Y-%m-%d}",
-                    f"{request.due_at:%Y-%m-%d}",
-                    request.batch_id or "",
-                    request.origin,
-                )
-    console.print(table if table.row_count else "none")
+        _print_rows(ledger.requests(state, limit), as_json, "Deletion requests")
 
 
-def print_history(request_id: str) -> None:
-    """Print every move of a request.
+def print_overdue(hours: float, as_json: bool) -> int:
+    """Print the requests that are late or will be within some hours; how many they are."""
+    with open_ledger() as ledger:
+        rows = list(ledger.overdue(datetime.now(UTC), timedelta(hours=hours)))
+    _print_rows(rows, as_json, "Late, or will be before the next run")
+    return len(rows)
+
+
+def _print_rows(rows: Iterable[LedgerRow], as_json: bool, title: str) -> None:
+    if as_json:
+        for row in rows:
+            _print_json(asdict(row))
+        return
+    table = Table("request", "state", "received", "due", "batch", "row", title=title, title_justify="left")
+    for row in rows:
+        days = (f"{time:%Y-%m-%d}" for time in (row.received_at, row.due_at))
+        table.add_row(row.request_id, str(row.state), *days, row.batch_id or "", row.origin)
+    _print_table(table)
+
+
+def print_request(name: str, as_json: bool) -> None:
+    """Print where a request stands, and every move of it.
 
     Raises:
         InputError: there is no such request.
     """
-
-    table = Table("when (UTC)", "from", "to", "why", "run", title=request_id, title_justify="left")
     with open_ledger() as ledger:
-        for move in ledger.history(request_id):
-            table.add_row(
-                f"{move.at:%Y-%m-%d %H:%M:%S}",
-                str(move.from_state or ""),
-                str(move.to_state),
-                move.why,
-                move.run,
-            )
-    Console().print(table)
+        row, moves = ledger.find(name), list(ledger.history(name))
+    if as_json:
+        _print_json({**asdict(row), "moves": [asdict(move) for move in moves]})
+        return
+    facts = Table("", "", title=row.request_id, title_justify="left", show_header=False)
+    for title, value in asdict(row).items():
+        if value not in (None, "", [], {}):
+            facts.add_row(title.replace("_", " "), _text(value))
+    _print_table(facts)
+    table = Table("when (UTC)", "from", "to", "why", "run or person")
+    for move in moves:
+        when = f"{move.at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(when, str(move.from_state or ""), str(move.to_state), move.why, move.run)
+    _print_table(table)
+
+
+def print_refused(as_json: bool) -> None:
+    """Print the rows that never became a request, and where they are kept."""
+    with open_ledger() as ledger:
+        rejections = list(ledger.rejections())
+    if as_json:
+        for refused in rejections:
+            _print_json(asdict(refused))
+        return
+    table = Table("row", "taken in", "reasons", title="Refused rows", title_justify="left")
+    for refused in rejections:
+        table.add_row(f"{refused.file}:{refused.row}", f"{refused.at:%Y-%m-%d %H:%M}", "\n".join(refused.reasons))
+    _print_table(table)
+    for folder in intake_folders():
+        print(f"kept in {folder}")
+
+
+def _print_table(table: Table) -> None:
+    console = Console(width=None if sys.stdout.isatty() else _NO_TERMINAL)
+    console.print(table if table.row_count else "none")
+
+
+def _print_json(value: Mapping[str, object]) -> None:
+    print(json.dumps(value, default=_text, ensure_ascii=False))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -24,7 +24,8 @@ def example_workspace(params: Params) -> Workspace:
         InputError: params.yaml points to other data.
     """
     workspace = Workspace(params.data.corpus.parent)
-    if [params.data.corpus, params.data.requests, params.data.holdout] != [workspace.path(place) for place in _DATA]:
+    data = params.data
+    if [data.corpus, Path(data.requests), data.holdout] != [workspace.path(place) for place in _DATA]:
         raise InputError(
             "params.yaml: data: points to your own data; the demo needs corpus.jsonl, requests and holdout.jsonl"
             " in one folder. For your own data type `unilogit run`"

@@ -1,21 +1,25 @@
 """Step: split the corpus into forget set and retain set for one batch, and hold unseen people ready."""
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from tasks.params import Params
 from tasks.step import Source, Step
-from tasks.validation.expectations import PLACE, Table
+from tasks.validation.expectations import PLACE, REFERENCE, Table
 from tasks.validation.judge import judge
 from tasks.validation.tables import require_good
 from tasks.workspace import Extraction, Place, Workspace
-from unilogit.data.extraction import Reference, extract_sets
+from unilogit.data.extraction import FOLDED, RECORDS, Reference, extract_sets, subjects_in
+from unilogit.data.extraction import Extraction as Sets
+from unilogit.data.holding import Rules
 from unilogit.data.neighbours import find_neighbours
 from unilogit.data.records import COLUMNS, CorpusRecord, read_records
+from unilogit.data.selectors import Kind
 from unilogit.errors import InputError
-from unilogit.files import write_parquet
+from unilogit.files import read_json, write_parquet
 
 
 def run_extract(workspace: Workspace, params: Params) -> Extraction:
@@ -28,13 +32,35 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
     """
     require_good(workspace)
     current, earlier = (pd.read_parquet(workspace.path(place)) for place in (Place.REQUESTS, Place.EARLIER_REQUESTS))
+    names = _names(current)
     corpus, forget, retain = (workspace.path(place) for place in (Place.CORPUS, Place.FORGET, Place.RETAIN))
-    sets = extract_sets(corpus, current, earlier, forget, retain)
-    wanted = params.data.neighbours if params.unlearn.neighbour_share else 0  # finding them reads the corpus twice
-    neighbours = find_neighbours(forget, retain, workspace.path(Place.NEIGHBOURS), wanted)
+    approved: dict[str, list[str]] = read_json(workspace.path(Place.APPROVALS))
+    snapshots = [Path(file) for file in read_json(workspace.path(Place.SNAPSHOTS))]
+    sets = extract_sets(
+        corpus,
+        current,
+        earlier,
+        forget,
+        retain,
+        workspace.path(Place.IN_REVIEW),
+        rules=Rules(
+            max_share_of_corpus=params.batch.max_share_of_corpus,
+            min_text_length=params.batch.min_text_length,
+            near_duplicates=params.extract.near_duplicates,
+            near_duplicate_threshold=params.extract.near_duplicate_threshold,
+        ),
+        approvals={
+            request_id: [text.partition(":")[0] for text in approved.get(name, ())]
+            for request_id, name in names.items()
+        },
+        snapshots=[file for file in snapshots if file.exists()],  # of others the texts were purged
+    )
+    neighbours = find_neighbours(
+        forget, retain, workspace.path(Place.NEIGHBOURS), params.data.neighbours, seed=params.seed
+    )
     holdout = _holdout(params, corpus)
     write_parquet(workspace.path(Place.HOLDOUT), holdout)
-    references = _references(current, sets.references)
+    references = _references(current, names, sets.references)
     judgement = judge(Table.REFERENCES, references, workspace.path(Place.REFERENCE_DOCS), params.data.corpus)
     extraction = Extraction(
         requests=len(current),
@@ -43,19 +69,57 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
         retain=sets.retain,
         holdout=len(holdout),
         neighbours=neighbours,
-        no_match=[request_id for request_id in current["request_id"] if request_id not in sets.matched],
-        warnings=judgement.warnings,
+        near_duplicates=sets.near_duplicates,
+        in_review=sets.in_review,
+        not_found=[names[request_id] for request_id in sets.unmatched],
+        held={
+            names[request_id]: [f"{reason}: {sentence}" for reason, sentence in reasons]
+            for request_id, reasons in sets.held.items()
+        },
+        warnings=judgement.warnings + _warnings(sets, names),
+        matches={
+            names[request_id]: {kind: count for kind, count in counts.items() if kind in set(Kind)}
+            for request_id, counts in sets.matched.items()
+        },
     )
     workspace.write(extraction)
     return extraction
 
 
-def _references(requests: pd.DataFrame, references: list[Reference]) -> pd.DataFrame:
+def _names(requests: pd.DataFrame) -> dict[str, str]:
+    """request_id → what the request is called in messages."""
+    references = requests["reference"].where(requests["reference"].astype("bool"), requests["request_id"])
+    return dict(zip(requests["request_id"], references, strict=True))
+
+
+def _warnings(sets: Sets, names: Mapping[str, str]) -> list[str]:
+    """What a person should know beside selectors that match nothing; without anybody's data."""
+    warnings = [
+        f"request {names[request_id]} is held: {reason.sentence}"
+        for request_id, reasons in sets.held.items()
+        for reason in reasons
+    ]
+    warnings += [
+        f"request {names[request_id]}: {count} of its aliases are too short to be looked for in texts, and are compared"
+        " with ids alone"
+        for request_id, count in sets.short_aliases.items()
+    ]
+    for request_id, counts in sets.matched.items():
+        told = f"request {names[request_id]}: {{}} of {counts[RECORDS]} records"
+        if FOLDED in counts:
+            warnings.append(f"{told.format(counts[FOLDED])} match in another spelling than was given")
+        if Kind.NEAR_DUPLICATE in counts:
+            warnings.append(f"{told.format(counts[Kind.NEAR_DUPLICATE])} only read nearly like one that matches")
+    return warnings
+
+
+def _references(requests: pd.DataFrame, names: Mapping[str, str], references: list[Reference]) -> pd.DataFrame:
     """References as Great Expectations is asked about them, in the order of the requests."""
     frame = requests[["request_id", "file", "row"]].merge(
         pd.DataFrame(references, columns=Reference._fields), on="request_id"
     )
-    return frame.assign(**{PLACE: frame["file"] + ":" + frame["row"].astype("str") + ", field " + frame["field"]})
+    places = frame["file"] + ":" + frame["row"].astype("str") + ", field " + frame["field"]
+    return frame.assign(**{PLACE: places, REFERENCE: frame["request_id"].map(names)}).drop(columns="request_id")
 
 
 def _holdout(params: Params, corpus: Path) -> pd.DataFrame:
@@ -64,13 +128,10 @@ def _holdout(params: Params, corpus: Path) -> pd.DataFrame:
     if params.data.holdout is None:
         return pd.DataFrame({name: pd.Series(dtype="object") for name in columns})
     records = read_records(params.data.holdout)
-    trained = {
-        subject for subjects in pd.read_parquet(corpus, columns=["subject_ids"])["subject_ids"] for subject in subjects
-    }
-    if seen := sorted({subject for record in records for subject in record.subject_ids} & trained):
+    if seen := subjects_in(corpus, {subject for record in records for subject in record.subject_ids}):
         raise InputError(
-            f"{params.data.holdout}: {len(seen)} of its people are in {params.data.corpus} too, e.g. {seen[0]};"
-            " the holdout must be people the model never saw"
+            f"{params.data.holdout}: {seen} of its people are in {params.data.corpus} too; the holdout must be people"
+            " the model never saw"
         )
     people = sorted({_person(record) for record in records})
     random.Random(params.seed).shuffle(people)
@@ -86,9 +147,15 @@ def _person(record: CorpusRecord) -> str:
 STEP = Step(
     name="extract",
     function=run_extract,
-    reads=(Place.REQUESTS, Place.EARLIER_REQUESTS, Place.CORPUS, Source.HOLDOUT),
+    reads=(
+        *(Place.REQUESTS, Place.EARLIER_REQUESTS, Place.APPROVALS, Place.SNAPSHOTS, Place.CORPUS),
+        Source.HOLDOUT,
+    ),
     writes=(Place.DATA, Place.REFERENCE_DOCS),
-    params=("seed", "data.corpus", "data.holdout", "data.neighbours", "unlearn.neighbour_share"),
+    params=(
+        *("seed", "data.corpus", "data.holdout", "data.neighbours", "extract"),
+        *("batch.max_share_of_corpus", "batch.min_text_length"),
+    ),
 )
 
 if __name__ == "__main__":

@@ -1,91 +1,207 @@
-"""Step: take in deletion requests; good rows go on, bad ones are set aside with their reasons and stop nothing."""
+"""Step: take in deletion requests; good rows go on, bad ones are set aside with their reasons and stop nothing.
 
-import json
-from collections.abc import Iterable
+Rows are taken some thousands at a time, so that memory does not grow with the files.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
 
 import pandas as pd
 
 from tasks.params import Params
 from tasks.step import Source, Step
 from tasks.validation.expectations import PLACE, PROBLEM, Table, text_columns
-from tasks.validation.judge import judge
-from tasks.validation.tables import write_requests
-from tasks.workspace import Place, RequestCounts, Workspace
+from tasks.validation.judge import Judges, judging
+from tasks.validation.tables import request_writer, write_requests
+from tasks.workspace import Place, RequestCounts, Workspace, pseudonyms
+from unilogit.data.inbox import scan_inbox
+from unilogit.data.locations import UnreadableFile, file_name, modified_time
+from unilogit.data.pseudonyms import Pseudonyms
 from unilogit.data.request_files import RawRequest, read_requests
+from unilogit.data.request_mapping import Mapping
 from unilogit.data.requests import DeletionRequest, Rejection, as_request
+from unilogit.data.seen_requests import SeenRequests
 from unilogit.errors import InputError
-from unilogit.files import write_text
+from unilogit.files import atomic_path, write_json
+
+CHUNK = 20_000  # rows
 
 
 def run_intake(workspace: Workspace, params: Params) -> RequestCounts:
-    """Take in deletion requests: a CSV, JSON lines or Parquet file, or a folder of them.
+    """Take in deletion requests: a file, or a folder of them.
+
+    A file that as a whole holds no requests is one refused row, of number 0. Files are called by their names, or by a
+    pseudonym where the name looks like a person whom a request in it is about.
 
     Raises:
-        InputError: a file as a whole cannot be read: it is missing, empty, of an unknown kind, or lacks a column.
+        InputError: nothing is there, or it cannot be reached; or data.request_mapping is wrong. What was there before
+            stays.
     """
-    rows, unreadable = read_requests(params.data.requests)
-    places = {_place(row): row for row in rows}
-    requests: dict[str, DeletionRequest] = {}
-    reasons: dict[str, list[str]] = {}
-    for place, row in places.items():
+    inbox = scan_inbox(params.data.requests, wait=False)
+    keyed = pseudonyms()
+    names = {file: keyed.file(file_name(file), []) for file in inbox.files}
+    while True:
         try:
-            requests[place] = as_request(row.fields, row.file, row.row)
-        except InputError as error:
-            reasons[place] = error.problems
-    requests = _without_repeats(requests)
-
-    cells = [
-        *({**requests[place].model_dump(mode="json"), PLACE: place} for place in requests),
-        *(_bad_cells(place, reasons[place], places[place].fields["request_id"]) for place in reasons),
-        *(_bad_cells(_place(rejection), rejection.reasons) for rejection in unreadable),
-    ]
-    columns = [PLACE, PROBLEM, *text_columns(DeletionRequest)]
-    frame = pd.DataFrame(cells, columns=columns, dtype="str")
-    judgement = judge(Table.REQUESTS, frame, workspace.path(Place.REQUEST_DOCS), params.data.requests)
-    for place, sentences in judgement.refused.items():
-        reasons[place] = reasons.get(place, []) + sentences
-
-    refused = unreadable + [_rejection(places[place], reasons[place]) for place in reasons]
-    good = [request for place, request in requests.items() if place not in reasons]
-    counts = RequestCounts(
-        rows=len(rows) + len(unreadable),
-        repeated=len(rows) + len(unreadable) - len(frame),
-        quarantined=len(refused),
-        good=len(good),
-        expectations=judgement.results,
-        warnings=judgement.warnings,
-    )
-    refused.sort(key=lambda rejection: (rejection.file, rejection.row))
-    write_text(
-        workspace.path(Place.REFUSED_REQUESTS), "".join(f"{rejection.model_dump_json()}\n" for rejection in refused)
-    )
-    write_requests(workspace.path(Place.REQUESTS), good)
-    write_requests(workspace.path(Place.EARLIER_REQUESTS), [])  # outside a flow no batch came before
+            counts = _take_in(workspace, params, names, keyed, inbox.strays)
+            break
+        except _PersonalName as error:  # known now: begin again, so that the name is nowhere
+            names[error.file] = error.pseudonym
+    # Outside a flow no batch came before, and nobody has approved anything.
+    write_requests(workspace.path(Place.EARLIER_REQUESTS), [])
+    write_json(workspace.path(Place.APPROVALS), {})
+    write_json(workspace.path(Place.SNAPSHOTS), [])
     workspace.write(counts)
     return counts
 
 
-def _place(row: RawRequest | Rejection) -> str:
-    return f"{row.file}:{row.row}"
+def _take_in(
+    workspace: Workspace, params: Params, names: dict[str, str], keyed: Pseudonyms, warnings: Sequence[str]
+) -> RequestCounts:
+    told = list(warnings)
+    rows = _rows(names, params.data.request_mapping, told)
+    run_time = datetime.fromtimestamp(modified_time(params.data.requests), UTC)
+    counts = dict.fromkeys(("rows", "repeated", "quarantined", "good"), 0)
+    with (
+        request_writer(workspace.path(Place.REQUESTS)) as write_good,
+        _rejection_writer(workspace.path(Place.REFUSED_REQUESTS)) as write_refused,
+        judging(Table.REQUESTS, workspace.path(Place.REQUEST_DOCS), run_time) as judges,
+        SeenRequests() as seen,
+    ):
+        while (chunk := _Chunk(list(islice(rows, CHUNK)))).rows or not counts["rows"]:
+            chunk.parse(keyed)
+            chunk.check_names(names, keyed)
+            good, refused = chunk.sort_out(seen, judges)
+            write_good(good)
+            write_refused(refused)
+            counts["rows"] += len(chunk.rows)
+            counts["quarantined"] += len(refused)
+            counts["good"] += len(good)
+            counts["repeated"] += len(chunk.rows) - len(refused) - len(good)
+            if not chunk.rows:
+                break
+    return RequestCounts(**counts, expectations=judges.results, warnings=told + judges.warnings)
 
 
-def _without_repeats(requests: dict[str, DeletionRequest]) -> dict[str, DeletionRequest]:
-    """The first of the requests that ask the same, by place."""
-    first: dict[str, str] = {}
-    for place, request in requests.items():
-        first.setdefault(request.content_sha256, place)
-    return {place: requests[place] for place in first.values()}
+class _PersonalName(Exception):
+    """A file's name looks like a person whom a request in it is about."""
+
+    def __init__(self, file: str, pseudonym: str) -> None:
+        self.file, self.pseudonym = file, pseudonym
 
 
-def _bad_cells(place: str, reasons: Iterable[str], request_id: object = None) -> dict[str, str | None]:
+def _rows(names: dict[str, str], mapping: Mapping, warnings: list[str]) -> Iterator[RawRequest | Rejection]:
+    for file, name in names.items():
+        try:
+            yield from read_requests(file, mapping, warnings=warnings, name=name)
+        except UnreadableFile as error:
+            yield Rejection(file=name, row=0, reasons=[error.reason], raw="")
+
+
+@contextmanager
+def _rejection_writer(file: Path) -> Iterator[Callable[[Sequence[Rejection]], None]]:
+    with atomic_path(file) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+        yield lambda refused: stream.writelines(f"{rejection.model_dump_json()}\n" for rejection in refused)
+
+
+@dataclass
+class _Chunk:
+    """Some rows on their way.
+
+    Attributes:
+        requests: position → the request that the row makes.
+        reasons: position → what is wrong with the row.
+    """
+
+    rows: list[RawRequest | Rejection]
+    requests: dict[int, DeletionRequest] = field(default_factory=dict)
+    reasons: dict[int, list[str]] = field(default_factory=dict)
+
+    def parse(self, keyed: Pseudonyms) -> None:
+        for position, row in enumerate(self.rows):
+            if isinstance(row, Rejection):
+                self.reasons[position] = row.reasons
+                continue
+            try:
+                request = as_request(row.fields, row.file, row.row)
+            except InputError as error:
+                self.reasons[position] = error.problems
+                continue
+            self.requests[position] = request.model_copy(update={"reference": keyed.reference(request)})
+
+    def check_names(self, names: dict[str, str], keyed: Pseudonyms) -> None:
+        """See whether names of files look like somebody.
+
+        Raises:
+            _PersonalName: the first that does.
+        """
+        people: dict[str, list[DeletionRequest]] = {}
+        for position, row in enumerate(self.rows):
+            if isinstance(row, RawRequest):
+                person = self.requests.get(position) or _person(row)
+                people.setdefault(row.file, []).append(person)
+        for file, name in names.items():
+            if name == file_name(file) and (harmless := keyed.file(name, people.get(name, []))) != name:
+                raise _PersonalName(file, harmless)
+
+    def sort_out(self, seen: SeenRequests, judges: Judges) -> tuple[list[DeletionRequest], list[Rejection]]:
+        """The good requests, and the rows that are none, each in order; what is in neither asks the same again."""
+        first: dict[str, int] = {}
+        for position, request in self.requests.items():
+            first.setdefault(request.content_sha256, position)
+        positions = list(first.values())
+        before = seen.find([self.requests[position] for position in positions])
+        for place, earlier in before.items():
+            if not earlier.is_same:
+                wrong = f"field `request_id` repeats that of {earlier.origin}"
+                self.reasons[positions[place]] = [f"{wrong}; give it one of its own or remove the line"]
+        fresh = [position for place, position in enumerate(positions) if place not in before]
+        places = {f"{row.file}:{row.row}": position for position, row in enumerate(self.rows)}
+        refused = judges.ask(self._cells(fresh))
+        for name, sentences in refused.items():
+            self.reasons[places[name]] = self.reasons.get(places[name], []) + sentences
+        good = [self.requests[position] for position in fresh if position not in self.reasons]
+        seen.add(good)
+        return good, [self._rejection(position) for position in sorted(self.reasons)]
+
+    def _cells(self, fresh: list[int]) -> pd.DataFrame:
+        """Requests as Great Expectations is asked about them, then the rows that are none."""
+        bad = sorted(self.reasons)
+        requests = [self.requests[position] for position in fresh]
+        cells: dict[str, list[str | None]] = {
+            name: [_as_text(getattr(request, name)) for request in requests] + [None] * len(bad)
+            for name in text_columns(DeletionRequest)
+        }
+        cells["request_id"][len(requests) :] = [_request_id(self.rows[position]) for position in bad]
+        cells[PLACE] = [f"{self.rows[position].file}:{self.rows[position].row}" for position in (*fresh, *bad)]
+        cells[PROBLEM] = [*[None] * len(requests), *("\n".join(self.reasons[position]) for position in bad)]
+        return pd.DataFrame(cells, columns=[PLACE, PROBLEM, *text_columns(DeletionRequest)], dtype="str")
+
+    def _rejection(self, position: int) -> Rejection:
+        row = self.rows[position]
+        return Rejection(file=row.file, row=row.row, reasons=self.reasons[position], raw=row.raw)
+
+
+def _person(row: RawRequest) -> DeletionRequest:
+    """Whom a row is about that makes no request."""
+    never = datetime.fromtimestamp(0, UTC)
+    asked = {name: row.fields[name] for name in ("subject_id", "aliases", "text")}
+    return DeletionRequest.model_construct(None, request_id="", received_at=never, due_at=never, **asked)  # type: ignore[arg-type]
+
+
+def _as_text(value: object) -> str | None:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return None if value is None else str(value)
+
+
+def _request_id(row: RawRequest | Rejection) -> str | None:
     """Of a bad row only its id is compared with others."""
-    name = request_id.strip() if isinstance(request_id, str) else None
-    return {PLACE: place, PROBLEM: "\n".join(reasons), "request_id": name}
-
-
-def _rejection(row: RawRequest, reasons: list[str]) -> Rejection:
-    filled = {name: value for name, value in row.fields.items() if value}
-    return Rejection(file=row.file, row=row.row, reasons=reasons, raw=json.dumps(filled, ensure_ascii=False))
+    name = row.fields["request_id"] if isinstance(row, RawRequest) else None
+    return name.strip() if isinstance(name, str) else None
 
 
 STEP = Step(
@@ -95,10 +211,13 @@ STEP = Step(
     writes=(
         Place.REQUESTS,
         Place.EARLIER_REQUESTS,
+        Place.APPROVALS,
+        Place.SNAPSHOTS,
         Place.REQUEST_COUNTS,
         Place.REFUSED_REQUESTS,
         Place.REQUEST_DOCS,
     ),
+    params=("data.request_mapping",),
 )
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ and the same workspace never becomes two versions.
 import hashlib
 import json
 import subprocess
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from tasks.step import Step
 from tasks.steps.store import data_md5
 from tasks.workspace import Place, Registration, Workspace
 from unilogit.errors import InputError
-from unilogit.files import sha256_json, sha256_weights
+from unilogit.files import sha256_json, sha256_weights, write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,6 +64,7 @@ def run_register(workspace: Workspace, params: Params) -> Registration:
         gates=_verdict(review.gates.passed),
         tags=dict(version.tags),
     )
+    write_json(workspace.path(Place.VERSION_PARAMS), params.as_dict())
     workspace.write(registration)
     return registration
 
@@ -81,6 +83,7 @@ def _tags(workspace: Workspace, params: Params, review: Review) -> dict[str, str
         "gate.forget": _verdict(review.gates.scope_passed("forget", "forget_all")),
         "gate.utility": _verdict(review.gates.scope_passed("utility")),
         "git_commit": git_commit(),
+        "unilogit_version": installed_version("unilogit"),
         "data_md5": data_md5(workspace) or "",
         "params_md5": params_md5,
         "weights_sha256": weights,
@@ -126,7 +129,10 @@ STEP = Step(
         *(Place.VERDICT, Place.MODEL, Place.TRAINING, Place.FORGET, Place.EXTRACTION, Place.PARENT),
         *(Place.METRICS, Place.MEASURED, Place.ATTACKS),
     ),
-    writes=(Place.REGISTRATION, Place.REPORT, Place.LOGGED_REPORT, Place.PSEUDONYMS, Place.PLOTS),
+    writes=(
+        *(Place.REGISTRATION, Place.VERSION_PARAMS),
+        *(Place.REPORT, Place.LOGGED_REPORT, Place.PSEUDONYMS, Place.PLOTS),
+    ),
     params=("register",),
     retries=2,
     timeout=3600,

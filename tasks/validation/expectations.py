@@ -28,6 +28,7 @@ SUBJECTS = "subjects"  # how many people a record is about
 RESPONSE_LENGTH = "response_length"  # in characters
 
 # Columns of references, a row for each field by which a request points at records: its place is "file:row, field name".
+REFERENCE = "reference"  # what the request is called
 SELECTORS = "selectors"  # how many the request has
 UNMATCHED = "unmatched"  # how many of them match no record
 
@@ -132,7 +133,7 @@ def _of_references() -> "list[Expectation]":
     from great_expectations import expectations as gxe
 
     unmatched = (
-        f"{{{PLACE}}}: request {{request_id}}: {{{UNMATCHED}}} of {{{SELECTORS}}} match nothing in the corpus;"
+        f"{{{PLACE}}}: request {{{REFERENCE}}}: {{{UNMATCHED}}} of {{{SELECTORS}}} match nothing in the corpus;"
         " check the spelling"
     )
     return [

@@ -6,6 +6,7 @@ A row is known by its place, "file:row". Knows nothing of files with data or of 
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from tasks.workspace import ExpectationResult
 from unilogit.files import atomic_folder
 
 if TYPE_CHECKING:
+    from great_expectations import Checkpoint
     from great_expectations.core.expectation_validation_result import ExpectationValidationResult
     from great_expectations.expectations.expectation import Expectation
 
@@ -57,43 +59,131 @@ def judge(
     Raises:
         RuntimeError: Great Expectations could not evaluate an expectation.
     """
-    numbers = dict(earlier or {})
+    with judging(table, docs, datetime.fromtimestamp(source.stat().st_mtime, UTC), earlier) as judges:
+        refused = judges.ask(rows)
+    return Judgement(judges.results, refused, judges.warnings)
+
+
+@contextmanager
+def judging(
+    table: Table, docs: Path, run_time: datetime, earlier: Mapping[str, float] | None = None
+) -> "Iterator[Judges]":
+    """Ask about rows part by part; Data Docs have a page for each part, and are there once all were asked about.
+
+    Args:
+        run_time: what the pages show; the rest as of `judge`.
+    """
     with atomic_folder(docs) as folder:
-        answers = _ask(table, rows, folder, datetime.fromtimestamp(source.stat().st_mtime, UTC), numbers)
+        judges = Judges(table, folder, run_time, dict(earlier or {}))
+        yield judges
+        folder.chmod(0o700)
         for page in folder.rglob("*.html"):
             _forbid_loading(page)
-    bad = set(rows.loc[rows[PROBLEM].notna(), PLACE]) if PROBLEM in rows else set()
-    results: list[ExpectationResult] = []
-    warnings: list[str] = []
-    refused: dict[str, list[str]] = defaultdict(list)
-    repeats: list[tuple[str, list[str]]] = []
-    for expectation, answer in answers:
-        places = [row[PLACE] for row in answer.result.get("unexpected_index_list") or []]
-        results.append(_in_numbers(expectation, answer, len(places)))
-        if expectation.severity == "warning":
-            if not answer.success:
-                warnings += _warnings(expectation, answer.result, numbers, rows)
-        elif expectation.expectation_type == UNIQUE:
-            repeats.append((expectation.column, places))
-        else:
-            wrong = f"field `{expectation.column}` is not what is expected of it ({expectation.expectation_type})"
-            for place in places:
-                if place not in bad:
-                    refused[place].append(f"{wrong}; correct it or remove the line")
-    for identifier, places in repeats:
-        names = dict(zip(places, rows.set_index(PLACE).loc[places, identifier], strict=True))
-        for place, first in _repeats(names, bad.union(refused)):
-            wrong = f"field `{identifier}` repeats that of {first}"
-            refused[place].append(f"{wrong}; give it one of its own or remove the line")
-    return Judgement(results, dict(refused), warnings)
+            page.chmod(0o600)
 
 
-def _warnings(
-    expectation: "Expectation", result: Mapping[str, Any], numbers: Mapping[str, float], rows: pd.DataFrame
-) -> list[str]:
-    if WARNING in expectation.meta:
-        return [expectation.meta[WARNING].format_map(_rounded({**result, **numbers}))]
-    places = [row[PLACE] for row in result["unexpected_index_list"]]
+class Judges:
+    """Great Expectations, asked about the rows of a table part by part; see `judging`."""
+
+    def __init__(self, table: Table, docs: Path, run_time: datetime, numbers: dict[str, float]) -> None:
+        self._table, self._run_time, self._numbers = table, run_time, numbers
+        self._checkpoint, self._expectations = _checkpoint(table, docs, bool(numbers))
+        self._totals = [_Total() for _ in self._expectations]
+        self._told: list[str] = []
+
+    @property
+    def results(self) -> list[ExpectationResult]:
+        """Every expectation in numbers, over all parts."""
+        return [
+            ExpectationResult(
+                expectation=expectation.expectation_type,
+                columns=[expectation.column] if hasattr(expectation, "column") else [],
+                success=total.success,
+                unexpected_count=total.places,
+            )
+            for expectation, total in zip(self._expectations, self._totals, strict=True)
+        ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is odd about all rows together, then about single rows."""
+        of_all = [
+            expectation.meta[WARNING].format_map(_rounded({**total.result, **self._numbers}))
+            for expectation, total in zip(self._expectations, self._totals, strict=True)
+            if expectation.severity == "warning" and not total.success and WARNING in expectation.meta
+        ]
+        return of_all + self._told
+
+    def ask(self, rows: pd.DataFrame) -> dict[str, list[str]]:
+        """Ask about a part; what is refused of it, as in `Judgement`."""
+        bad = set(rows.loc[rows[PROBLEM].notna(), PLACE]) if PROBLEM in rows else set()
+        refused: dict[str, list[str]] = defaultdict(list)
+        repeats: list[tuple[str, list[str]]] = []
+        for expectation, total, answer in zip(self._expectations, self._totals, self._answers(rows), strict=True):
+            places = [row[PLACE] for row in answer.result.get("unexpected_index_list") or []]
+            total.add(expectation, answer, len(places))
+            if expectation.severity == "warning":
+                if not answer.success and ROW_WARNING in expectation.meta:
+                    self._told += _row_warnings(expectation, places, rows)
+            elif expectation.expectation_type == UNIQUE:
+                repeats.append((expectation.column, places))
+            else:
+                wrong = f"field `{expectation.column}` is not what is expected of it ({expectation.expectation_type})"
+                for place in places:
+                    if place not in bad:
+                        refused[place].append(f"{wrong}; correct it or remove the line")
+        for identifier, places in repeats:
+            names = dict(zip(places, rows.set_index(PLACE).loc[places, identifier], strict=True))
+            for place, first in _repeats(names, bad.union(refused)):
+                wrong = f"field `{identifier}` repeats that of {first}"
+                refused[place].append(f"{wrong}; give it one of its own or remove the line")
+        return dict(refused)
+
+    def _answers(self, rows: pd.DataFrame) -> "list[ExpectationValidationResult]":
+        from great_expectations.core.run_identifier import RunIdentifier
+
+        part = self._totals[0].parts + 1
+        name = str(self._table) if part == 1 else f"{self._table}, part {part}"
+        answer = self._checkpoint.run(
+            batch_parameters={"dataframe": rows},
+            expectation_parameters=self._numbers,
+            run_id=RunIdentifier(run_name=name, run_time=self._run_time),
+        )
+        (run,) = answer.run_results.values()
+        for result in run.results:
+            info = result.exception_info  # or one for each number that was needed
+            if any(item["raised_exception"] for item in ([info] if "raised_exception" in info else info.values())):
+                raise RuntimeError(f"Great Expectations could not evaluate {result.expectation_config}: {info}")
+        by_id = {result.expectation_config.id: result for result in run.results}
+        return [by_id[expectation.id] for expectation in self._expectations]
+
+
+class _Total:
+    """Answers about parts, put together.
+
+    Attributes:
+        parts: how many there were.
+        places: how many rows were unexpected.
+        result: of the last part: what a warning about all rows tells.
+    """
+
+    def __init__(self) -> None:
+        self.parts, self.places, self.success = 0, 0, True
+        self.result: Mapping[str, Any] = {}
+        self._rows = self._unexpected = 0
+
+    def add(self, expectation: "Expectation", answer: "ExpectationValidationResult", places: int) -> None:
+        result = answer.result
+        self.parts, self.places, self.result = self.parts + 1, self.places + places, result
+        self._rows += result.get("element_count", 0) - (result.get("missing_count") or 0)
+        self._unexpected += result.get("unexpected_count", 0)
+        if self.parts == 1 or not hasattr(expectation, "mostly"):
+            self.success = self.success and bool(answer.success)
+        else:  # a share: of all rows, not of those of any part
+            self.success = self._unexpected <= (1 - expectation.mostly) * self._rows
+
+
+def _row_warnings(expectation: "Expectation", places: list[str], rows: pd.DataFrame) -> list[str]:
     unexpected = rows.set_index(PLACE, drop=False).loc[places].to_dict("records")
     return [expectation.meta[ROW_WARNING].format_map(row) for row in unexpected]
 
@@ -106,23 +196,13 @@ def _repeats(names: dict[str, str], bad: set[str]) -> Iterator[tuple[str, str]]:
     return ((place, first[name]) for place, name in names.items() if first[name] != place)
 
 
-def _in_numbers(expectation: "Expectation", answer: "ExpectationValidationResult", failed: int) -> ExpectationResult:
-    columns = [expectation.column] if hasattr(expectation, "column") else []
-    return ExpectationResult(
-        expectation=expectation.expectation_type, columns=columns, success=answer.success, unexpected_count=failed
-    )
-
-
 def _rounded(values: Mapping[str, object]) -> dict[str, object]:
     return {name: round(value) if isinstance(value, float) else value for name, value in values.items()}
 
 
-def _ask(
-    table: Table, rows: pd.DataFrame, docs: Path, run_time: datetime, numbers: dict[str, float]
-) -> "list[tuple[Expectation, ExpectationValidationResult]]":
-    """Every expectation with its answer; the page of all of them is written to `docs`."""
+def _checkpoint(table: Table, docs: Path, has_earlier: bool) -> "tuple[Checkpoint, list[Expectation]]":
+    """What asks all that is expected, and writes a page into `docs` each time; and what is expected."""
     import great_expectations as gx
-    from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     for name in ("great_expectations", "great_expectations.data_context.types.base"):  # each has a level of its own
@@ -141,7 +221,7 @@ def _ask(
         },
     )
     asked = load_expectations(table)
-    if not numbers:
+    if not has_earlier:
         asked.expectations = [item for item in asked.expectations if not item.suite_parameter_options]
     asset = context.data_sources.add_pandas("files").add_dataframe_asset(table)
     definition = gx.ValidationDefinition(
@@ -153,18 +233,7 @@ def _ask(
         actions=[gx.checkpoint.UpdateDataDocsAction(name="data docs")],
         result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [PLACE]},
     )
-    answer = context.checkpoints.add(checkpoint).run(
-        batch_parameters={"dataframe": rows},
-        expectation_parameters=numbers,
-        run_id=RunIdentifier(run_name=table, run_time=run_time),
-    )
-    (run,) = answer.run_results.values()
-    by_id = {result.expectation_config.id: result for result in run.results}
-    for result in run.results:
-        info = result.exception_info  # or one for each number that was needed
-        if any(item["raised_exception"] for item in ([info] if "raised_exception" in info else info.values())):
-            raise RuntimeError(f"Great Expectations could not evaluate {result.expectation_config}: {info}")
-    return [(expectation, by_id[expectation.id]) for expectation in asked.expectations]
+    return context.checkpoints.add(checkpoint), asked.expectations
 
 
 def _forbid_loading(page: Path) -> None:

@@ -1,55 +1,82 @@
 """Deletion requests of a workspace, good and refused, as files. Knows nothing of how they are judged."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.workspace import Place, Workspace
-from unilogit.data.request_files import FIELDS
+from unilogit.data.request_fields import FIELDS, LISTS, TIMES
 from unilogit.data.requests import DeletionRequest, Rejection
-from unilogit.data.rows import first_problems
+from unilogit.data.rows import PROBLEMS_SHOWN
 from unilogit.errors import InputError
 from unilogit.files import atomic_path
 
 _KINDS = {
-    "record_ids": pa.list_(pa.string()),
-    "received_at": pa.timestamp("us", tz="UTC"),
-    "due_at": pa.timestamp("us", tz="UTC"),
+    **dict.fromkeys(LISTS, pa.list_(pa.string())),
+    **dict.fromkeys(TIMES, pa.timestamp("us", tz="UTC")),
     "row": pa.int64(),
 }
-REQUEST_SCHEMA = pa.schema([(name, _KINDS.get(name, pa.string())) for name in (*FIELDS, "file", "row")])
+_COLUMNS = (*FIELDS, "reference", "content_sha256", "file", "row")
+REQUEST_SCHEMA = pa.schema([(name, _KINDS.get(name, pa.string())) for name in _COLUMNS])
+_CHUNK = 20_000  # rows
+
+
+@contextmanager
+def request_writer(file: Path) -> Iterator[Callable[[Sequence[DeletionRequest]], None]]:
+    """A function that adds requests to a Parquet file in REQUEST_SCHEMA, which is there, whole, at the end."""
+    with atomic_path(file) as temporary, pq.ParquetWriter(temporary, REQUEST_SCHEMA) as writer:
+
+        def write(requests: Sequence[DeletionRequest]) -> None:
+            columns = [
+                pa.array([getattr(request, field.name) for request in requests], field.type) for field in REQUEST_SCHEMA
+            ]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=REQUEST_SCHEMA))
+
+        yield write
 
 
 def write_requests(file: Path, requests: Iterable[DeletionRequest]) -> None:
     """Write requests as Parquet in REQUEST_SCHEMA, whole or not at all."""
-    table = pa.Table.from_pylist([request.model_dump() for request in requests], schema=REQUEST_SCHEMA)
-    with atomic_path(file) as temporary:
-        pq.write_table(table, temporary)
+    left = iter(requests)
+    with request_writer(file) as write:
+        while chunk := list(islice(left, _CHUNK)):
+            write(chunk)
 
 
-def read_requests(workspace: Workspace) -> list[DeletionRequest]:
-    """The good requests, as they were taken in: they are not parsed again."""
-    rows = pq.read_table(workspace.path(Place.REQUESTS)).to_pylist()
-    return [DeletionRequest.model_construct(**row) for row in rows]
+def read_requests(workspace: Workspace) -> Iterator[DeletionRequest]:
+    """The good requests, as they were taken in: they are neither parsed nor hashed again."""
+    with pq.ParquetFile(workspace.path(Place.REQUESTS)) as parquet:
+        for batch in parquet.iter_batches(batch_size=_CHUNK):
+            for row in batch.to_pylist():
+                digest = row.pop("content_sha256")
+                request = DeletionRequest.model_construct(**row)
+                request.__dict__["content_sha256"] = digest  # where the property keeps what it has made
+                yield request
 
 
-def read_refused(workspace: Workspace) -> list[Rejection]:
+def read_refused(workspace: Workspace) -> Iterator[Rejection]:
     """The rows that are no requests, in the order of files and rows."""
-    lines = workspace.path(Place.REFUSED_REQUESTS).read_bytes().splitlines()
-    return [Rejection.model_validate_json(line) for line in lines]
+    with open(workspace.path(Place.REFUSED_REQUESTS), "rb") as stream:
+        for line in stream:
+            yield Rejection.model_validate_json(line)
 
 
-def require_good(workspace: Workspace) -> None:
-    """Do nothing if there is a good request.
+def require_good(*workspaces: Workspace) -> None:
+    """Do nothing if there is a good request in one of the workspaces.
 
     Raises:
         InputError: there is none; says what is wrong with the first rows.
     """
-    if not pq.read_metadata(workspace.path(Place.REQUESTS)).num_rows:
-        rest = f"; see {workspace.path(Place.REFUSED_REQUESTS)}"
-        raise InputError(
-            *first_problems([str(rejection) for rejection in read_refused(workspace)], rest),
-            "no deletion request can be used; correct them and take them in again",
-        )
+    if any(pq.read_metadata(workspace.path(Place.REQUESTS)).num_rows for workspace in workspaces):
+        return
+    refused = chain.from_iterable(read_refused(workspace) for workspace in workspaces)
+    problems = [str(rejection) for rejection in islice(refused, PROBLEMS_SHOWN)]
+    hidden = sum(1 for _ in refused)
+    if hidden:
+        places = ", ".join(str(workspace.path(Place.REFUSED_REQUESTS)) for workspace in workspaces)
+        problems.append(f"and {hidden} more; see {places}")
+    raise InputError(*problems, "no deletion request can be used; correct them and take them in again")

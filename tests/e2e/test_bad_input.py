@@ -190,8 +190,8 @@ def test_each_is_told_in_a_sentence(runs, case):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_each_leaves_nothing_half_written(runs, case):
     states = {
-        unknown_subject: {"R-zoe": "no_match"},
-        empty_request_file: {"R-zoe": "no_match", "R-zac": "no_match"},  # after that file was taken away
+        unknown_subject: {"R-zoe": "watched"},
+        empty_request_file: {"R-zoe": "watched", "R-zac": "watched"},  # after that file was taken away
         unknown_kind_of_file: {},
         bad_params: {},
     }

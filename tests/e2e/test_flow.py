@@ -50,7 +50,7 @@ def test_the_demo_forgets_passes_its_gates_and_registers_a_candidate(demo):
     assert version.tags["weights_sha256"] == sha256_weights(workspace / "model")
     assert version.tags["data_md5"] == (workspace / "data.dvc").read_text().split("md5: ")[1].split()[0]
     assert "**Passed: all" in version.description
-    assert set(requests.values()) == {"awaiting_promotion", "no_match"}
+    assert set(requests.values()) == {"awaiting_promotion", "watched"}
 
 
 def test_the_candidate_loads_from_the_registry_and_has_forgotten(demo):
@@ -96,7 +96,7 @@ def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
     assert "utility" not in failed
     store, requests = state(project, "untouched")
     assert store.get_registered_model(NAME).aliases == {}
-    assert set(requests.values()) == {"failed", "no_match"}
+    assert set(requests.values()) == {"failed", "watched"}
     assert "no deletion request is pending" in project.succeed("unilogit", "run", home="untouched")
 
 

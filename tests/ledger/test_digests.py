@@ -35,20 +35,21 @@ STORED = [  # what the first version of the ledger wrote
 
 
 @pytest.mark.parametrize(("fields", "content", "sha256"), STORED)
-def test_content_and_digest_are_stored_as_ever(ledger, path, fields, content, sha256):
+def test_content_and_digest_are_stored_as_ever(ledger, location, fields, content, sha256):
     take(ledger, DeletionRequest(**fields, file="a.jsonl", row=7))
-    [(stored, stored_sha256)] = run_sql(path, "SELECT content, content_sha256 FROM ledger_requests")
+    [(stored, stored_sha256)] = run_sql(location, "SELECT content, content_sha256 FROM ledger_requests")
     assert {**json.loads(content), "aliases": [], "reference": ""} == json.loads(stored)
     assert stored_sha256 == sha256
 
 
 @pytest.mark.parametrize(("fields", "content", "sha256"), STORED)
-def test_a_request_stored_by_the_first_version_is_known_again(ledger, path, fields, content, sha256):
-    times = "'2026-03-01T10:00:00.000123+00:00', '2026-03-05T00:00:00.000000+00:00'"
-    values = f"'r1', 'validated', {times}, NULL, 'a.jsonl:7', '{content}', '{sha256}'"
-    run_sql(path, f"INSERT INTO ledger_requests VALUES ({values})")
-    assert ledger.get("r1") == DeletionRequest(**fields, file="a.jsonl", row=7)
-    assert take(ledger, DeletionRequest(**fields, file="b.jsonl", row=1)) == Receipt("file.jsonl", 0, 1, 0)
+def test_a_request_stored_by_the_first_version_is_known_again(ledger, location, fields, content, sha256):
+    take(ledger, make_request("r1"))
+    quoted = content.replace("'", "''").replace("%", "%%")
+    run_sql(location, f"UPDATE ledger_requests SET content = '{quoted}', content_sha256 = '{sha256}'")
+    assert ledger.get("r1") == DeletionRequest(**fields, reference="r1", file="a.jsonl", row=7)
+    again = DeletionRequest(**fields, file="b.jsonl", row=1)
+    assert take(ledger, again, word="again") == Receipt("again.jsonl", 0, 1, 0)
     conflict = DeletionRequest(**fields | {"legal_basis": "another"})
     assert take(ledger, conflict, word="more") == Receipt("more.jsonl", 0, 0, 1)
 

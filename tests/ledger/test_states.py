@@ -2,17 +2,22 @@
 
 import pytest
 
-from unilogit.ledger import MOVES, IllegalMove, RequestState
-from unilogit.ledger.states import check_move
+from unilogit.ledger import ENDED, MOVES, IllegalMove, RequestState
+from unilogit.ledger.states import IN_WORK, check_move
 
 
 def test_every_state_has_its_moves_and_they_lead_to_states():
     assert set(MOVES) == set(RequestState)
-    assert {state for state, moves in MOVES.items() if not moves} == {"fulfilled", "no_match", "rejected"}
+    assert [state for state, moves in MOVES.items() if not moves] == ["purged"]
     reached, border = {RequestState.received}, [RequestState.received]
     while border:
         border = [state for state in MOVES[border.pop()] - reached if not reached.add(state)] + border
     assert reached == set(RequestState)
+
+
+def test_what_has_ended_can_only_be_reopened_or_forgotten():
+    assert all(MOVES[state] <= {"validated", "purged"} for state in ENDED)
+    assert not set(ENDED) & set(IN_WORK)
 
 
 def test_a_new_request_can_only_be_received():
@@ -22,8 +27,7 @@ def test_a_new_request_can_only_be_received():
             check_move("r1", None, target)
 
 
-@pytest.mark.parametrize("state", ["fulfilled", "no_match", "rejected"])
-def test_what_is_settled_stays_so(state):
+def test_what_is_purged_stays_so():
     for target in RequestState:
-        with pytest.raises(IllegalMove, match=f"request r1 cannot go from {state} to {target}"):
-            check_move("r1", RequestState(state), target)
+        with pytest.raises(IllegalMove, match=f"request r1 cannot go from purged to {target}"):
+            check_move("r1", RequestState.purged, target)

@@ -65,7 +65,7 @@ def build(root: Path, metrics=METRICS, gates=GATES, history=HISTORY, ratios=(0.5
     workspace = Workspace(root)
     workspace.write(metrics)
     counts = {"requests": 12, "forget": 34, "retain": 90, "earlier": 0, "holdout": 5, "neighbours": 3}
-    workspace.write(Extraction(**counts, no_match=["request-0815"], warnings=["request-0815: nothing there"]))
+    workspace.write(Extraction(**counts, not_found=["request-0815"], warnings=["request-0815: nothing there"]))
     workspace.write(ParentModel(model="some/base", version=None, files_sha256="some/base"))
     workspace.write(
         Training(

@@ -23,7 +23,8 @@ GB = 10**9
 PLAN = {"processes": "auto", "sharding": "auto", "batch_size": 8, "accumulation": 1}
 TWO = LaunchPlan(2, False, "")
 LAUNCH = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
 from unilogit.training.launch import LaunchPlan, launch
 launch(LaunchPlan(2, False, ""), sys.argv[1:])
 """

@@ -1,81 +1,39 @@
 """Which records a batch of deletion requests asks to forget, and which remain.
 
-DuckDB joins the corpus (Parquet, out of core) with the requests' selectors. Knows nothing of the ledger,
-of models or of who asked.
+DuckDB streams the corpus (Parquet, out of core), so memory does not grow with it. Knows nothing of the ledger, of
+models or of who asked.
+
+A request that matches suspiciously much is held: nothing is forgotten for it, and the others go on without it.
 """
 
-import glob
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import duckdb
 import pandas as pd
+import pyarrow.parquet as pq
 
+from unilogit.data.holding import Held, Holding, Rules
+from unilogit.data.matching import connect, match_corpus, quoted
 from unilogit.data.records import COLUMNS
+from unilogit.data.selectors import Kind, Requests
+from unilogit.data.snapshots import load_snapshots
 from unilogit.errors import InputError
 from unilogit.files import atomic_path
 
-_RECORD = ", ".join(f'"{name}"' for name in COLUMNS)  # quoted: `group` is a word of SQL
-
-# One row a selector. `current` tells this batch's requests from earlier ones, which stay forgotten.
-_SELECTORS = """
-CREATE TEMP TABLE selectors AS
-    SELECT request_id, current, 'subject_id' AS field, subject_id AS wanted FROM requests WHERE subject_id IS NOT NULL
-    UNION
-    SELECT request_id, current, 'record_id' AS field, unnest(record_ids) AS wanted FROM requests
-    UNION
-    SELECT request_id, current, 'text' AS field, text AS wanted FROM requests WHERE text IS NOT NULL
-"""
-
-# lower(upper(…)): a letter may have two lower-case forms, as the Greek sigma has, but one upper-case form.
-_MATCHES = """
-CREATE TEMP TABLE matches AS
-    SELECT record.record_id, request_id, current, field, wanted
-    FROM (SELECT record_id, unnest(subject_ids) AS subject_id FROM corpus) record
-    JOIN selectors ON field = 'subject_id' AND wanted = record.subject_id
-    UNION
-    SELECT record.record_id, request_id, current, field, wanted
-    FROM corpus record JOIN selectors ON field = 'record_id' AND wanted = record.record_id
-    UNION
-    SELECT record_id, request_id, current, field, wanted
-    FROM (SELECT record_id, lower(upper(prompt || chr(10) || response)) AS said FROM corpus)
-    JOIN (SELECT *, lower(upper(wanted)) AS sought FROM selectors WHERE field = 'text') ON contains(said, sought)
-"""
-
-_FORGET = f"""
-    SELECT {_RECORD}, request_ids, CASE WHEN current THEN 'current' ELSE 'earlier' END AS batch
-    FROM corpus JOIN (
-        SELECT record_id, list(DISTINCT request_id ORDER BY request_id) AS request_ids, bool_or(current) AS current
-        FROM matches GROUP BY record_id
-    ) USING (record_id)
-    ORDER BY file, row
-"""
-
-_RETAIN = f"""
-    SELECT {_RECORD} FROM corpus
-    WHERE record_id NOT IN (SELECT record_id FROM matches)
-    ORDER BY file, row
-"""
-
-_REFERENCES = """
-    SELECT request_id, field, count(*), count(*) FILTER (WHERE NOT EXISTS (
-        SELECT 1 FROM matches
-        WHERE matches.request_id = selectors.request_id AND matches.field = selectors.field
-        AND matches.wanted = selectors.wanted
-    ))
-    FROM selectors WHERE current
-    GROUP BY ALL ORDER BY ALL
-"""
+RECORDS, FOLDED = "records", "folded"  # keys of Extraction.matched beside those of Kind
 
 
 class Reference(NamedTuple):
     """How a request points at records by one field; not by what, which is personal data.
 
     Attributes:
-        field: subject_id, record_id or text.
+        field: subject_id, alias, record_id or text.
         selectors: how many the request has.
-        unmatched: how many of them match no record.
+        unmatched: how many of them were looked for and match no record.
     """
 
     request_id: str
@@ -91,81 +49,221 @@ class Extraction:
     Attributes:
         forget: records of this batch's requests.
         earlier: records of earlier batches alone, replayed so that they stay forgotten.
-        retain: the other records.
-        matched: request_id → number of records, for this batch's requests that match any.
+        retain: what is left, but for what waits for a person's decision.
+        near_duplicates: how many of the records to forget were found as near-duplicates alone.
+        in_review: near-duplicates that wait for a decision; in no set.
+        matched: request_id → how many records were found by what, and in all (`RECORDS`), for this batch's requests
+            that are not held and of which any was; `FOLDED` of them in another spelling than was given.
         references: of this batch's requests, by request_id and field.
+        held: request_id → why it is held.
+        unmatched: this batch's requests of which nothing was found and which are not held.
+        short_aliases: request_id → how many of its aliases are too short to be looked for in texts.
     """
 
     forget: int
     earlier: int
     retain: int
-    matched: dict[str, int]
+    near_duplicates: int
+    in_review: int
+    matched: dict[str, dict[str, int]]
     references: list[Reference]
+    held: dict[str, list[Held]] = field(default_factory=dict)
+    unmatched: list[str] = field(default_factory=list)
+    short_aliases: dict[str, int] = field(default_factory=dict)
 
 
 def extract_sets(
-    corpus: Path, current: pd.DataFrame, earlier: pd.DataFrame, forget_file: Path, retain_file: Path
+    corpus: Path,
+    current: pd.DataFrame,
+    earlier: pd.DataFrame,
+    forget_file: Path,
+    retain_file: Path,
+    review_file: Path,
+    *,
+    rules: Rules = Rules(),
+    approvals: Mapping[str, Collection[str]] | None = None,
+    snapshots: Sequence[Path] = (),
 ) -> Extraction:
-    """Split the corpus into the forget set and the retain set, as two Parquet files.
+    """Split the corpus into the forget set and the retain set, as Parquet files.
+
+    Ids and texts are compared by their normal form. A text is looked for in prompt and response, in their
+    paraphrases and in the alternative response.
 
     Args:
-        corpus: Parquet with the columns of CorpusRecord, `file` and `row`.
-        current: this batch's requests; columns request_id, subject_id, record_ids (lists) and text, which a
-            record matches when it contains it, whatever the case.
-        earlier: the requests of earlier batches, same columns. Their records go into the forget set too and
-            never into the retain set, which would teach them again.
-        forget_file, retain_file: what to write, in corpus order; forget has `request_ids` and `batch`
-            ("current" or "earlier") as well.
+        corpus: one Parquet file with the columns of CorpusRecord.
+        current: this batch's requests; columns request_id, subject_id, aliases, record_ids (both lists) and text.
+        earlier: the requests of earlier batches, same columns. Their records go into the forget set too and never
+            into the retain set, which would teach them again. They are never held.
+        forget_file: to write, in the order of the corpus, then what only snapshots hold. Columns of CorpusRecord and
+            `request_ids`, `batch` ("current" or "earlier"), `match` (a Kind) and `similarity` of near-duplicates.
+        retain_file: to write, in the order of the corpus. Columns of CorpusRecord.
+        review_file: to write: near-duplicates that wait for a person, with `request_ids` and `similarity`. They and
+            all records of the requests that they hold are in neither set.
+        rules: what is looked for.
+        approvals: request_id → the reasons that cannot hold it, as a person approved.
+        snapshots: forget sets of earlier batches, the latest last: what they found for a request is forgotten whether
+            the corpus still holds it or not, in both wordings where the corpus has another one.
 
     Raises:
         InputError: nothing would be left to retain.
     """
-    columns = ["request_id", "subject_id", "record_ids", "text"]
-    requests = pd.concat([current[columns].assign(current=True), earlier[columns].assign(current=False)])
-    requests = requests.astype({"request_id": "str", "current": "bool"})
-    with duckdb.connect() as connection:
-        connection.execute("SET enable_progress_bar = false")
-        # On the way to the file, a folder called `a*` is no pattern and one called `group=x` no column.
-        source = f"'{_quoted(glob.escape(str(corpus)))}', hive_partitioning = false"
-        connection.execute(f"CREATE TEMP VIEW corpus AS SELECT * FROM read_parquet({source})")
-        connection.execute(
-            "CREATE TEMP TABLE requests (request_id VARCHAR, subject_id VARCHAR, record_ids VARCHAR[], text VARCHAR,"
-            " current BOOLEAN)"
+    requests = Requests(current, earlier, approvals or {}, rules.min_text_length)
+    with (
+        TemporaryDirectory(prefix=".spilled.", dir=_folder_of(forget_file)) as spill,
+        connect(corpus, Path(spill)) as connection,
+    ):
+        total = pq.read_metadata(corpus).num_rows
+        return _split(connection, requests, rules, total, snapshots, (forget_file, retain_file, review_file))
+
+
+def _folder_of(file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file.parent
+
+
+def subjects_in(corpus: Path, subject_ids: Collection[str]) -> int:
+    """How many of these people are in the corpus, by the normal form of their ids."""
+    asked = pd.DataFrame({"request_id": list(subject_ids), "subject_id": list(subject_ids)}).assign(text=None)
+    asked["aliases"] = asked["record_ids"] = [[] for _ in subject_ids]
+    requests = Requests(asked, asked[:0], {}, min_text_length=1)
+    with TemporaryDirectory() as spill, connect(corpus, Path(spill)) as connection:
+        match_corpus(connection, requests, limit=0)
+        return int(connection.execute("SELECT count(DISTINCT selector) FROM matches").fetchall()[0][0])
+
+
+def _split(
+    connection: duckdb.DuckDBPyConnection,
+    requests: Requests,
+    rules: Rules,
+    total: int,
+    snapshots: Sequence[Path],
+    files: tuple[Path, Path, Path],
+) -> Extraction:
+    holding = Holding(connection, requests, rules, total)
+    given_up = match_corpus(connection, requests, holding.limit)
+    connection.execute(_HITS)
+    references = [Reference(*row) for row in connection.execute(_REFERENCES).fetchall()]
+    load_snapshots(connection, snapshots)
+    holding.hold_short_texts()
+    holding.hold_large(given_up)
+    if rules.near_duplicates != "off":
+        holding.add_near_duplicates()
+    for statement in (_CLAIMS, _TAKEN, _IN_REVIEW):
+        connection.execute(statement)
+    forget, earlier, copies, from_corpus, in_review, neither = connection.execute(_COUNTS).fetchall()[0]
+    retain = total - from_corpus - neither
+    if not retain:
+        raise InputError(
+            f"the requests ask for all {total} records of the corpus, which leaves nothing to retain;"
+            " withdraw the model instead of unlearning"
         )
-        rows = [
-            (request_id, _text(subject_id), list(record_ids), _text(text), current)
-            for request_id, subject_id, record_ids, text, current in requests[[*columns, "current"]].values.tolist()
-        ]
-        if rows:
-            connection.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", rows)
-        connection.execute(_SELECTORS)
-        connection.execute(_MATCHES)
-        counts = connection.execute(
-            "SELECT count(*) FILTER (WHERE current), count(*) FILTER (WHERE NOT current) FROM"
-            " (SELECT record_id, bool_or(current) AS current FROM matches GROUP BY record_id)"
-        ).fetchall()
-        forget, replayed = counts[0]
-        total = connection.execute("SELECT count(*) FROM corpus").fetchall()[0][0]
-        retain = total - forget - replayed
-        if not retain:
-            raise InputError(
-                f"the requests ask for all {total} records of the corpus, which leaves nothing to retain;"
-                " withdraw the model instead of unlearning"
-            )
-        for query, target in ((_FORGET, forget_file), (_RETAIN, retain_file)):
-            with atomic_path(target) as temporary:
-                connection.execute(f"COPY ({query}) TO '{_quoted(str(temporary))}' (FORMAT parquet)")
-        matched = connection.execute(
-            "SELECT request_id, count(DISTINCT record_id) FROM matches WHERE current GROUP BY ALL ORDER BY ALL"
-        ).fetchall()
-        references = [Reference(*row) for row in connection.execute(_REFERENCES).fetchall()]
-    return Extraction(forget, replayed, retain, dict(matched), references)
+    for query, target in zip((_FORGET, _RETAIN, _REVIEW), files, strict=True):
+        with atomic_path(target) as temporary:
+            connection.execute(f"COPY ({query}) TO '{quoted(temporary)}' (FORMAT parquet)")
+    matched: dict[str, dict[str, int]] = {}
+    for name, kind, count in connection.execute(_MATCHED).fetchall():
+        matched.setdefault(name, {})[kind] = count
+    held = {requests.names[number]: reasons for number, reasons in sorted(holding.held.items())}
+    return Extraction(
+        forget=forget,
+        earlier=earlier,
+        retain=retain,
+        near_duplicates=copies,
+        in_review=in_review,
+        matched=matched,
+        references=references,
+        held=held,
+        unmatched=[name for name in requests.names[: requests.n_current] if name not in {*matched, *held}],
+        short_aliases={requests.names[number]: count for number, count in requests.short_aliases.items()},
+    )
 
 
-def _text(cell: object) -> str | None:
-    """A cell of a pandas column: None and NaN are nothing."""
-    return cell if isinstance(cell, str) else None
+_RECORD = ", ".join(f'"{name}"' for name in COLUMNS)  # quoted: `group` is a word of SQL
+_ORDER = str([str(kind) for kind in Kind])
 
+_HITS = """
+CREATE TEMP TABLE hits AS
+    SELECT row_number, request, kind, bool_or(is_exact) AS is_exact
+    FROM matches JOIN selectors ON selector = number
+    GROUP BY ALL
+"""
 
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
+_REFERENCES = """
+    SELECT name, kind, count(*),
+        count(*) FILTER ((is_id OR is_text) AND number NOT IN (SELECT selector FROM matches))
+    FROM selectors JOIN requests USING (request) WHERE is_current
+    GROUP BY ALL ORDER BY ALL
+"""
+
+# Of which request a record is, and how it was found; row_number is negative where only a snapshot holds it.
+_CLAIMS = f"""
+CREATE TEMP TABLE claims AS
+    SELECT row_number, name, kind, is_exact, similarity, is_current AND NOT is_held AS is_current
+    FROM (
+        SELECT row_number, request, kind, is_exact, NULL::DOUBLE AS similarity
+        FROM hits WHERE request NOT IN (SELECT request FROM requests WHERE is_held)
+        UNION ALL
+        SELECT row_number, request, '{Kind.NEAR_DUPLICATE}', true, similarity FROM near_hits WHERE is_forgotten
+        UNION ALL
+        SELECT row_number, request, kind, true, similarity FROM snapshot_claims
+    ) JOIN requests USING (request)
+"""
+
+_TAKEN = f"""
+CREATE TEMP TABLE taken AS
+    SELECT row_number, list(DISTINCT name ORDER BY name) AS request_ids,
+        CASE WHEN bool_or(is_current) THEN 'current' ELSE 'earlier' END AS batch,
+        arg_min(kind, list_position({_ORDER}, kind)) AS match,
+        CASE WHEN match = '{Kind.NEAR_DUPLICATE}' THEN max(similarity) END AS similarity
+    FROM claims GROUP BY row_number
+"""
+
+# Near-duplicates that nobody has decided about, and what the requests that wait for it match: in neither set.
+_IN_REVIEW = """
+CREATE TEMP TABLE in_review AS
+    SELECT row_number, list(DISTINCT name ORDER BY name) AS request_ids, max(similarity) AS similarity
+    FROM (
+        SELECT row_number, request, similarity FROM near_hits WHERE NOT is_forgotten
+        UNION ALL
+        SELECT row_number, request, NULL FROM hits WHERE request IN (SELECT request FROM requests WHERE is_held)
+    ) JOIN requests USING (request)
+    WHERE row_number NOT IN (SELECT row_number FROM taken)
+    GROUP BY row_number
+"""
+
+_COUNTS = f"""
+    SELECT count(*) FILTER (batch = 'current'), count(*) FILTER (batch = 'earlier'),
+        count(*) FILTER (match = '{Kind.NEAR_DUPLICATE}'), count(*) FILTER (row_number >= 0),
+        (SELECT count(similarity) FROM in_review), (SELECT count(*) FROM in_review)
+    FROM taken
+"""
+
+_FORGET = f"""
+    SELECT * EXCLUDE (place) FROM (
+        SELECT {_RECORD}, request_ids, batch, match, similarity, (row_number, 0) AS place
+        FROM corpus JOIN taken USING (row_number)
+        UNION ALL
+        SELECT {_RECORD}, request_ids, batch, match, similarity, (9223372036854775807, number)
+        FROM snapshot_only JOIN taken ON row_number = -number
+    ) ORDER BY place
+"""
+# NOT IN and no join: it keeps the order of the corpus without sorting.
+_RETAIN = f"""
+    SELECT {_RECORD} FROM corpus
+    WHERE row_number NOT IN (SELECT row_number FROM taken UNION ALL SELECT row_number FROM in_review)
+"""
+_REVIEW = f"""
+    SELECT {_RECORD}, request_ids, similarity FROM corpus JOIN in_review USING (row_number)
+    WHERE similarity IS NOT NULL ORDER BY row_number
+"""
+
+_MATCHED = f"""
+    WITH found AS (SELECT * FROM claims WHERE is_current)
+    SELECT name, kind, count(DISTINCT row_number) FROM found GROUP BY ALL
+    UNION ALL
+    SELECT name, '{RECORDS}', count(DISTINCT row_number) FROM found GROUP BY ALL
+    UNION ALL
+    SELECT name, '{FOLDED}', count(*)
+    FROM (SELECT name, row_number FROM found GROUP BY ALL HAVING NOT bool_or(is_exact)) GROUP BY ALL
+    ORDER BY ALL
+"""

@@ -10,6 +10,7 @@ records in both files, d of which have a run, a run that a text has f times weig
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +19,11 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
 
+from unilogit.data.parquet_rows import rows_at, sample_rows
 from unilogit.errors import InputError
 from unilogit.files import atomic_path
 
+FORGET_SAMPLE, RETAIN_SAMPLE = 2_000, 100_000  # records between which neighbours are looked for
 _CHUNK = 1024  # records of either file that are compared at once: bounds memory, not the result
 _COUNTER = HashingVectorizer(
     analyzer="char_wb", ngram_range=(2, 4), n_features=1 << 20, alternate_sign=False, norm=None
@@ -28,10 +31,20 @@ _COUNTER = HashingVectorizer(
 _TEXT = ("prompt", "response")
 
 
-def find_neighbours(forget: Path, retain: Path, output: Path, per_record: int) -> int:
+def find_neighbours(
+    forget: Path,
+    retain: Path,
+    output: Path,
+    per_record: int,
+    *,
+    seed: int = 0,
+    forget_sample: int = FORGET_SAMPLE,
+    retain_sample: int = RETAIN_SAMPLE,
+) -> int:
     """Write the retained records that are among the nearest of some forgotten one.
 
-    The retain set is streamed, three times; memory grows with the forget set and per_record alone.
+    Of large files, neighbours of a sample are looked for in a sample, so that time and memory have a bound. The records
+    are streamed, three times; memory grows with the forget set's and per_record alone.
 
     Args:
         forget, retain: Parquet files with the columns prompt and response, and any others.
@@ -39,6 +52,8 @@ def find_neighbours(forget: Path, retain: Path, output: Path, per_record: int) -
             (0, 1]: the highest to any forgotten record.
         per_record: how many are the nearest of each forgotten record, 0 for none; of equally near ones, the first. A
             record that has no run of characters in common with it is never one of them.
+        seed: of the samples.
+        forget_sample, retain_sample: how many records of each file at the most.
 
     Returns:
         How many rows were written.
@@ -49,11 +64,32 @@ def find_neighbours(forget: Path, retain: Path, output: Path, per_record: int) -
     with _open(retain) as parquet:
         schema = parquet.schema_arrow.append(pa.field("similarity", pa.float64()))
     count = 0
-    with atomic_path(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        for rows in _neighbours(forget, retain, per_record) if per_record else ():
+    with (
+        atomic_path(output) as temporary,
+        pq.ParquetWriter(temporary, schema) as writer,
+        _sampled(forget, forget_sample, seed, output) as some_forgotten,
+        _sampled(retain, retain_sample, seed, output) as some_retained,
+    ):
+        for rows in _neighbours(some_forgotten, some_retained, per_record) if per_record else ():
             writer.write_batch(rows)
             count += rows.num_rows
     return count
+
+
+@contextmanager
+def _sampled(file: Path, wanted: int, seed: int, output: Path) -> Iterator[Path]:
+    """A file with a sample of the records, beside `output`; the file itself where that is all of them."""
+    with _open(file) as parquet:
+        total, schema = parquet.metadata.num_rows, parquet.schema_arrow
+    if total <= wanted:
+        yield file
+        return
+    with TemporaryDirectory(prefix=".sampled.", dir=output.parent) as folder:
+        sample = Path(folder, "sample.parquet")
+        with pq.ParquetWriter(sample, schema) as writer:
+            for rows in rows_at(file, sample_rows(total, wanted, seed)):
+                writer.write_batch(rows)
+        yield sample
 
 
 def _neighbours(forget: Path, retain: Path, per_record: int) -> Iterator[pa.RecordBatch]:

@@ -38,6 +38,9 @@ _OWN_WORDS = {
 
 def _read_time(cell: object, read: ValidatorFunctionWrapHandler) -> datetime:
     """A datetime or text of RFC 3339, in UTC; neither a date nor the seconds since 1970 will do."""
+    if isinstance(cell, str) and re.fullmatch(RFC_3339, f"{cell}Z"):
+        words = "has no time zone; add Z for UTC, or how far from it, like 2025-03-01T12:00:00+01:00"
+        raise PydanticCustomError(FIELD_REFUSED, words)
     try:
         if not (isinstance(cell, datetime) or (isinstance(cell, str) and re.fullmatch(RFC_3339, cell))):
             raise ValueError
@@ -48,8 +51,15 @@ def _read_time(cell: object, read: ValidatorFunctionWrapHandler) -> datetime:
     return _reachable(time, timedelta(0))
 
 
+def _written(time: datetime) -> str:
+    """A time in UTC as JSON has it."""
+    return time.isoformat().replace("+00:00", "Z")
+
+
 def _reachable(time: datetime, later: timedelta) -> datetime:
     """`time` in UTC, where `later` after it there is still a date to write."""
+    if 1 < time.year < 9999:
+        return time.astimezone(UTC)
     try:
         return (time + later).astimezone(UTC) - later
     except OverflowError:
@@ -117,8 +127,17 @@ class DeletionRequest(BaseModel):
     @cached_property
     def content_sha256(self) -> str:
         """Digest of what is asked, wherever it stood: equal for the same request sent twice."""
-        asked = self.model_dump(mode="json", exclude={"reference", "file", "row"})
-        return sha256_json(asked if self.aliases else {name: asked[name] for name in asked if name != "aliases"})
+        asked = {
+            "request_id": self.request_id,
+            "received_at": _written(self.received_at),
+            "subject_id": self.subject_id,
+            "record_ids": self.record_ids,
+            "text": self.text,
+            "legal_basis": self.legal_basis,
+            "due_at": _written(self.due_at),
+            "source": self.source,
+        }
+        return sha256_json({**asked, "aliases": self.aliases} if self.aliases else asked)
 
     def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Self:
         """A copy, with the fields of `update` changed; it makes its own digest."""
@@ -148,8 +167,9 @@ class Rejection(BaseModel):
     """A row that is no request that can be used; a line of quarantine/requests.jsonl.
 
     Attributes:
+        row: where it stands; 0 where the file as a whole is refused.
         reasons: what is wrong and what to do, a sentence each, without anybody's data.
-        raw: the row as it came.
+        raw: the row as it came; empty of a whole file.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -161,4 +181,5 @@ class Rejection(BaseModel):
     raw: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.row}: {'; '.join(self.reasons)}"
+        place = f"{self.file}:{self.row}" if self.row else self.file
+        return f"{place}: {'; '.join(self.reasons)}"

@@ -102,7 +102,7 @@ def evaluate_model(
         watch=watch,
     )
     examples, generated_tokens = measure_examples(plan)
-    findings = _aggregate(examples, list(sets), utility_sets)
+    findings = aggregate(examples, list(sets), utility_sets)
     return Evaluation(examples, findings.metrics, findings.unavailable, watch.seconds, generated_tokens)
 
 
@@ -114,8 +114,14 @@ def membership_auc(examples: pd.DataFrame, column: str) -> float | None:
     return attack_auc(members, unseen) if np.isfinite(np.r_[members, unseen]).all() else math.nan
 
 
-def _aggregate(examples: pd.DataFrame, names: Sequence[str], utility_sets: Collection[str]) -> Findings:
-    """The metrics of each set, model utility and membership inference."""
+def aggregate(examples: pd.DataFrame, names: Sequence[str], utility_sets: Collection[str]) -> Findings:
+    """The metrics of each set, model utility and membership inference.
+
+    Args:
+        examples: as in `Evaluation`, of all records or of some.
+        names: of the sets.
+        utility_sets: as in `evaluate_model`.
+    """
     findings = Findings()
     measured = {name: _measure(name, examples[examples["set"] == name], utility_sets) for name in names}
     for name, metrics in measured.items():

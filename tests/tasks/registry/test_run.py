@@ -68,7 +68,7 @@ def test_settings_measurements_and_files_are_logged(store, workspace, params, lo
     assert read_json(folder / "metrics.json") == read_json(workspace.path(Place.METRICS))
     assert yaml.safe_load((folder / "params.yaml").read_text()) == params.as_dict()
     counts = json.loads((folder / "extraction.json").read_text())
-    assert (counts["requests"], counts["no_match"], counts["warnings"]) == (12, 1, 1)
+    assert (counts["requests"], counts["not_found"], counts["warnings"]) == (12, 1, 1)
     drawn = workspace.path(Place.PLOTS).iterdir()
     assert {file.name for file in (folder / "plots").iterdir()} == {file.name for file in drawn} != set()
 

@@ -124,7 +124,7 @@ def test_a_batch_is_capped_and_takes_the_most_urgent_first(home, inbox):
     assert (asked(second), asked_earlier(second)) == (["R-later", "R-latest"], ["R-urgent"])
     assert states() == {
         "R-urgent": "awaiting_promotion",
-        "R-late": "no_match",
+        "R-late": "watched",
         "R-later": "batched",
         "R-latest": "batched",
     }
@@ -174,7 +174,7 @@ def test_a_batch_none_of_whose_people_are_in_the_corpus_is_closed(home, inbox):
     batch = take_batch(10, False, RUN)
     record_no_match(batch, ["R-ann"], RUN)
     finish(batch, RUN, passed=None)
-    assert states() == {"R-ann": "no_match"}
+    assert states() == {"R-ann": "watched"}
     assert take_batch(10, False, RUN) is None
 
 

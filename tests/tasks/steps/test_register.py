@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from importlib.metadata import version as version_of
 
 import mlflow
 import pytest
@@ -56,6 +57,7 @@ def assert_whole(store, workspace, registration):
         "gate.forget": "passed",
         "gate.utility": "passed",
         "git_commit": "",
+        "unilogit_version": version_of("unilogit"),
         "data_md5": "",
         "weights_sha256": sha256_weights(workspace.path(Place.MODEL)),
     }

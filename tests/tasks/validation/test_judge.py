@@ -35,7 +35,7 @@ REQUEST = {
 RECORD = {"record_id": "r", "prompt": "Who?", "response": "Ann.", "alternative_response": "Who?", "group": ""}
 EARLIER = {"earlier_rows": 20, "earlier_response_length": 4.0}
 MODELS = {Table.REQUESTS: (DeletionRequest, REQUEST), Table.CORPUS: (CorpusRecord, RECORD)}
-REFERENCE = {"request_id": "R", "field": "subject_id", SELECTORS: 3, UNMATCHED: 0}
+REFERENCE = {"reference": "R", "field": "subject_id", SELECTORS: 3, UNMATCHED: 0}
 IDENTIFIERS = {Table.REQUESTS: "request_id", Table.CORPUS: "record_id"}
 
 
