@@ -225,7 +225,7 @@ def _views(text: str) -> Iterator[str]:
 
 
 def _printable(text: str) -> list[str]:
-    """What can be read in the bytes of a binary file: all of it in ASCII, and the rest, which takes longer to compare."""
+    """What can be read in the bytes of a binary file: what is in ASCII, and the rest, which takes longer to compare."""
     runs = _RUN.findall(text)
     return ["\1".join(run for run in runs if run.isascii() == is_plain) for is_plain in (True, False)]
 

@@ -21,7 +21,8 @@ from tasks.requests.objects import SCRATCH, stored_objects
 from tasks.requests.purge_plan import Plan, erasure, plan_file, plan_purge
 from tasks.requests.remains import Search, files_of, is_of_model, models_that_may_know, why_left
 from tasks.stamp import digest
-from tasks.workspace import Place, Workspace, home, intake_folder, run_folder
+from tasks.workspace import Place, Workspace, home, intake_folder, intake_folders, run_folder
+from unilogit.data.locations import is_url
 from unilogit.ledger import Ledger
 
 _OF_PEOPLE = (Place.REPORT, Place.PSEUDONYMS, Place.CHECKPOINTS)
@@ -29,7 +30,8 @@ _OF_PEOPLE = (Place.REPORT, Place.PSEUDONYMS, Place.CHECKPOINTS)
 _COUNTS = (
     *(Place.REQUEST_COUNTS, Place.CORPUS_COUNTS, Place.EARLIER_CORPUS_COUNTS, Place.EXTRACTION, Place.DATA_POINTER),
     *(Place.PARENT, Place.RETAIN_MODEL, Place.TRAINING, Place.LOSS_CURVES, Place.RUN_PARAMS, Place.ATTACK_METRICS),
-    *(Place.METRICS, Place.BASELINES, Place.GATES, Place.VERDICT, Place.REGISTRATION),
+    *(Place.METRICS, Place.BASELINES, Place.GATES, Place.VERDICT, Place.REGISTRATION, Place.VERSION_PARAMS),
+    *(Place.APPROVALS, Place.SNAPSHOTS),
 )
 """What holds nobody's data by its contract, and is the evidence of a batch: it stays, whatever words are in it."""
 
@@ -103,7 +105,7 @@ class _Purge:
         self.now = now
         batches = [Workspace(run_folder(batch.batch_id)) for batch in ledger.batches()]
         self.runs = [workspace for workspace in batches if workspace.root.is_dir()]
-        self.intakes = [Workspace(folder) for folder in sorted(intake_folder("").glob("*")) if folder.is_dir()]
+        self.intakes = [Workspace(folder) for folder in intake_folders() if folder.is_dir()]
         self.done = Purged()
 
     def purge(self, run: str) -> Purged:
@@ -139,16 +141,18 @@ class _Purge:
             if file.exists() and search.finds(file):
                 self.done.left.append(f"{self._name(file)}: {why_left(file, self.params)}")
         self.done.left += [f"{self._name(file)}: cannot be read ({why})" for file, why in search.unreadable.items()]
+        if is_url(self.params.data.requests):
+            self.done.left.append(f"{self.params.data.requests}: is not looked through; remove there what was taken in")
         self.done.models = models_that_may_know(plan.batches, self.runs)
         plan_file().unlink()
 
     def _files(self, left_out: list[Path]) -> Iterator[Path]:
         """Every file that may hold something of theirs: of this home, the corpus, and what requests came in."""
         data = self.params.data
-        roots = [home(), data.requests, data.corpus, *([data.holdout] if data.holdout else []), Path(".dvc", "cache")]
+        roots = [home(), Path(data.requests), data.corpus, Path(".dvc", "cache")]
         seen = {plan_file()}
-        for root in roots:
-            for file in files_of(Path(root).absolute(), left_out):
+        for root in (*roots, *([data.holdout] if data.holdout else [])):
+            for file in files_of(root.absolute(), left_out):
                 if file not in seen:
                     seen.add(file)
                     yield file
@@ -191,11 +195,10 @@ class _Purge:
             self.done.removed.append(name)
 
     def _name(self, path: Path) -> str:
-        """What a path is called: the name of a request file may be a person's."""
+        """What a path is called: the name of a request file may be a person's, and is not told."""
         inbox = Path(self.params.data.requests).absolute()
-        if not path.absolute().is_relative_to(inbox):
-            return str(path)
-        return f"{inbox}, the file taken in as {intake_folder(digest(path) or '').name}"
+        content = digest(path) if path.absolute().is_relative_to(inbox) else None
+        return f"{inbox}: a file of SHA-256 {content}" if content else str(path)
 
 
 def _is_over(intake: Workspace) -> bool:

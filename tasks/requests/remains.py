@@ -13,7 +13,7 @@ import pyarrow as pa
 from tasks.params import Params
 from tasks.requests.decoding import WEIGHTS
 from tasks.requests.erasure import Erasure
-from tasks.workspace import ParentModel, Place, RetainModel, Training, Verdict, Workspace, home, ledger_file
+from tasks.workspace import ParentModel, Place, RetainModel, Training, Verdict, Workspace, home, ledger_location
 from unilogit.files import sha256_weights
 
 
@@ -67,7 +67,7 @@ def why_left(file: Path, params: Params) -> str:
     ):
         if source and Path(source).absolute() in (file, *file.parents):
             return remedy
-    if file.name.startswith(ledger_file().name):
+    if str(file).startswith(str(ledger_location())):
         return "the ledger: other requests name them as well, or its database keeps what was deleted; purge again"
     if any(file.is_relative_to(home() / folder) for folder in ("runs", "intake")):
         return "counts and hashes that have a word in common with them, or a folder of no batch; look, and remove it"

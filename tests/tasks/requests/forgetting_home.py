@@ -1,5 +1,5 @@
-"""A home in which two batches have forgotten three people, with real requests, sets, DVC and ledger, and a file of every
-other kind that may quote somebody."""
+"""A home in which two batches have forgotten three people: real requests, sets, DVC and ledger, and a file of every other
+kind that may quote somebody."""
 
 import html
 import json
@@ -9,10 +9,21 @@ from pathlib import Path
 import pandas as pd
 
 from tasks.params import Params, load_params
-from tasks.requests.batches import open_ledger, take_in
+from tasks.requests.batches import _snapshots, open_ledger, take_in
 from tasks.steps import load_step
 from tasks.validation.tables import write_requests
-from tasks.workspace import ParentModel, Place, Pseudonyms, RetainModel, Training, Verdict, Workspace, home, run_folder
+from tasks.workspace import (
+    ParentModel,
+    Place,
+    Pseudonyms,
+    RetainModel,
+    Training,
+    Verdict,
+    Workspace,
+    certificates_folder,
+    home,
+    run_folder,
+)
 from tests.tasks.workspaces import save_model
 from unilogit.files import sha256_weights, write_json, write_parquet, write_text
 
@@ -31,7 +42,7 @@ FORGOTTEN, LATER, WAITING = "ada-lovelace-1", "cid-0815", "bob-4711"
 
 
 def records(subject: str) -> list[dict[str, object]]:
-    """What the corpus says of somebody: two records of their own, one of which is long, and one that reads as others'."""
+    """What the corpus says of somebody, in two records: a long one, and one with an answer that others have, too."""
     name, city = PEOPLE[subject]
     long = f" {LONG.replace('her', name)}" if subject == FORGOTTEN else ""
     own = {"subject_ids": [subject]}
@@ -100,7 +111,7 @@ def build(folder: Path) -> Life:
 def fulfil(reference: str) -> None:
     with open_ledger() as ledger:
         ledger.fulfil({reference: "0" * 64}, RUN, "somebody")
-    write_json(home() / "certificates" / f"{reference}.json", {"reference": reference, "subject": "subject-9f"})
+    write_json(certificates_folder() / f"{reference}.json", {"reference": reference, "subject": "subject-9f"})
 
 
 def _request(name: str, **selectors: str) -> dict[str, str]:
@@ -114,7 +125,7 @@ def _write_lines(file: Path, rows: list[dict[str, object]]) -> None:
 def _file_requests(project: Life, name: str, rows: list[dict[str, str]]) -> None:
     file = project.folder / "inbox" / name
     _write_lines(file, rows)
-    take_in(file, project.params, RUN)
+    take_in(str(file), project.params, RUN)
 
 
 def _batch(project: Life) -> Workspace:
@@ -125,6 +136,8 @@ def _batch(project: Life) -> Workspace:
         workspace = Workspace(run_folder(batch.batch_id))
         write_requests(workspace.path(Place.REQUESTS), batch.requests)
         write_requests(workspace.path(Place.EARLIER_REQUESTS), earlier)
+        write_json(workspace.path(Place.APPROVALS), {})
+        write_json(workspace.path(Place.SNAPSHOTS), _snapshots(workspace))
         for step in ("validate", "extract", "store"):
             load_step(step).run(workspace, project.params)
         ledger.unlearned(batch.batch_id, RUN)
