@@ -226,7 +226,7 @@ def _views(text: str) -> Iterator[str]:
 
 def _printable(text: str) -> list[str]:
     """What can be read in the bytes of a binary file: what is in ASCII, and the rest, which takes longer to compare."""
-    runs = _RUN.findall(text)
+    runs = [part for run in _RUN.findall(text) for part in (run, run[1:])]  # a byte before a string may be its length
     return ["\1".join(run for run in runs if run.isascii() == is_plain) for is_plain in (True, False)]
 
 

@@ -23,13 +23,23 @@ def patterns(texts: Iterable[str]) -> set[str]:
     """What is looked for of these texts: each in its normal form, or its pieces; none that is too short."""
     wanted: set[str] = set()
     for text in texts:
-        said = normal_form(text)
+        said = normal_form(text.replace(_SEPARATOR, " "))
         if len(said) <= PIECE:
             wanted.add(said)
         else:
-            wanted.update(said[start : start + PIECE] for start in range(0, len(said) - PIECE, PIECE))
-            wanted.add(said[-PIECE:])
+            wanted.update(_pieces(said))
     return {pattern for pattern in wanted if len(pattern) >= SHORTEST}
+
+
+def _pieces(said: str) -> Iterator[str]:
+    """A long text in pieces of whole words; in a run of PIECE characters without a space, of just so many."""
+    start = 0
+    while len(said) - start > PIECE:
+        end = said.rfind(" ", start + 1, start + PIECE + 1)
+        end = end if end > 0 else start + PIECE
+        yield said[start:end]
+        start = end + (said[end] == " ")
+    yield said[start:] if said[start - 1] == " " else said[-PIECE:]
 
 
 class Traces:
@@ -72,7 +82,7 @@ def _joined(cells: list[str]) -> str:
 
 
 def _stands_alone(said: str, start: int, end: int) -> bool:
-    """Whether what is found is no part of a longer word or number; a piece of a long text may begin within a word."""
+    """Whether what is found is no part of a longer word or number; a piece of a text without spaces always is."""
     if end - start == PIECE:
         return True
     before, after = said[start - 1], said[end]

@@ -1,5 +1,5 @@
-"""A home in which two batches have forgotten three people: real requests, sets, DVC and ledger, and a file of every other
-kind that may quote somebody."""
+"""A home in which two batches have forgotten three people: real requests, sets, DVC and ledger, and a file of every
+other kind that may quote somebody."""
 
 import html
 import json

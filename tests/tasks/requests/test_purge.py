@@ -94,7 +94,8 @@ def tables(project):
 def contents(project):
     """Every file of the home, and of the inbox, by its digest; but databases and what holds the home's own path."""
     files = [file for part in ("var", "inbox") for file in (project.folder / part).rglob("*") if file.is_file()]
-    kept = {file for file in files if not any(part in str(file) for part in ("ledger.db", ".lock", ".dvc/tmp", ".dvc/config"))}
+    left_out = ("ledger.db", ".lock", ".dvc/tmp", ".dvc/config")
+    kept = {file for file in files if not any(part in str(file) for part in left_out)}
     return {str(file.relative_to(project.folder)): sha256_file(file) for file in kept}
 
 
@@ -223,7 +224,7 @@ def test_an_object_that_the_cache_has_lost_leaves_the_remote(project, monkeypatc
     done = purge(project.params, now() + LATE, RUN)
     assert done.objects == 2  # the forget sets of both batches
     assert found(project, FORGOTTEN, "var/dvc-remote/**/*") == set()
-    assert found(project, WAITING, "var/dvc-remote/**/*")
+    assert found(project, LATER, "var/dvc-remote/**/*")  # in the retain set of the first batch
 
 
 def test_what_others_share_with_them_stays_in_dvc_and_the_next_run_is_stored(project):
