@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_ANYBODY_ELSE = stat.S_IRWXG | stat.S_IRWXO
 
 
 def open_to_others(folder: Path) -> Iterator[Path]:
@@ -20,7 +20,7 @@ def open_to_others(folder: Path) -> Iterator[Path]:
             mode = path.lstat().st_mode
         except FileNotFoundError:  # another process removed it
             continue
-        if mode & _OTHERS and not stat.S_ISLNK(mode):
+        if mode & _ANYBODY_ELSE and not stat.S_ISLNK(mode):
             yield path
 
 
@@ -35,6 +35,6 @@ def make_private(folder: Path) -> int:
     """
     closed = 0
     for path in open_to_others(folder):
-        path.chmod(stat.S_IMODE(path.lstat().st_mode) & ~_OTHERS)
+        path.chmod(stat.S_IMODE(path.lstat().st_mode) & ~_ANYBODY_ELSE)
         closed += 1
     return closed

@@ -239,6 +239,6 @@ def _sound(text: str) -> str:
     return text
 
 
-def _unescaped(found: re.Match[str]) -> str:
-    code, letter = found.groups()
+def _unescaped(escape: re.Match[str]) -> str:
+    code, letter = escape.groups()
     return chr(int(code, 16)) if code else _ESCAPES.get(letter, letter)

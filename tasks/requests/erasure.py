@@ -88,8 +88,8 @@ class Erasure:
 
 def _is_one(column: pa.Array, wanted: Collection[str]) -> np.ndarray:
     cells = column.cast(pa.string())
-    found: np.ndarray = pc.is_in(cells, value_set=pa.array(list(wanted), pa.string())).to_numpy(zero_copy_only=False)
-    return found
+    is_one: np.ndarray = pc.is_in(cells, value_set=pa.array(list(wanted), pa.string())).to_numpy(zero_copy_only=False)
+    return is_one
 
 
 def _compression(table: pq.ParquetFile) -> str:

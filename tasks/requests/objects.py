@@ -42,9 +42,9 @@ class StoredObjects:
         What is in the remote alone, and not on this machine, is fetched to be asked about. A kill at any instant leaves
         what the next call finds again.
         """
-        near = {file.parent.name + file.name: file for folder in self.folders for file in folder.glob("*/*")}
-        doomed = {name for name, file in near.items() if holds(file)}
-        doomed |= {name for name in self._listed() - near.keys() if self._fetched_holds(name, holds)}
+        here = {file.parent.name + file.name: file for folder in self.folders for file in folder.glob("*/*")}
+        doomed = {name for name, file in here.items() if holds(file)}
+        doomed |= {name for name in self._listed() - here.keys() if self._fetched_holds(name, holds)}
         for name in sorted(doomed):
             for place in (self._remote, self._cache):  # what is in the cache is asked about again, so it goes last
                 if place.exists(name):

@@ -50,9 +50,9 @@ class Plan(BaseModel):
     records: list[str] = []
     texts: list[str] = []
 
-    def __add__(self, other: Self) -> "Plan":
+    def __add__(self, addition: Self) -> "Plan":
         names = ("references", "request_ids", "batches", "records", "texts")
-        return Plan(**{name: sorted({*getattr(self, name), *getattr(other, name)}) for name in names})
+        return Plan(**{name: sorted({*getattr(self, name), *getattr(addition, name)}) for name in names})
 
     @classmethod
     def begun(cls, ledger: Ledger) -> "Plan":

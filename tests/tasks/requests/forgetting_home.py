@@ -4,6 +4,7 @@ other kind that may quote somebody."""
 import html
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -24,8 +25,9 @@ from tasks.workspace import (
     home,
     run_folder,
 )
+from tests.e2e.leaks import leaks
 from tests.tasks.workspaces import save_model
-from unilogit.files import sha256_weights, write_json, write_parquet, write_text
+from unilogit.files import sha256_file, sha256_weights, write_json, write_parquet, write_text
 
 ROOT = Path(__file__).parents[3]
 RUN = "run-of-tests"
@@ -186,3 +188,29 @@ def _put_quotes(workspace: Workspace) -> None:
     write_json(workspace.path(Place.STAMPS, "quoting.json"), {"result": [current["prompt"].iloc[0]]})
     lines = [{"raw": json.dumps({"prompt": prompt})} for prompt in (*current["prompt"], others["prompt"].iloc[0])]
     _write_lines(workspace.path(Place.REFUSED_RECORDS), lines)
+
+
+def texts(subject):
+    """What is a person's alone."""
+    where, pet = records(subject)
+    said = [where[name] for name in where if name not in ("subject_ids", "record_id", "perturbed_responses")]
+    return {subject, *said, *where["perturbed_responses"], pet["prompt"]}
+
+
+def found(project, subject, *patterns):
+    """What of a person's stands in the home, or in some files of the project's folder."""
+    folder = project.folder if patterns else project.folder / "var"
+    return {secret for _, secret in leaks(folder, texts(subject), *patterns)}
+
+
+def contents(project):
+    """Every file of the home, and of the inbox, by its digest; but databases and what holds the home's own path."""
+    files = [file for part in ("var", "inbox") for file in (project.folder / part).rglob("*") if file.is_file()]
+    left_out = ("ledger.db", ".lock", ".dvc/tmp", ".dvc/config")
+    kept = {file for file in files if not any(part in str(file) for part in left_out)}
+    return {str(file.relative_to(project.folder)): sha256_file(file) for file in kept}
+
+
+def later(days: int = 31) -> datetime:
+    """A time at which what ended today is due, or some days from now."""
+    return datetime.now(UTC) + timedelta(days=days)

@@ -1,14 +1,10 @@
 """The purge of real batches: nothing of theirs is left that may not be, and nothing of anybody else's is gone."""
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 
 import pandas as pd
-import pytest
 
 from tasks.private import open_to_others
 from tasks.requests.batches import open_ledger
@@ -23,61 +19,19 @@ from tests.tasks.requests.forgetting_home import (
     FORGOTTEN,
     LATER,
     PEOPLE,
-    ROOT,
     RUN,
     WAITING,
-    build,
+    contents,
+    found,
     fulfil,
-    life,
+    later,
     records,
+    texts,
 )
 from unilogit.data.requests import as_request
-from unilogit.files import sha256_file, write_parquet
+from unilogit.files import write_parquet
 
-LATE = timedelta(days=31)
 REQUEST = {"request_id": "R-8", "received_at": "2025-03-01T12:00:00Z", "subject_id": "person-1"}
-
-
-def texts(subject):
-    """What is a person's alone."""
-    where, pet = records(subject)
-    said = [where[name] for name in where if name not in ("subject_ids", "record_id", "perturbed_responses")]
-    return {subject, *said, *where["perturbed_responses"], pet["prompt"]}
-
-
-def now():
-    return datetime.now(UTC)
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("built")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):
-            patch.setenv(f"DVC_{name}_DIR", str(folder.parent / f"dvc-{name.lower()}"))
-        patch.setenv("UNILOGIT_HOME", str(folder / "var"))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(folder)
-        build(folder)
-    return folder
-
-
-@pytest.fixture
-def project(built, tmp_path, monkeypatch):
-    """A copy of the home, which is the present one."""
-    folder = tmp_path / "project"
-    shutil.copytree(built, folder)
-    for name in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):
-        monkeypatch.setenv(f"DVC_{name}_DIR", str(tmp_path / name.lower()))
-    monkeypatch.setenv("UNILOGIT_HOME", str(folder / "var"))
-    monkeypatch.chdir(folder)
-    return life(folder)
-
-
-def found(project, subject, *patterns):
-    """What of a person's stands in the home, or in some files of the project's folder."""
-    folder = project.folder if patterns else project.folder / "var"
-    return {secret for _, secret in leaks(folder, texts(subject), *patterns)}
 
 
 def rows(file):
@@ -91,14 +45,6 @@ def tables(project):
     return {file: rows(file) for file in (project.folder / "var" / "runs").glob("2*/**/*.parquet")}
 
 
-def contents(project):
-    """Every file of the home, and of the inbox, by its digest; but databases and what holds the home's own path."""
-    files = [file for part in ("var", "inbox") for file in (project.folder / part).rglob("*") if file.is_file()]
-    left_out = ("ledger.db", ".lock", ".dvc/tmp", ".dvc/config")
-    kept = {file for file in files if not any(part in str(file) for part in left_out)}
-    return {str(file.relative_to(project.folder)): sha256_file(file) for file in kept}
-
-
 def test_everybody_is_found_before_in_the_cache_and_the_remote_too(project):
     for subject in (FORGOTTEN, LATER, WAITING):
         assert found(project, subject) == texts(subject)
@@ -109,7 +55,7 @@ def test_everybody_is_found_before_in_the_cache_and_the_remote_too(project):
 def test_nothing_of_a_person_is_left_and_nothing_of_others_is_gone(project):
     before, requests = tables(project), {"R-1"}
     certificate = (project.folder / "var" / "certificates" / "R-1.json").read_bytes()
-    done = purge(project.params, now() + LATE, RUN)
+    done = purge(project.params, later(), RUN)
     assert done.requests == ["R-1"]
     assert found(project, FORGOTTEN) == set()
     assert leaks(project.folder / "inbox", texts(FORGOTTEN)) != set()  # a refused row of a file with an open request
@@ -133,7 +79,7 @@ def test_nothing_of_a_person_is_left_and_nothing_of_others_is_gone(project):
 def test_evidence_stays_and_so_do_models(project):
     kept = [Place.TRAINING, Place.VERDICT, Place.EXTRACTION, Place.CORPUS_COUNTS, Place.DATA_POINTER, Place.MODEL]
     before = {file: digest(file) for n in (0, 1) for file in map(project.run(n).path, kept)}
-    done = purge(project.params, now() + LATE, RUN)
+    done = purge(project.params, later(), RUN)
     assert {file: digest(file) for file in before} == before
     first, second = project.run(0), project.run(1)
     told = {model.split("var/")[-1] for model in done.models if str(project.folder) in model}
@@ -147,7 +93,7 @@ def test_evidence_stays_and_so_do_models(project):
 
 
 def test_what_is_left_is_named_with_what_to_do(project):
-    done = purge(project.params, now() + LATE, RUN)
+    done = purge(project.params, later(), RUN)
     assert len(done.left) == 2
     told = "\n".join(done.left)
     assert "corpus.jsonl: the corpus: remove them there, or the next batch teaches the model again" in told
@@ -157,16 +103,16 @@ def test_what_is_left_is_named_with_what_to_do(project):
 
 
 def test_a_second_purge_changes_nothing(project):
-    purge(project.params, now() + LATE, RUN)
+    purge(project.params, later(), RUN)
     before = contents(project)
-    again = purge(project.params, now() + LATE, RUN)
+    again = purge(project.params, later(), RUN)
     assert (again.requests, again.rewritten, again.removed, again.objects) == ([], [], [], 0)
     assert contents(project) == before
 
 
 def test_nobody_goes_before_time(project):
     before = contents(project)
-    done = purge(project.params, now() + LATE - timedelta(days=2), RUN)
+    done = purge(project.params, later(29), RUN)
     assert done.requests == []
     assert contents(project) == before
 
@@ -176,20 +122,20 @@ def test_purge_waits_while_a_batch_is_open(project):
         ledger.receive("more", "f" * 64, [as_request(REQUEST, "more", 1)], [], RUN)
         batch = ledger.open_batch(10, RUN, corpus="", max_attempts=9)
     before = contents(project)
-    done = purge(project.params, now() + LATE, RUN)
+    done = purge(project.params, later(), RUN)
     assert batch.batch_id in str(done)
     assert contents(project) == before
     assert "nothing is purged yet" in str(done)
 
 
 def test_one_after_another_until_nobody_is_left(project):
-    purge(project.params, now() + LATE, RUN)
+    purge(project.params, later(), RUN)
     fulfil("R-3")
-    purge(project.params, now() + LATE, RUN)
+    purge(project.params, later(), RUN)
     assert found(project, LATER) == set()
     assert found(project, WAITING) == texts(WAITING)
     fulfil("R-2")
-    done = purge(project.params, now() + LATE, RUN)
+    done = purge(project.params, later(), RUN)
     assert done.requests == ["R-2"]
     for subject in (FORGOTTEN, LATER, WAITING):
         assert found(project, subject) == set()
@@ -208,12 +154,12 @@ def test_a_record_that_another_request_names_stays_until_that_is_over_too(projec
         for name, ids in zip(frame["record_id"], frame["request_ids"], strict=True)
     ]
     write_parquet(file, frame)
-    purge(project.params, now() + LATE, RUN)
+    purge(project.params, later(), RUN)
     assert shared in rows(file)
     assert f"{FORGOTTEN}-where" not in rows(file)
     assert found(project, FORGOTTEN) == {FORGOTTEN, records(FORGOTTEN)[1]["prompt"]}
     fulfil("R-3")
-    purge(project.params, now() + LATE, RUN)
+    purge(project.params, later(), RUN)
     assert shared not in rows(file)
     assert found(project, FORGOTTEN) - {FORGOTTEN} == set()
 
@@ -221,14 +167,14 @@ def test_a_record_that_another_request_names_stays_until_that_is_over_too(projec
 def test_an_object_that_the_cache_has_lost_leaves_the_remote(project, monkeypatch):
     shutil.rmtree(project.folder / "var" / "runs" / ".dvc" / "cache")
     monkeypatch.setattr(StoredObjects, "folders", property(lambda objects: []))  # as of a remote on another machine
-    done = purge(project.params, now() + LATE, RUN)
+    done = purge(project.params, later(), RUN)
     assert done.objects == 2  # the forget sets of both batches
     assert found(project, FORGOTTEN, "var/dvc-remote/**/*") == set()
     assert found(project, LATER, "var/dvc-remote/**/*")  # in the retain set of the first batch
 
 
 def test_what_others_share_with_them_stays_in_dvc_and_the_next_run_is_stored(project):
-    purge(project.params, now() + LATE, RUN)
+    purge(project.params, later(), RUN)
     first = Workspace(project.run(0).root.with_name("20990101-000000-abcdef"))
     shutil.copytree(project.run(0).path(Place.DATA), first.path(Place.DATA))
     stored = load_step("store").run(first, project.params).result
@@ -238,78 +184,3 @@ def test_what_others_share_with_them_stays_in_dvc_and_the_next_run_is_stored(pro
     subprocess.run(pull, cwd=first.root.parent, check=True)
     assert stored.data_md5
     assert digest(first.path(Place.DATA)) == digest(project.run(0).path(Place.DATA))
-
-
-SCRIPT = """
-import os, signal, sys
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tasks.requests.purge import purge
-from tests.tasks.requests.forgetting_home import life
-left = int(sys.argv[1])
-writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-def audit(event, arguments):
-    global left
-    is_write = event == "open" and isinstance(arguments[2], int) and arguments[2] & writing
-    if event in ("os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "sqlite3.connect") or is_write:
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(audit)
-purge(life(Path.cwd()).params, datetime.now(UTC) + timedelta(days=31), "killed")
-print(left)
-"""
-
-
-def run_killed(project, number):
-    """Purge in a process that kills itself at a write; what is left of the count if it does not come to that."""
-    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    command = [sys.executable, "-c", SCRIPT, str(number)]
-    done = subprocess.run(
-        command, cwd=project.folder, capture_output=True, text=True, check=False, env=os.environ | paths
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode, done.stdout
-
-
-def ended(project):
-    """All that a purge ends with: files, states and audit."""
-    with open_ledger() as ledger:
-        ledger.verify_audit()
-        moves = [str(move.to_state) for move in ledger.history("R-1")]
-    return contents(project), moves
-
-
-def check_kills(built, tmp_path, monkeypatch, kills):
-    def fresh(name):
-        folder = tmp_path / name
-        shutil.copytree(built, folder)
-        monkeypatch.setenv("UNILOGIT_HOME", str(folder / "var"))
-        monkeypatch.chdir(folder)
-        return life(folder)
-
-    for name in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):
-        monkeypatch.setenv(f"DVC_{name}_DIR", str(tmp_path / name.lower()))
-    code, told = run_killed(fresh("unbroken"), 10**6)
-    assert code == 0
-    writes, wanted = 10**6 - int(told.splitlines()[-1]), ended(life(tmp_path / "unbroken"))
-    assert writes > 100
-    for place in range(kills):
-        project = fresh(f"killed-{place}")
-        number = (2 * place + 1) * writes // (2 * kills)
-        assert run_killed(project, number)[0] == -signal.SIGKILL
-        purge(project.params, now() + LATE, RUN)
-        files, moves = ended(project)
-        differ = {name for name in files.keys() | wanted[0].keys() if files.get(name) != wanted[0].get(name)}
-        assert (differ, moves) == (set(), wanted[1]), f"killed at write {number} of {writes}"
-        assert found(project, FORGOTTEN) == set()
-        shutil.rmtree(project.folder)
-
-
-def test_a_killed_purge_is_gone_on_from(built, tmp_path, monkeypatch):
-    check_kills(built, tmp_path, monkeypatch, 4)
-
-
-@pytest.mark.slow
-def test_a_purge_killed_at_fifty_instants_is_gone_on_from(built, tmp_path, monkeypatch):
-    check_kills(built, tmp_path, monkeypatch, 50)
