@@ -3,6 +3,9 @@
 Importing any of them first keeps every tool offline and quiet: Prefect, MLflow, DVC, Great Expectations and
 transformers read their settings when they are imported. Settings already made are kept. unilogit does the same
 for torch's threads, before torch is imported.
+
+Every file and folder that a process of ours or one that it starts makes is for its owner's eyes only: it may hold what
+somebody asked to be forgotten. DVC, too, reads the umask when it is imported.
 """
 
 import os
@@ -28,3 +31,5 @@ _SETTINGS = {
 
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
+
+os.umask(0o077)

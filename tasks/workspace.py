@@ -7,6 +7,7 @@ list of what a run leaves behind.
 import os
 import secrets
 import shutil
+import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,9 +28,21 @@ def home() -> Path:
 
 
 def use_home() -> Path:
-    """Make `home()` and let Prefect keep its state there too; call it before Prefect is imported."""
+    """Make `home()`, close it to others, and let Prefect keep its state there too; call it before Prefect is imported.
+
+    Raises:
+        InputError: it is another user's, and others may read it.
+    """
     folder = home()
     folder.mkdir(parents=True, exist_ok=True)
+    if (mode := folder.stat().st_mode) & 0o077:
+        try:
+            folder.chmod(stat.S_IMODE(mode) & 0o700)
+        except PermissionError:
+            problem = (
+                f"{folder}: others may read it, and it is another user's; make it yours with chown, then chmod 700"
+            )
+            raise InputError(problem) from None
     os.environ.setdefault("PREFECT_HOME", str(folder / "prefect"))
     return folder
 

@@ -89,7 +89,7 @@ def test_a_folder_replaces_the_old_one_whole(tmp_path):
             fill(temporary, new)
         assert contents(tmp_path) == {f"deep/folder/{name}": text for name, text in new.items()}
         assert [path.name for path in target.parent.iterdir()] == ["folder"]
-    assert stat.S_IMODE(target.stat().st_mode) == 0o755
+    assert stat.S_IMODE(target.stat().st_mode) == 0o700
 
 
 def test_a_folder_does_not_take_the_place_of_a_file(tmp_path):

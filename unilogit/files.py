@@ -1,4 +1,7 @@
-"""Files that are either whole or absent, and the digests that name their content."""
+"""Files that are either whole or absent, and the digests that name their content.
+
+What is written here is for its owner's eyes only.
+"""
 
 import errno
 import hashlib
@@ -69,7 +72,6 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
     with _full_disk_named(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        temporary.chmod(0o755)
         old = temporary.with_name(f"{temporary.name}.old")
         try:
             yield temporary

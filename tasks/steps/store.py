@@ -19,6 +19,7 @@ from tasks.workspace import Place, Workspace, home, use_home
 from unilogit.errors import InputError
 
 REMOTE = "storage"
+_MODE = 0o400  # of an object: DVC's own 0444 lets everybody read it
 
 
 class StoredData(BaseModel):
@@ -41,9 +42,9 @@ def run_store(workspace: Workspace, params: Params) -> StoredData:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    remote = _default_remote()
+    remote = default_remote()
     try:
-        with _runs_repository(Repo, workspace.root.parent, remote) as repository:
+        with runs_repository(Repo, workspace.root.parent, remote) as repository:
             repository.add(str(workspace.path(Place.DATA).resolve()))
             repository.push([str(workspace.path(Place.DATA_POINTER).resolve())])
     except (DvcException, ImportError, OSError) as error:  # an import: what its kind of remote needs
@@ -67,7 +68,7 @@ def data_md5(workspace: Workspace) -> str | None:
     return None
 
 
-def _default_remote() -> dict[str, Any]:
+def default_remote() -> dict[str, Any]:
     """The default remote of the project in the current folder; without one, a folder in `home()`."""
     from dvc.config import Config, ConfigError
 
@@ -84,8 +85,11 @@ def _default_remote() -> dict[str, Any]:
     return {**remote, "url": str(remote["url"])}
 
 
-def _runs_repository(repo: Any, folder: Path, remote: dict[str, Any]) -> Any:
+def runs_repository(repo: Any, folder: Path, remote: dict[str, Any]) -> Any:
     """The DVC repository of all runs, made when it is not there yet."""
+    from dvc_data.hashfile.db.local import LocalHashFileDB
+
+    LocalHashFileDB.CACHE_MODE = _MODE  # by which DVC knows, too, that an object was checked and is whole
     if not (folder / ".dvc" / "config").exists():
         with redirect_stdout(StringIO()):  # it greets twice
             logging.getLogger("dvc.repo.init").setLevel(logging.WARNING)

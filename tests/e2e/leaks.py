@@ -1,18 +1,24 @@
 """Where in the files and databases of a folder something stands that must not stand there."""
 
 import binascii
+import gzip
 import html
+import io
 import json
 import re
 import sqlite3
+import zipfile
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+import duckdb
 import pandas as pd
+from PIL import Image
 
 from tasks.workspace import Place, Workspace
+from unilogit.data.text import normal_form
 
 OWN = ("prompt", "response", "paraphrased_prompt", "paraphrased_response", "alternative_response")
 WEIGHTS = ".safetensors"
@@ -42,15 +48,32 @@ def _shared_name(prompts: list[str]) -> str:
 
 
 def written(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    """(where, text) of every file but weights, also of what is Base64, and of every cell of every SQLite database."""
+    """(where, text) of every file but weights: as it is, and as what it holds if it is Base64, compressed, a picture, a
+    table of Parquet or a database."""
     contents = {file: file.read_bytes() for file in files if file.is_file() and file.suffix != WEIGHTS}
     for file, content in contents.items():
         yield str(file), content.decode("utf-8", "replace")
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            yield str(file), content.decode("utf-16", "replace")
         if re.fullmatch(rb"[A-Za-z0-9+/\s]+=*\s*", content):  # as Prefect keeps exceptions
             with suppress(binascii.Error):
                 yield f"{file}, decoded", b64decode(content).decode("utf-8", "replace")
         if content.startswith(b"SQLite format 3\0"):
             yield from _cells(file)
+        if content.startswith(b"PAR1"):
+            rows = duckdb.sql(f"SELECT to_json(rows) FROM read_parquet('{file}', hive_partitioning = false) rows")
+            yield (
+                f"{file}, rows",
+                "\n".join(json.dumps(json.loads(row), ensure_ascii=False) for (row,) in rows.fetchall()),
+            )
+        if content.startswith(b"\x1f\x8b"):
+            yield f"{file}, unpacked", gzip.decompress(content).decode("utf-8", "replace")
+        if content.startswith(b"PK\3\4"):
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                for name in archive.namelist():
+                    yield f"{file}: {name}", archive.read(name).decode("utf-8", "replace")
+        if content.startswith(b"\x89PNG"):
+            yield f"{file}, texts", json.dumps(getattr(Image.open(io.BytesIO(content)), "text", {}), ensure_ascii=False)
 
 
 def _cells(file: Path) -> Iterator[tuple[str, str]]:
@@ -64,14 +87,23 @@ def _cells(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def leaks(folder: Path, secrets: Iterable[str], *patterns: str) -> set[tuple[str, str]]:
-    """(where, secret) of each secret that stands in a folder's files as whole words: plain, in JSON or in HTML.
+    """(where, secret) of each secret that stands in a folder's files as whole words: plain, in JSON, in HTML or in CSV,
+    as it is or, where the text is no binary file's, in its normal form.
 
     Args:
         patterns: of the files to search, which must be there; all of the folder's when not given.
     """
-    forms = {form: secret for secret in secrets for form in (secret, json.dumps(secret)[1:-1], html.escape(secret))}
-    longest_first = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
-    anywhere = re.compile(rf"(?<!\w)(?=({longest_first})(?!\w))")  # looking ahead finds those within others
+    forms: dict[str, str] = {}
+    for secret in secrets:
+        written_as = [secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
+        written_as += [html.escape(secret), html.escape(secret, quote=False), secret.replace('"', '""')]
+        forms.update({form: secret for text in written_as for form in (text, normal_form(text))})
     files = sorted({file for pattern in patterns or ("**/*",) for file in folder.glob(pattern)})
     assert files, f"{folder}: nothing of {patterns} is there"
-    return {(where, forms[found]) for where, text in written(files) for found in anywhere.findall(text)}
+    return {
+        (where, secret)
+        for where, text in written(files)
+        for said in ((text,) if "\ufffd" in text else (text, normal_form(text)))
+        for form, secret in forms.items()
+        if form in said and re.search(rf"(?<!\w){re.escape(form)}(?!\w)", said)
+    }
