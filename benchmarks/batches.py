@@ -93,8 +93,8 @@ def main() -> None:
     os.environ["UNILOGIT_HOME"] = str(work / "home")
     file = make_params(work, options.set)
     make_example(work, file)
-    from tasks.requests.certificates import keygen
     from tasks.report.review import flatten
+    from tasks.requests.certificates import keygen
 
     keygen()
     corpus = work / "example" / Place.EXAMPLE_CORPUS

@@ -69,9 +69,9 @@ the probability of retain answers tells more.
 BATCHES = """\
 # Batch after batch
 
-Written by `python -m benchmarks.table`; `python -m benchmarks.batches` measures it again. Each batch asks to forget some
-more of the example's people, is unlearned from the version before it, promoted and closed; then their records leave
-the corpus. *Forget all* is everybody who was forgotten so far, from the snapshots of their batches.
+Written by `python -m benchmarks.table`; `python -m benchmarks.batches` measures it again. Each batch asks to forget
+some more of the example's people, is unlearned from the version before it, promoted and closed; then their records
+leave the corpus. *Forget all* is everybody who was forgotten so far, from the snapshots of their batches.
 """
 TOFU_COLUMNS = {
     "forget quality, log10 p": "forget_quality.log10_p_value",

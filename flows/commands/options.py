@@ -15,9 +15,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override one knob, e.g. --set unlearn.epochs=5. May be repeated."),
 ]
-Person = Annotated[
-    str | None, typer.Option("--by", help="Who decides, for the audit table; your login if not given.")
-]
+Person = Annotated[str | None, typer.Option("--by", help="Who decides, for the audit table; your login if not given.")]
 PARAMS = Path("params.yaml")
 
 

@@ -6,7 +6,7 @@ A row is known by its place, "file:row". Knows nothing of files with data or of 
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -190,7 +190,7 @@ def _repeats(names: dict[str, str], bad: set[str]) -> Iterator[tuple[str, str]]:
     return ((place, first[name]) for place, name in names.items() if first[name] != place)
 
 
-def _rounded(values: Mapping[Hashable, Any]) -> dict[str, Any]:
+def _rounded(values: Mapping[Any, Any]) -> dict[str, Any]:
     """Numbers as a sentence says them."""
     return {
         str(name): round(value) if isinstance(value, float) and math.isfinite(value) else value
