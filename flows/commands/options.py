@@ -34,5 +34,5 @@ def register(group: typer.Typer, name: str | None = None) -> Callable[[Callable[
     return lambda function: group.command(name)(tells_bad_input(function))
 
 
-def person(given: str | None) -> str:
-    return given or getpass.getuser()
+def person(name: str | None) -> str:
+    return name or getpass.getuser()

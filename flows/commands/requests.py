@@ -135,9 +135,9 @@ def close(name: Name, why: Reason, person_: Person = None) -> None:
 
 @register(app)
 def overdue(
-    within: Annotated[
+    hours: Annotated[
         float | None,
-        typer.Option(help="Hours until the next run; requests.hours_between_runs when not given."),
+        typer.Option("--within", help="Hours until the next run; requests.hours_between_runs when not given."),
     ] = None,
     output: OutputKind = Output.TABLE,
     params: ParamsFile = PARAMS,
@@ -147,7 +147,7 @@ def overdue(
     from tasks.params import load_params
     from tasks.requests.listing import print_overdue
 
-    hours = load_params(params, set_).requests.hours_between_runs if within is None else within
+    hours = load_params(params, set_).requests.hours_between_runs if hours is None else hours
     raise typer.Exit(1 if print_overdue(hours, output == Output.JSON) else 0)
 
 

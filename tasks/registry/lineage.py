@@ -46,7 +46,7 @@ class Champion:
     Attributes:
         lineage: the champion first, then its parent and so on.
         approved_by, approved_at: who promoted it, and when (UTC).
-        others: the other versions of the model, newest first: they may still know the forgotten.
+        versions: every version of the model, newest first.
         aliases: version → its aliases, of versions that have any.
     """
 
@@ -55,7 +55,7 @@ class Champion:
     lineage: tuple[Ancestor, ...]
     approved_by: str
     approved_at: datetime
-    others: tuple[str, ...]
+    versions: tuple[str, ...]
     aliases: dict[str, tuple[str, ...]]
 
 
@@ -80,14 +80,14 @@ def find_champion(name: str) -> Champion | None:
         aliases = _aliases(store, name)
         lineage = _lineage(store, champion, aliases)
         tags = _approval(store, champion)
-        versions = [int(other.version) for other in store.search_model_versions(f"name = '{name}'")]
+        versions = [int(known.version) for known in store.search_model_versions(f"name = '{name}'")]
     return Champion(
         name=name,
         version=str(champion.version),
         lineage=lineage,
         approved_by=tags[APPROVED_BY],
         approved_at=datetime.fromisoformat(tags[APPROVED_AT]),
-        others=tuple(str(number) for number in sorted(versions, reverse=True) if number != int(champion.version)),
+        versions=tuple(str(number) for number in sorted(versions, reverse=True)),
         aliases=aliases,
     )
 

@@ -3,6 +3,7 @@
 Every function can be repeated after a kill. Knows neither what the steps do nor what people decide.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from tasks.params import Params
 from tasks.stamp import digest
 from tasks.validation.tables import read_refused, read_requests, write_requests
 from tasks.workspace import Extraction, Place, Workspace, home, intake_folder, ledger_location, run_folder
-from unilogit.data.inbox import Inbox, scan_inbox
+from unilogit.data.inbox import SETTLED, Inbox, scan_inbox
 from unilogit.data.locations import sha256_location
 from unilogit.data.rows import PROBLEMS_SHOWN
 from unilogit.errors import InputError
@@ -62,6 +63,9 @@ def new_in(requests: str, params: Params) -> Inbox:
         InputError: there is no such file or folder, or it cannot be reached.
     """
     inbox = scan_inbox(requests, params.data.request_mapping)
+    if inbox.waiting:  # most likely it was put there a moment ago
+        time.sleep(SETTLED)
+        inbox = scan_inbox(requests, params.data.request_mapping)
     with open_ledger() as ledger:
         return replace(inbox, files=[file for file in inbox.files if not ledger.knows_file(sha256_location(file))])
 

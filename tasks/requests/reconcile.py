@@ -65,7 +65,6 @@ def _certify(ledger: Ledger, names: list[str], champion: Champion, place: int, p
     signer = open_signer()
     ancestor = champion.lineage[place]
     workspace = Workspace(run_folder(ancestor.batch_id))
-    older = [*(version.version for version in champion.lineage[place + 1 :]), *_before(champion, ancestor)]
     evidence = Evidence(
         workspace,
         Promotion(
@@ -74,7 +73,7 @@ def _certify(ledger: Ledger, names: list[str], champion: Champion, place: int, p
             approved_by=champion.approved_by,
             approved_at=champion.approved_at,
             parent_versions=tuple(parent.version for parent in champion.lineage[place + 1 :]),
-            older_versions={version: champion.aliases.get(version, ()) for version in dict.fromkeys(older)},
+            older_versions={version: champion.aliases.get(version, ()) for version in _older(champion, ancestor)},
         ),
         _params(workspace, params),
     )
@@ -86,9 +85,9 @@ def _certify(ledger: Ledger, names: list[str], champion: Champion, place: int, p
     return digests
 
 
-def _before(champion: Champion, ancestor: Ancestor) -> list[str]:
-    """Versions that were registered before a version and are not of the lineage: they know its people, too."""
-    return [version for version in champion.others if int(version) < int(ancestor.version)]
+def _older(champion: Champion, ancestor: Ancestor) -> list[str]:
+    """Versions that were registered before a version, of the lineage or not: they know its people."""
+    return [version for version in champion.versions if int(version) < int(ancestor.version)]
 
 
 def _params(workspace: Workspace, params: Params) -> Params:

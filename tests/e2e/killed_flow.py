@@ -2,8 +2,8 @@
 
     python killed_flow.py WORK LOG [NUMBER]
 
-WORK is `unlearn`, `reconcile` or `purge`, each the flow of that name; or `extract`: what the flow unlearn does up to the
-extraction, whose outcome it tells the ledger.
+WORK is `unlearn`, `reconcile` or `purge`, each the flow of that name; or `extract`: what the flow unlearn does up to
+the extraction, whose outcome it tells the ledger.
 
 Files are seen by Python's audit events (opening for writing, renaming, linking, removing, making folders), databases
 by their commits. LOG gets a line a write; at the write NUMBER (from 0) the process kills itself, before it is done.

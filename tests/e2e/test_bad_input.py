@@ -27,10 +27,8 @@ from pathlib import Path
 from flows.unlearn import run_in_process
 
 outcomes = {}
-for name, folder, remove in json.loads(sys.argv[1]):
+for name, folder in json.loads(sys.argv[1]):
     os.chdir(folder)
-    if remove:
-        os.remove(remove)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run_in_process(None, Path("params.yaml"))
@@ -90,13 +88,15 @@ def unknown_subject(folder):
     (folder / "requests" / "a.jsonl").write_text(request("zoe"))
 
 
-def empty_request_file(folder):
+def nothing_usable(folder):
+    (folder / "requests" / "a.jsonl").write_text("forget me\n")
+
+
+def bad_file_and_stray(folder):
+    """Neither stops the good files."""
     (folder / "requests" / "a.jsonl").write_text(request("zoe"))
     (folder / "requests" / "b.jsonl").write_text("")
     (folder / "requests" / "c.jsonl").write_text(request("zac"))
-
-
-def unknown_kind_of_file(folder):
     (folder / "requests" / "note.docx").write_text("forget me")
 
 
@@ -119,9 +119,9 @@ CASES = {
     repeated_id: ["corpus.jsonl:7: field `record_id` repeats that of corpus.jsonl:1; give it one of its own", NOT_USED],
     no_corpus: ["corpus.jsonl: there is no such file or folder; correct the path"],
     unknown_subject: [f"a.jsonl:1, {ZOE}"],
-    empty_request_file: ["requests/b.jsonl: the file is empty; write its rows, or take the file away"],
-    unknown_kind_of_file: ["requests/note.docx: the kind of file is not known; name it .csv, .jsonl or .parquet,"],
+    nothing_usable: ["a.jsonl:1: is not JSON (expecting value at character 1); correct or remove the line"],
     no_model: [f"params.yaml: model.base = '{BASE}': no model there (there is no such folder,"],
+    bad_file_and_stray: [f"c.jsonl:1, {ZAC}", f"a.jsonl:1, {ZOE}"],
     bad_params: [
         "params.yaml: seed = -1: input should be greater than or equal to 0",
         "params.yaml: batch.max_requests: is missing; add it",
@@ -137,8 +137,8 @@ def runs(good, tmp_path_factory):
     for breaks in CASES:
         folders[breaks] = shutil.copytree(good.folder, tmp_path_factory.mktemp("bad") / breaks.__name__)
         breaks(folders[breaks])
-        steps.append((breaks.__name__, str(folders[breaks]), None))
-    steps.append(("empty file taken away", str(folders[empty_request_file]), "requests/b.jsonl"))
+        steps.append((breaks.__name__, str(folders[breaks])))
+    steps.append(("nothing usable again", str(folders[nothing_usable])))
     done = subprocess.run(
         [sys.executable, "-c", RUN_EACH, json.dumps(steps)],
         cwd=folders[missing_field],
@@ -179,7 +179,7 @@ def test_the_real_command_refuses_a_broken_line(good, tmp_path):
     broken_json(folder)
     done = Project(folder).run("unilogit", "run")
     assert_refused(done.returncode, done.stdout, done.stderr, BROKEN_JSON)
-    assert assert_nothing_half_written(folder, corpus_is_good=False) == {"R-ann": "batched"}
+    assert assert_nothing_half_written(folder, corpus_is_good=False) == {"R-ann": "validated"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
@@ -191,18 +191,24 @@ def test_each_is_told_in_a_sentence(runs, case):
 def test_each_leaves_nothing_half_written(runs, case):
     states = {
         unknown_subject: {"R-zoe": "watched"},
-        empty_request_file: {"R-zoe": "watched", "R-zac": "watched"},  # after that file was taken away
-        unknown_kind_of_file: {},
+        bad_file_and_stray: {"R-zoe": "watched", "R-zac": "watched"},
+        nothing_usable: {},
         bad_params: {},
     }
     corpus_is_good = case not in (missing_field, repeated_id, no_corpus)
     left = assert_nothing_half_written(runs[0][case], corpus_is_good=corpus_is_good)
-    assert left == states.get(case, {"R-ann": "batched"})
+    assert left == states.get(case, {"R-ann": "validated"})  # put back
 
 
-def test_an_empty_file_loses_none_of_the_good_ones_around_it(runs):
-    _, outcomes = runs
-    assert "a.jsonl: 1 new" in outcomes["empty_request_file"][1]
-    code, out, err = outcomes["empty file taken away"]
+def test_a_bad_file_and_a_stray_one_are_told_and_stop_no_other(runs):
+    out = runs[1]["bad_file_and_stray"][1]
+    assert "a.jsonl: 1 new" in out
     assert "c.jsonl: 1 new" in out
-    assert_refused(code, out, err, [f"c.jsonl:1, {ZAC}", f"a.jsonl:1, {ZOE}"])
+    assert "warning: b.jsonl:0: the file is empty" in out
+    assert "passed over: 1 .docx" in out
+
+
+def test_what_was_refused_is_not_forgotten_by_the_next_run(runs):
+    code, out, _ = runs[1]["nothing usable again"]
+    assert code == 0
+    assert "1 refused: `unilogit requests quarantine`" in out

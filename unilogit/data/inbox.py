@@ -17,7 +17,7 @@ from unilogit.data.request_mapping import Mapping
 from unilogit.data.rows import is_temporary, kind
 from unilogit.errors import InputError
 
-SETTLED = 5.0  # seconds without a change after which nobody writes to a file any more
+SETTLED = 2.0  # seconds without a change after which nobody writes to a file any more
 ABANDONED = 3600.0  # seconds after which an end in the midst of a row is taken as it is
 _EDGE = 64  # bytes at a file's beginning and end that are looked at
 _MARGIN = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"  # white space, in UTF-16 too, and byte order marks
@@ -41,7 +41,7 @@ class Inbox:
 def scan_inbox(location: Path | str, mapping: Mapping = None, *, wait: bool = True) -> Inbox:
     """Look for request files.
 
-    A file in a folder waits if it was changed in the last 5 seconds, or if it was changed in the last hour and ends in
+    A file in a folder waits if it was changed in the last 2 seconds, or if it was changed in the last hour and ends in
     the midst of a row. A file that is named itself does not wait, nor does one that `file_request` wrote.
 
     Args:

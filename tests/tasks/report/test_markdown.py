@@ -29,10 +29,8 @@ def test_the_description_says_what_the_page_says(workspace):
     text = describe_version(read_review(workspace), links, "look at it")
     assert text.startswith("**Failed: 2 of 4 gates. This version may not be promoted.**")
     assert "[Run](http://127.0.0.1:5000/#/run) · Report: `/somewhere/report.html`" in text
-    assert (
-        "12 deletion requests; 1 of them with nothing in the corpus so far; 0 of them held for a person's decision; 34 records to forget"
-        in text
-    )
+    assert "12 deletion requests; 1 of them with nothing in the corpus so far; 0 of them held for a person's" in text
+    assert "decision; 34 records to forget" in text
     assert "parent model: some/base; method: unilogit; training steps: 2; epochs over the forget set: 1.5;" in text
     assert "stop rule: stops when forgotten; processes that shared the work: 1;" in text
     assert f"SHA-256 of the new weights: {read_review(workspace).training.weights_sha256}" in text
