@@ -25,12 +25,30 @@ from unilogit.ledger import Ledger, LedgerRow, Receipt
 
 
 @contextmanager
-def one_run_at_a_time(kind: str = "unlearn") -> Iterator[None]:
-    """Hold this home's lock for a kind of run; the system frees it when the process dies.
+def one_run_at_a_time() -> Iterator[None]:
+    """Hold the right to work on batches, of this home and of the ledger, which other machines may share.
 
     Raises:
         InputError: another run holds it.
     """
+    with _home_lock("unlearn"), open_ledger() as ledger, ledger.run_lock():
+        yield
+
+
+@contextmanager
+def one_reconciliation_at_a_time() -> Iterator[None]:
+    """Hold the right to write certificates, which a run of hours does not keep from anybody.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    with _home_lock("reconcile"):
+        yield
+
+
+@contextmanager
+def _home_lock(kind: str) -> Iterator[None]:
+    """A lock of this home; the system frees it when the process dies."""
     home().mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(home() / f"{kind}.lock", timeout=0):

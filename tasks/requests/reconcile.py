@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from tasks.params import Params
 from tasks.registry.lineage import Ancestor, Champion
-from tasks.requests.batches import one_run_at_a_time, open_ledger
+from tasks.requests.batches import one_reconciliation_at_a_time, open_ledger
 from tasks.requests.certificates import open_signer, sweep_certificates, write_certificate
 from tasks.requests.evidence import Evidence, Promotion
 from tasks.workspace import Place, Workspace, pseudonyms, run_folder
@@ -47,7 +47,7 @@ def settle(champion: Champion, params: Params, run: str) -> Settled:
         InputError: there is no key to sign with, or the workspace of a batch cannot prove what is to be certified.
     """
     fulfilled: dict[str, int] = {}
-    with one_run_at_a_time("reconcile"), open_ledger() as ledger:
+    with one_reconciliation_at_a_time(), open_ledger() as ledger:
         sweep_certificates()
         for place, ancestor in reversed(list(enumerate(champion.lineage))):
             if not ancestor.batch_id:

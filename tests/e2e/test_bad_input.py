@@ -42,7 +42,11 @@ def lines(rows):
 
 
 def request(who):
-    return lines([{"request_id": f"R-{who}", "received_at": "2025-03-01T12:00:00Z", "subject_id": who}])
+    """An id that named the person would not be shown."""
+    return lines([{"request_id": NUMBERS[who], "received_at": "2025-03-01T12:00:00Z", "subject_id": who}])
+
+
+NUMBERS = {"ann": "R-1", "zac": "R-2", "zoe": "R-3"}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +99,7 @@ def nothing_usable(folder):
 def bad_file_and_stray(folder):
     """Neither stops the good files."""
     (folder / "requests" / "a.jsonl").write_text(request("zoe"))
-    (folder / "requests" / "b.jsonl").write_text("")
+    (folder / "requests" / "b.csv").write_text("who,when\nann,today\n")
     (folder / "requests" / "c.jsonl").write_text(request("zac"))
     (folder / "requests" / "note.docx").write_text("forget me")
 
@@ -112,7 +116,7 @@ def bad_params(folder):
 
 NOT_USED = "the corpus is not used, as a bad line may hold somebody who is to be forgotten; correct it,"
 NO_MATCH = "1 of 1 match nothing in the corpus; check the spelling"
-ZOE, ZAC = (f"field subject_id: request R-{name}: {NO_MATCH}" for name in ("zoe", "zac"))
+ZOE, ZAC = (f"field subject_id: request {NUMBERS[name]}: {NO_MATCH}" for name in ("zoe", "zac"))
 BROKEN_JSON = ["corpus.jsonl:7: is not JSON (expecting value at character 31); correct or remove the line", NOT_USED]
 CASES = {
     missing_field: ["corpus.jsonl:7: field `response` is missing; add it or remove the line", NOT_USED],
@@ -179,7 +183,7 @@ def test_the_real_command_refuses_a_broken_line(good, tmp_path):
     broken_json(folder)
     done = Project(folder).run("unilogit", "run")
     assert_refused(done.returncode, done.stdout, done.stderr, BROKEN_JSON)
-    assert assert_nothing_half_written(folder, corpus_is_good=False) == {"R-ann": "validated"}
+    assert assert_nothing_half_written(folder, corpus_is_good=False) == {"R-1": "validated"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
@@ -190,21 +194,21 @@ def test_each_is_told_in_a_sentence(runs, case):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_each_leaves_nothing_half_written(runs, case):
     states = {
-        unknown_subject: {"R-zoe": "watched"},
-        bad_file_and_stray: {"R-zoe": "watched", "R-zac": "watched"},
+        unknown_subject: {"R-3": "watched"},
+        bad_file_and_stray: {"R-3": "watched", "R-2": "watched"},
         nothing_usable: {},
         bad_params: {},
     }
     corpus_is_good = case not in (missing_field, repeated_id, no_corpus)
     left = assert_nothing_half_written(runs[0][case], corpus_is_good=corpus_is_good)
-    assert left == states.get(case, {"R-ann": "validated"})  # put back
+    assert left == states.get(case, {"R-1": "validated"})  # put back
 
 
 def test_a_bad_file_and_a_stray_one_are_told_and_stop_no_other(runs):
     out = runs[1]["bad_file_and_stray"][1]
     assert "a.jsonl: 1 new" in out
     assert "c.jsonl: 1 new" in out
-    assert "warning: b.jsonl:0: the file is empty" in out
+    assert "warning: b.csv:0: " in out
     assert "passed over: 1 .docx" in out
 
 

@@ -154,8 +154,8 @@ def verify(connection: sa.Connection) -> int:
         previous = stored
     if unproven := connection.execute(sa.text(_UNPROVEN)).one_or_none():
         reference, state = unproven
-        problem = f"is {state}, but not by an audited move" if state else "was audited but is gone"
-        raise AuditBroken(f"request {reference} {problem}; {_RESTORE}")
+        fault = f"is {state}, but not by an audited move" if state else "was audited but is gone"
+        raise AuditBroken(f"request {reference} {fault}; {_RESTORE}")
     return count
 
 

@@ -21,7 +21,7 @@ SECONDS_TO_WAIT = 30  # for another process to end its transaction
 _UPGRADE_LOCK, _RUN_LOCK = 0x756E696C, 0x756E696D  # any numbers of our own
 _ON_CONNECT = [
     "PRAGMA synchronous = EXTRA",  # FULL may lose the last commit in a power cut
-    "PRAGMA cache_size = -262144",  # KiB: the indices of a million requests; an import of any size takes no more
+    "PRAGMA cache_size = -65536",  # KiB: what an import of any size takes
 ]
 
 
