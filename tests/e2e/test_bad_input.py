@@ -123,7 +123,7 @@ CASES = {
     repeated_id: ["corpus.jsonl:7: field `record_id` repeats that of corpus.jsonl:1; give it one of its own", NOT_USED],
     no_corpus: ["corpus.jsonl: there is no such file or folder; correct the path"],
     unknown_subject: [f"a.jsonl:1, {ZOE}"],
-    nothing_usable: ["a.jsonl:1: is not JSON (expecting value at character 1); correct or remove the line"],
+    nothing_usable: ["a.jsonl:1: is not a JSON object in braces; correct or remove the line"],
     no_model: [f"params.yaml: model.base = '{BASE}': no model there (there is no such folder,"],
     bad_file_and_stray: [f"c.jsonl:1, {ZAC}", f"a.jsonl:1, {ZOE}"],
     bad_params: [
@@ -208,7 +208,7 @@ def test_a_bad_file_and_a_stray_one_are_told_and_stop_no_other(runs):
     out = runs[1]["bad_file_and_stray"][1]
     assert "a.jsonl: 1 new" in out
     assert "c.jsonl: 1 new" in out
-    assert "warning: b.csv:0: " in out
+    assert "warning: b.csv: line 1: the header lacks the column" in out
     assert "passed over: 1 .docx" in out
 
 
