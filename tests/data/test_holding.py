@@ -128,20 +128,22 @@ def test_near_duplicates_of_earlier_requests_are_never_retained(tmp_path):
 
 def test_too_many_near_duplicates_hold_a_request_alone(tmp_path):
     requests = [ask(subject_id="me"), ask(record_ids=["r1"])]
-    found, forget, retain = extract(tmp_path, with_copies(FEW), requests, rules=Rules())
+    found, forget, _ = extract(tmp_path, with_copies(FEW), requests, rules=Rules())
+    assert (found.held, len(forget)) == ({}, FEW + 2)
+    found, forget, retain = extract(tmp_path, with_copies(FEW + 1), requests, rules=Rules())
     assert reasons(found) == {"q0": [Reason.LARGE_SHARE]}
     assert "reads nearly like its records" in found.held["q0"][0].sentence
     assert list(forget["record_id"]) == ["r1"]
-    assert len(retain) == FEW + 60
+    assert len(retain) == FEW + 61
     found, forget, _ = extract(
-        tmp_path, with_copies(FEW), requests, rules=Rules(), approvals={"q0": [Reason.LARGE_SHARE]}
+        tmp_path, with_copies(FEW + 1), requests, rules=Rules(), approvals={"q0": [Reason.LARGE_SHARE]}
     )
-    assert (found.held, len(forget)) == ({}, FEW + 2)
+    assert (found.held, len(forget)) == ({}, FEW + 3)
 
 
 def test_what_a_held_request_matches_is_looked_at_for_the_others(tmp_path):
     """Its own record is a near-duplicate of another person's."""
-    records = with_copies(FEW)
+    records = with_copies(FEW + 1)
     twin = CorpusRecord(
         record_id="twin", subject_ids=["you"], prompt="", response="By far the best of them all right here"
     )
