@@ -31,13 +31,8 @@ class Data(Config):
     @field_validator("utility_groups")
     @classmethod
     def _known_sets_are_not_groups(cls, groups: list[str]) -> list[str]:
-        taken = {
-            "forget",
-            "forget_all",
-            "retain",
-            "neighbours",
-            "holdout",
-        }  # sets; and what metrics.json has beside sets
+        taken = {"forget", "forget_all", "retain", "neighbours", "holdout"}  # sets
+        # What metrics.json has beside sets.
         taken |= {"model_utility", "membership_inference", "forget_quality", "retain_divergence", "privleak"}
         taken |= {"retained", "robustness"}
         if clash := sorted(taken.intersection(groups)):

@@ -6,7 +6,7 @@ A row is known by its place, "file:row". Knows nothing of files with data or of 
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,7 +103,7 @@ class Judges:
     def warnings(self) -> list[str]:
         """What is odd about all rows together, then about single rows."""
         of_all = [
-            expectation.meta[WARNING].format_map(_rounded(total.result))
+            expectation.meta[WARNING].format_map(_rounded(total.result.items()))
             for expectation, total in zip(self._expectations, self._totals, strict=True)
             if expectation.severity == "warning" and not total.success and WARNING in expectation.meta
         ]
@@ -179,7 +179,7 @@ class _Total:
 
 def _row_warnings(expectation: "Expectation", places: list[str], rows: pd.DataFrame) -> list[str]:
     unexpected = rows.set_index(PLACE, drop=False).loc[places].to_dict("records")
-    return [expectation.meta[ROW_WARNING].format_map(_rounded(row)) for row in unexpected]
+    return [expectation.meta[ROW_WARNING].format_map(_rounded(row.items())) for row in unexpected]
 
 
 def _repeats(names: dict[str, str], bad: set[str]) -> Iterator[tuple[str, str]]:
@@ -190,11 +190,11 @@ def _repeats(names: dict[str, str], bad: set[str]) -> Iterator[tuple[str, str]]:
     return ((place, first[name]) for place, name in names.items() if first[name] != place)
 
 
-def _rounded(values: Mapping[Any, Any]) -> dict[str, Any]:
+def _rounded(values: Iterable[tuple[Hashable, Any]]) -> dict[str, Any]:
     """Numbers as a sentence says them."""
     return {
         str(name): round(value) if isinstance(value, float) and math.isfinite(value) else value
-        for name, value in values.items()
+        for name, value in values
     }
 
 

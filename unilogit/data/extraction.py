@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from unilogit.data.holding import DEFAULT_RULES, Held, Holding, Rules
-from unilogit.data.matching import connect, match_corpus, quoted
+from unilogit.data.matching import all_but, connect, match_corpus, quoted
 from unilogit.data.records import COLUMNS
 from unilogit.data.selectors import Kind, Requests
 from unilogit.data.snapshots import load_snapshots
@@ -157,7 +157,8 @@ def _split(
             f"the requests ask for all {total} records of the corpus, which leaves nothing to retain;"
             " withdraw the model instead of unlearning"
         )
-    for query, target in zip((_FORGET, _RETAIN, _REVIEW), files, strict=True):
+    retained = f"SELECT {_RECORD} FROM corpus WHERE {all_but(connection, _NOT_RETAINED)}"
+    for query, target in zip((_FORGET, retained, _REVIEW), files, strict=True):
         with atomic_path(target) as temporary:
             connection.execute(f"COPY ({query}) TO '{quoted(temporary)}' (FORMAT parquet)")
     matched: dict[str, dict[str, int]] = {}
@@ -247,11 +248,7 @@ _FORGET = f"""
         FROM snapshot_only JOIN taken ON row_number = -number
     ) ORDER BY place
 """
-# NOT IN and no join: it keeps the order of the corpus without sorting.
-_RETAIN = f"""
-    SELECT {_RECORD} FROM corpus
-    WHERE row_number NOT IN (SELECT row_number FROM taken UNION ALL SELECT row_number FROM in_review)
-"""
+_NOT_RETAINED = "SELECT row_number FROM taken WHERE row_number >= 0 UNION ALL SELECT row_number FROM in_review"
 _REVIEW = f"""
     SELECT {_RECORD}, request_ids, similarity FROM corpus JOIN in_review USING (row_number)
     WHERE similarity IS NOT NULL ORDER BY row_number

@@ -21,7 +21,8 @@ class Rules:
     """What is looked for, and from when on a person decides.
 
     Attributes:
-        max_share_of_corpus: a request that matches more than this share of the records, and more than `FEW`, is held.
+        max_share_of_corpus: a request that matches more than this share of the records, and more than `FEW`, is held;
+            so is one of which so many are near-duplicates.
         min_text_length: a text of fewer characters in normal form holds its request; an alias of fewer is compared
             with ids alone.
         near_duplicates: of matched records: forget them too; put them before a person (review); or do not look.
@@ -60,7 +61,7 @@ CREATE OR REPLACE TEMP TABLE text_requests AS
         SELECT row_number, request FROM snapshot_claims
     ) USING (source)
 """
-# How many records read nearly like one text of a request: no more than read nearly like any of its texts.
+# How many records read nearly like one text of a request: no more than like all of its texts together.
 _COPIES_OF_A_TEXT = """
     SELECT request, max(copies) AS n
     FROM (SELECT text, count(*) AS copies FROM near_duplicates GROUP BY text)
@@ -74,10 +75,9 @@ CREATE OR REPLACE TEMP TABLE near_hits AS
     FROM near_duplicates JOIN text_requests USING (text) JOIN requests USING (request)
     GROUP BY ALL
 """
-_FORGOTTEN = """
-    SELECT request, count(DISTINCT row_number) AS n
-    FROM (SELECT row_number, request FROM hits UNION ALL SELECT row_number, request FROM near_hits WHERE is_forgotten)
-    JOIN requests USING (request) WHERE NOT may_share
+_COPIES = """
+    SELECT request, count(*) AS n FROM near_hits JOIN requests USING (request)
+    WHERE NOT may_share AND is_forgotten
     GROUP BY request HAVING n > {limit}
 """
 
@@ -153,11 +153,11 @@ class Holding:
             counts = self._counts(_COPIES_OF_A_TEXT.format(limit=self.limit))
             if not counts:
                 self._connection.execute(_NEAR_HITS)
-                counts = self._counts(_FORGOTTEN.format(limit=self.limit))
+                counts = self._counts(_COPIES.format(limit=self.limit))
             if not counts:
                 break
             # What these match may be like records of another request: look again without them.
-            words = "with what reads nearly like its records, it matches at least"
+            words = "what reads nearly like its records are at least"
             self._hold_large({request: f"{words} {counts[request]}" for request in counts})
             self._drop_held()
         waiting = self._counts(

@@ -64,6 +64,20 @@ def quoted(text: object) -> str:
     return str(text).replace("'", "''")
 
 
+def all_but(connection: duckdb.DuckDBPyConnection, excluded: str) -> str:
+    """A condition on row_number: true of the rows of `corpus` that a query does not name.
+
+    It needs no join, which would not keep the order of the corpus.
+    """
+    total, count = connection.execute(
+        f"SELECT (SELECT count(*) FROM corpus), (SELECT count(*) FROM ({excluded}))"
+    ).fetchall()[0]
+    if not count:
+        return "true"
+    connection.execute(f"SET VARIABLE excluded = (SELECT bitstring_agg(row_number, 0, {total - 1}) FROM ({excluded}))")
+    return "get_bit(getvariable('excluded'), row_number::INTEGER) = 0"
+
+
 def stream(connection: duckdb.DuckDBPyConnection, query: str, batch_size: int = _BATCH) -> Iterator[pa.RecordBatch]:
     """The rows of a query, a batch at a time; until the last one the connection can do nothing else."""
     yield from connection.sql(query).to_arrow_reader(batch_size)

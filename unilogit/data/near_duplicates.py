@@ -64,18 +64,18 @@ def find_near_duplicates(connection: duckdb.DuckDBPyConnection, sources: str, re
     _create(connection, "pairs_of_sets", pa.concat_tables(found_pairs))
     _create(connection, "texts_of_sources", pa.table([index.numbers, texts], schema=_TEXTS))
     connection.execute(
-        "CREATE TEMP TABLE near_duplicates AS SELECT row_number, text, max(similarity) AS similarity"
+        "CREATE OR REPLACE TEMP TABLE near_duplicates AS SELECT row_number, text, max(similarity) AS similarity"
         " FROM pairs_of_sets GROUP BY ALL"
     )
     connection.execute(
-        "CREATE TEMP TABLE source_texts AS SELECT DISTINCT text, source FROM texts_of_sources"
+        "CREATE OR REPLACE TEMP TABLE source_texts AS SELECT DISTINCT text, source FROM texts_of_sources"
         " WHERE text IN (SELECT text FROM near_duplicates)"
     )
 
 
 def _create(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
     connection.register("arrow_table", table)
-    connection.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM arrow_table")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM arrow_table")
     connection.unregister("arrow_table")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from unilogit.data.matching import connect, quoted, stream
+from unilogit.data.matching import all_but, connect, quoted, stream
 from unilogit.files import atomic_path
 
 _REPEATS = """
@@ -54,6 +54,7 @@ class Repeats:
 
     def write_rest(self, target: Path) -> None:
         """Write the corpus without them, in its order."""
-        rest = "SELECT * EXCLUDE (row_number) FROM corpus WHERE row_number NOT IN (SELECT row_number FROM repeats)"
+        condition = all_but(self._connection, "SELECT row_number FROM repeats")
+        rest = f"SELECT * EXCLUDE (row_number) FROM corpus WHERE {condition}"
         with atomic_path(target) as temporary:
             self._connection.execute(f"COPY ({rest}) TO '{quoted(temporary)}' (FORMAT parquet)")

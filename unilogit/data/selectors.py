@@ -3,8 +3,9 @@
 Knows what a request may name. Knows nothing of the corpus or of where requests come from.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -67,7 +68,7 @@ class Requests:
         min_text_length: int,
     ) -> None:
         columns = ["request_id", "subject_id", "aliases", "record_ids", "text"]
-        rows = [row for frame in (current, earlier) for row in zip(*(frame[name] for name in columns), strict=True)]
+        rows = [row for frame in (current, earlier) for row in frame[columns].itertuples(index=False, name=None)]
         self.names: list[str] = [row[0] for row in rows]
         self.n_current = len(current)
         self.short_texts: dict[int, int] = {}
@@ -75,11 +76,11 @@ class Requests:
         self._approvals = approvals
         selectors = [
             selector
-            for request, (_, *fields) in enumerate(rows)
-            for selector in self._selectors_of(request, *fields, min_text_length)
+            for request, row in enumerate(rows)
+            for selector in self._selectors_of(request, row, min_text_length)
         ]
-        columns = zip(*selectors, strict=True) if selectors else [[]] * len(SELECTOR_SCHEMA)
-        self.selectors = pa.table([list(column) for column in columns], schema=SELECTOR_SCHEMA)
+        asked = [list(column) for column in zip(*selectors, strict=True)] or [[]] * len(SELECTOR_SCHEMA)
+        self.selectors = pa.table(asked, schema=SELECTOR_SCHEMA)
 
     def is_current(self, request: int) -> bool:
         return request < self.n_current
@@ -89,15 +90,10 @@ class Requests:
         return not self.is_current(request) or reason in self._approvals.get(self.names[request], ())
 
     def _selectors_of(
-        self,
-        request: int,
-        subject_id: object,
-        aliases: Sequence[str],
-        record_ids: Sequence[str],
-        text: object,
-        min_text_length: int,
+        self, request: int, row: tuple[Any, ...], min_text_length: int
     ) -> Iterator[tuple[int, Kind, str, str, bool, bool]]:
         """Rows of SELECTOR_SCHEMA; notes what is too short."""
+        _, subject_id, aliases, record_ids, text = row
         asked = [(Kind.SUBJECT_ID, subject_id), (Kind.TEXT, text)]
         asked += [(Kind.ALIAS, alias) for alias in aliases] + [(Kind.RECORD_ID, name) for name in record_ids]
         for kind, wanted in dict.fromkeys(asked):

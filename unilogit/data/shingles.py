@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 from rensa import RMinHash, RMinHashDigestMatrix, RMinHashLSH
 
-from unilogit.data.text import NormalTexts
+from unilogit.data.text import NormalTexts, bytes_and_offsets
 
 WORDS = 3  # of a shingle
-_PERMUTATIONS = 96
+_PERMUTATIONS = 64
 _RECALL = 0.999  # of a pair that is just alike enough
 _UNSPACED = ("CJK UNIFIED", "CJK COMPATIBILITY", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 _WEIGHTS = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], dtype=np.uint64)
@@ -41,7 +41,8 @@ class _WordCharacters(dict[int, str]):
 
 
 _word_characters = _WordCharacters()
-_ASCII = bytes(ord(_word_characters[byte]) if byte < 0x80 else byte for byte in range(256))
+# The same, and lower case, for the bytes of ASCII; no other byte is met.
+_ASCII = bytes(ord(_word_characters[byte].lower()) if byte < 0x80 else byte for byte in range(256))
 
 
 class Words(NamedTuple):
@@ -85,17 +86,20 @@ def words_of(texts: pa.Array) -> Words:
     Args:
         texts: of Arrow's type string, each with a zero byte after it and none inside.
     """
-    normal = NormalTexts(texts)
-    plain, coded = normal.data[: normal.plain_size], normal.data[normal.plain_size :]
-    data = plain.translate(_ASCII) + (coded.decode().translate(_word_characters).encode() if coded else b"")
+    raw, _ = bytes_and_offsets(texts)
+    places = None
+    if raw.isascii():
+        data = raw.translate(_ASCII)
+    else:
+        normal = NormalTexts(texts)
+        plain, coded = normal.data[: normal.plain_size], normal.data[normal.plain_size :]
+        data, places = plain.translate(_ASCII) + coded.decode().translate(_word_characters).encode(), normal.places
     letters = np.frombuffer(data, dtype=np.uint8)
     edges = np.flatnonzero(np.diff(letters > ord(" "), prepend=False))
     starts, ends = edges[::2], edges[1::2]
     hashes = _word_hashes(data, starts, ends - starts)
     counts = np.diff(np.searchsorted(starts, np.flatnonzero(letters == 0)), prepend=0)
-    if normal.plain_size < len(normal.data):
-        hashes, counts = _in_order(hashes, counts, normal.places)
-    return Words(hashes, counts)
+    return Words(hashes, counts) if places is None else Words(*_in_order(hashes, counts, places))
 
 
 def _word_hashes(data: bytes, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -229,13 +233,11 @@ class ShingleIndex:
         return hashes >> np.uint64(self._shift), (hashes << np.uint64(self._shift)) >> np.uint64(self._shift)
 
     def _is_met(self, hashes: np.ndarray) -> np.ndarray:
-        """Whether each shingle is in the index: bool; most that are not are told by one look at a small table."""
+        """Whether each shingle is in the index: bool; True of one in fifty that is not."""
         first, second = self._parts(hashes)
-        places = np.flatnonzero(self._is_near[first])
-        places = places[self._is_near[second[places]]]
-        nearest = np.searchsorted(self._hashes, hashes[places])
-        is_met = np.zeros(len(hashes), dtype=np.bool_)
-        is_met[places] = self._hashes[np.minimum(nearest, len(self._hashes) - 1)] == hashes[places]
+        is_met = self._is_near[first]
+        places = np.flatnonzero(is_met)
+        is_met[places] = self._is_near[second[places]]
         return is_met
 
     def _alike(self, members: np.ndarray) -> Iterator[tuple[int, float]]:
@@ -259,7 +261,7 @@ class ShingleIndex:
 
 def _bands(threshold: float) -> int:
     """The fewest bands that find a pair at the threshold with probability _RECALL; all there are if none does."""
-    for rows in (12, 8, 6, 4, 3, 2):
+    for rows in (16, 8, 4, 2):
         if (1 - threshold**rows) ** (_PERMUTATIONS // rows) <= 1 - _RECALL:
             return _PERMUTATIONS // rows
     return _PERMUTATIONS

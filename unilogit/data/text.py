@@ -70,14 +70,14 @@ class NormalTexts:
     """
 
     def __init__(self, texts: pa.Array) -> None:
-        raw, offsets = _bytes_and_offsets(texts)
+        raw, offsets = bytes_and_offsets(texts)
         if raw.isascii():
             plain, coded, self.places = raw, b"", np.arange(len(texts))
         else:
             beyond = np.concatenate([[0], np.cumsum(np.frombuffer(raw, dtype=np.uint8) >= 0x80)])
             is_coded = np.diff(beyond[offsets]) > 0
-            plain, _ = _bytes_and_offsets(texts.filter(pa.array(~is_coded)))
-            coded, _ = _bytes_and_offsets(texts.filter(pa.array(is_coded)))
+            plain, _ = bytes_and_offsets(texts.filter(pa.array(~is_coded)))
+            coded, _ = bytes_and_offsets(texts.filter(pa.array(is_coded)))
             self.places = np.concatenate([np.flatnonzero(~is_coded), np.flatnonzero(is_coded)])
         normal = _without_spare_spaces(plain.translate(_ASCII))
         self.data, self.plain_size = normal + _normal_lines(coded), len(normal)
@@ -109,7 +109,7 @@ class NormalTexts:
 _ASCII = bytes(range(256)).translate(bytes.maketrans(b"`\t\n\v\f\r\x1c\x1d\x1e\x1f", b"'" + b" " * 9)).lower()
 
 
-def _bytes_and_offsets(texts: pa.Array) -> tuple[bytes, np.ndarray]:
+def bytes_and_offsets(texts: pa.Array) -> tuple[bytes, np.ndarray]:
     """All texts as one run of UTF-8, and where each begins in it, then where the last ends: int32 [texts + 1]."""
     if not len(texts):
         return b"", np.zeros(1, dtype=np.int32)
@@ -126,6 +126,9 @@ def _normal_lines(coded: bytes) -> bytes:
 
 def _without_spare_spaces(data: bytes) -> bytes:
     """Each run of spaces as one, and none beside a zero byte or at the start."""
+    is_gap = np.frombuffer(data, dtype=np.uint8) <= ord(" ")
+    if not (is_gap[:1].any() or np.any(is_gap[1:] & is_gap[:-1])):
+        return data  # no space has any beside it: told much sooner than by what follows
     while b"  " in data:
         data = data.replace(b"  ", b" ")
     return data.lstrip(b" ").replace(b" \0", b"\0").replace(b"\0 ", b"\0")
