@@ -16,7 +16,7 @@ from tasks.steps.store import REMOTE, default_remote, runs_repository
 from tasks.workspace import Place, home
 from unilogit.errors import InputError
 
-SCRATCH = ".purge."  # how folders in `home()` begin for what was fetched: a kill leaves one
+SCRATCH = ".purge."  # how folders begin that are to be removed: a kill may leave one
 
 
 class StoredObjects:

@@ -4,6 +4,7 @@ Hashes, counts, pseudonyms and certificates stay. Every part can be repeated: a 
 the next one, which its plan (purge_plan.py) tells what there was to do. What is kept how long is in docs/purge.md.
 """
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -105,15 +106,16 @@ class _Purge:
         self.now = now
         batches = [Workspace(run_folder(batch.batch_id)) for batch in ledger.batches()]
         self.runs = [workspace for workspace in batches if workspace.root.is_dir()]
-        self.intakes = [Workspace(folder) for folder in intake_folders() if folder.is_dir()]
+        self.intakes = [Workspace(folder) for folder in intake_folders() if not folder.name.startswith(SCRATCH)]
         self.done = Purged()
 
     def purge(self, run: str) -> Purged:
         self.done.closed = make_private(home())
         for workspace in (*self.runs, *self.intakes):
             workspace.sweep()
-        for scratch in home().glob(f"{SCRATCH}*"):
-            _remove(scratch)
+        for folder in (home(), intake_folder("x").parent):
+            for scratch in folder.glob(f"{SCRATCH}*"):
+                shutil.rmtree(scratch)
         self._remove_old_quarantine()
         plan = Plan.begun(self.ledger) + plan_purge(self.ledger, self.runs, self.params.requests.keep_days, self.now)
         if plan.references:
@@ -210,7 +212,8 @@ def _is_over(intake: Workspace) -> bool:
 
 
 def _remove(path: Path) -> None:
+    """Remove a file or a folder; of one that a kill leaves half removed, the next purge finds the rest as scratch."""
     if path.is_dir():
-        shutil.rmtree(path)
+        shutil.rmtree(path.rename(path.with_name(f"{SCRATCH}{secrets.token_hex(8)}")))
     else:
         path.unlink()

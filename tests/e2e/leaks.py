@@ -101,9 +101,14 @@ def leaks(folder: Path, secrets: Iterable[str], *patterns: str) -> set[tuple[str
     files = sorted({file for pattern in patterns or ("**/*",) for file in folder.glob(pattern)})
     assert files, f"{folder}: nothing of {patterns} is there"
     return {
-        (where, secret)
+        (where, forms[form])
         for where, text in written(files)
         for said in ((text,) if "\ufffd" in text else (text, normal_form(text)))
-        for form, secret in forms.items()
-        if form in said and re.search(rf"(?<!\w){re.escape(form)}(?!\w)", said)
+        for form in _whole_words(said, [form for form in forms if form in said])
     }
+
+
+def _whole_words(said: str, forms: list[str]) -> set[str]:
+    """Those that stand in a text as whole words; of several that begin at one place, the longest."""
+    longest_first = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
+    return set(re.findall(rf"(?<!\w)(?=({longest_first})(?!\w))", said)) if forms else set()
