@@ -1,4 +1,4 @@
-"""docs/performance.md, docs/tofu.md and their pictures from benchmarks/results: `python -m benchmarks.table`.
+"""docs/performance.md, docs/tofu.md, docs/batches.md and their pictures from benchmarks/results: `python -m benchmarks.table`.
 
 Measures nothing.
 """
@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.batches_table import write_batches
 from benchmarks.measure import RESULTS
 from tasks.report.names import number
 from tasks.report.review import flatten
@@ -65,13 +66,6 @@ Good is: forget quality (log10 of the p-value) near 0, probability, ROUGE-L and 
 as low as the retain model's, AUC near 0.5, PrivLeak near 0, divergence near 0, utility as high as before. Model
 utility is low throughout: a model that was trained on TOFU alone knows neither real authors nor world facts, so that
 the probability of retain answers tells more.
-"""
-BATCHES = """\
-# Batch after batch
-
-Written by `python -m benchmarks.table`; `python -m benchmarks.batches` measures it again. Each batch asks to forget
-some more of the example's people, is unlearned from the version before it, promoted and closed; then their records
-leave the corpus. *Forget all* is everybody who was forgotten so far, from the snapshots of their batches.
 """
 TOFU_COLUMNS = {
     "forget quality, log10 p": "forget_quality.log10_p_value",
@@ -214,50 +208,6 @@ def draw_tofu(results: list[dict[str, Any]], file: Path) -> None:
         figure.savefig(file, metadata={"Date": None})
 
 
-def batches_section(result: dict[str, Any]) -> str:
-    """One result of benchmarks.batches as a table: a row for each batch."""
-    first, *_ = result["batches"]
-    columns = {name.replace("_", " ").replace(".", ": "): name for name in result["batches"][-1] if name != "gates"}
-    lines = [
-        f"## {result['people']} people a batch: {result['hardware']}, {result['threads']} CPU threads",
-        "",
-        f"| batch | gates | utility ÷ start | {' | '.join(columns)} |",
-        f"| ---: | --- | ---: |{' ---: |' * len(columns)}",
-    ]
-    for batch, row in enumerate(result["batches"]):
-        share = row["model_utility"] / first["model_utility"]
-        values = " | ".join(number(row.get(name)) for name in columns.values())
-        lines.append(f"| {batch or 'start'} | {row['gates']} | {share:.3f} | {values} |")
-    return "\n".join(lines) + "\n"
-
-
-def draw_batches(results: list[dict[str, Any]], file: Path) -> None:
-    """Utility as a share of the start, and what is known of everybody forgotten so far, by batch."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({"svg.hashsalt": "batches", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(9, 3.6 * len(results)), layout="constrained")
-        for (kept, known), result in zip(figure.subplots(len(results), 2, squeeze=False), results, strict=True):
-            rows = result["batches"]
-            utility = [row["model_utility"] / rows[0]["model_utility"] for row in rows]
-            kept.plot(utility, marker="o", color=COLORS["ours"])
-            kept.axhspan(0.95, 1.05, color=COLORS["limit"], alpha=0.2)
-            kept.set_title("model utility ÷ start; grey: 5%", loc="left", fontsize=11)
-            kept.set_ylim(0.8, 1.2)
-            batches = range(1, len(rows))
-            for name, color in (("forget_all.probability", "ours"), ("forget.probability", "others")):
-                values = [row[name] for row in rows[1:]]
-                known.plot(batches, values, marker="o", color=COLORS[color], label=name.replace("_", " "))
-            known.set_title("probability of forgotten answers", loc="left", fontsize=11)
-            known.set_ylim(0, 0.2)
-            known.legend(frameon=False)
-            for panel in (kept, known):
-                panel.set_xlabel(f"batches of {result['people']} people")
-                panel.spines[["top", "right"]].set_visible(False)
-        figure.savefig(file, metadata={"Date": None})
-
-
 def ratios(result: dict[str, Any], shape: str, base: str) -> str:
     """Times of all variants, and how many times that of `base` they are."""
     plain = result["variants"][base]["wall_seconds_median"]
@@ -322,10 +272,7 @@ def main() -> None:
         (DOCS / "tofu.md").write_text("\n".join([TOFU, picture, *map(tofu_section, tofu)]))
         print(DOCS / "tofu.md")
     if batches:
-        draw_batches(batches, DOCS / "batches.svg")
-        picture = "![Utility and what is known of the forgotten, batch after batch](batches.svg)\n"
-        (DOCS / "batches.md").write_text("\n".join([BATCHES, picture, *map(batches_section, batches)]))
-        print(DOCS / "batches.md")
+        print(write_batches(batches, DOCS))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Between a real ledger and workspaces: nothing is taken twice, a killed run's batch is taken up again."""
+"""Between a real ledger and workspaces: nothing is taken twice, a killed run's batch is taken up again.
+
+Longer than others: every turn that the life of a request can take between two steps.
+"""
 
 import json
 import os
