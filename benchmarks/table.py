@@ -1,4 +1,6 @@
-"""docs/performance.md, docs/tofu.md, docs/batches.md and their pictures from benchmarks/results: `python -m benchmarks.table`.
+"""docs/performance.md, docs/tofu.md, docs/batches.md and their pictures: `python -m benchmarks.table`.
+
+Made of benchmarks/results.
 
 Measures nothing.
 """

@@ -12,6 +12,7 @@ import pytest
 
 from tasks.registry.connection import client
 from tests.e2e.conftest import Project, make_project
+from tests.e2e.quick import QUICK, pass_all_gates
 from unilogit.files import sha256_weights
 from unilogit.ledger import Ledger
 
@@ -20,17 +21,6 @@ pytestmark = pytest.mark.slow
 KILLS = 30
 SCRIPT = Path(__file__).with_name("killed_flow.py")
 NAME = "example-assistant"
-QUICK = {
-    "example": {"people": 12, "unseen_people": 12},
-    "train": {"hidden_size": 32, "epochs": 5, "layers": 1},
-    "unlearn": {"epochs": 3, "batch_size": 4},
-    "evaluate": {
-        "max_examples": 10,
-        "max_new_tokens": 4,
-        "batch_size": 64,
-        "robustness": {"attacks": ["quantisation"], "max_examples": 4, "relearning_rate": 1e-4},
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +28,7 @@ def prepared(tmp_path_factory):
     """A project with its example, of which no batch was taken yet; every gate passes, whatever was measured."""
     project = make_project(tmp_path_factory.mktemp("prepared"))
     project.change_params(**QUICK)
-    project.drop_gate("model-utility-retained")  # a model that learned so little has no utility to retain
-    for gate in project.gates():
-        project.change_gate(gate["name"], 1e9 if gate["op"].startswith("<") else -1e9)
+    pass_all_gates(project)
     for step in ("example", "train"):
         project.succeed("python", "-m", f"tasks.steps.{step}", "--workspace", "var/example")
     return project

@@ -1,0 +1,20 @@
+"""Knobs that make a run short where what the model learns does not matter."""
+
+QUICK = {
+    "example": {"people": 12, "unseen_people": 12},
+    "train": {"hidden_size": 32, "epochs": 5, "layers": 1},
+    "unlearn": {"epochs": 3, "batch_size": 4},
+    "evaluate": {
+        "max_examples": 10,
+        "max_new_tokens": 4,
+        "batch_size": 64,
+        "robustness": {"attacks": ["quantisation"], "max_examples": 4, "relearning_rate": 1e-4},
+    },
+}
+
+
+def pass_all_gates(project):
+    """Every gate passes, whatever was measured."""
+    project.drop_gate("model-utility-retained")  # a model that learned so little has no utility to retain
+    for gate in project.gates():
+        project.change_gate(gate["name"], 1e9 if gate["op"].startswith("<") else -1e9)
