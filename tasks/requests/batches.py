@@ -45,7 +45,7 @@ def new_files(requests: str) -> list[str]:
         InputError: there is no such file or folder, or a file of an unknown kind in it.
     """
     with open_ledger() as ledger:
-        return [file for file in scan_inbox(requests).files if not ledger.knows_file(_content(file))]
+        return [file for file in scan_inbox(requests, wait=False).files if not ledger.knows_file(_content(file))]
 
 
 def _content(file: str) -> str:
