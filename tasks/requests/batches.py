@@ -20,7 +20,7 @@ from unilogit.data.inbox import SETTLED, Inbox, scan_inbox
 from unilogit.data.locations import sha256_location
 from unilogit.data.rows import PROBLEMS_SHOWN
 from unilogit.errors import InputError
-from unilogit.files import write_json, write_text
+from unilogit.files import sha256_json, write_json, write_text
 from unilogit.ledger import Ledger, LedgerRow, Receipt
 
 
@@ -74,6 +74,12 @@ class TakenIn:
         return "\n".join([*told, str(self.receipt)])
 
 
+def file_key(file: str, params: Params) -> str:
+    """Digest by which the ledger knows a request file: of its content, and of the form that it is read in."""
+    content, mapping = sha256_location(file), params.data.request_mapping
+    return content if mapping is None else sha256_json([content, mapping])
+
+
 def new_in(requests: str, params: Params) -> Inbox:
     """The files of an inbox that the ledger has not taken in yet, by content, and what is passed over.
 
@@ -85,7 +91,7 @@ def new_in(requests: str, params: Params) -> Inbox:
         time.sleep(SETTLED)
         inbox = scan_inbox(requests, params.data.request_mapping)
     with open_ledger() as ledger:
-        return replace(inbox, files=[file for file in inbox.files if not ledger.knows_file(sha256_location(file))])
+        return replace(inbox, files=[file for file in inbox.files if not ledger.knows_file(file_key(file, params))])
 
 
 def take_in(file: str, params: Params, run: str) -> TakenIn:
@@ -102,7 +108,7 @@ def take_in(file: str, params: Params, run: str) -> TakenIn:
     """
     from tasks.steps.intake import STEP
 
-    sha256 = sha256_location(file)
+    sha256 = file_key(file, params)
     workspace = Workspace(intake_folder(sha256))
     outcome = STEP.run(workspace, params.model_copy(update={"data": params.data.model_copy(update={"requests": file})}))
     called = [*(row.file for row in islice(read_requests(workspace), 1))]

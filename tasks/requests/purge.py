@@ -15,13 +15,12 @@ import pyarrow.parquet as pq
 
 from tasks.params import Params
 from tasks.private import make_private
-from tasks.requests.batches import one_run_at_a_time, open_ledger
+from tasks.requests.batches import file_key, one_run_at_a_time, open_ledger
 from tasks.requests.decoding import is_parquet
 from tasks.requests.erasure import Erasure
 from tasks.requests.objects import SCRATCH, stored_objects
 from tasks.requests.purge_plan import Plan, erasure, plan_file, plan_purge
 from tasks.requests.remains import Search, files_of, is_of_model, models_that_may_know, why_left
-from tasks.stamp import digest
 from tasks.workspace import Place, Workspace, home, intake_folder, intake_folders, run_folder
 from unilogit.data.locations import is_url
 from unilogit.ledger import Ledger
@@ -184,7 +183,7 @@ class _Purge:
         finished = {workspace.root for workspace in self.intakes if _is_over(workspace)}
         inbox = Path(self.params.data.requests)
         for file in sorted(inbox.iterdir()) if inbox.is_dir() else ():
-            content = digest(file) if file.is_file() else None
+            content = file_key(str(file), self.params) if file.is_file() else None
             if content and intake_folder(content) in finished and self.ledger.knows_file(content):
                 self._remove(file)
         for folder in sorted(finished):
