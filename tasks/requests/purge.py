@@ -23,6 +23,7 @@ from tasks.requests.purge_plan import Plan, erasure, plan_file, plan_purge
 from tasks.requests.remains import Search, files_of, is_of_model, models_that_may_know, why_left
 from tasks.workspace import Place, Workspace, home, intake_folder, intake_folders, run_folder
 from unilogit.data.locations import is_url
+from unilogit.files import sha256_file
 from unilogit.ledger import Ledger
 
 _OF_PEOPLE = (Place.REPORT, Place.PSEUDONYMS, Place.CHECKPOINTS)
@@ -198,7 +199,7 @@ class _Purge:
     def _name(self, path: Path) -> str:
         """What a path is called: the name of a request file may be a person's, and is not told."""
         inbox = Path(self.params.data.requests).absolute()
-        content = digest(path) if path.absolute().is_relative_to(inbox) else None
+        content = sha256_file(path) if path.is_file() and path.absolute().is_relative_to(inbox) else None
         return f"{inbox}: a file of SHA-256 {content}" if content else str(path)
 
 
