@@ -114,8 +114,8 @@ class _Purge:
         for workspace in (*self.runs, *self.intakes):
             workspace.sweep()
         for folder in (home(), intake_folder("x").parent):
-            for scratch in folder.glob(f"{SCRATCH}*"):
-                shutil.rmtree(scratch)
+            for scratch in folder.glob(f"{SCRATCH}*"):  # a half-written plan is called so, too
+                _remove(scratch)
         self._remove_old_quarantine()
         plan = Plan.begun(self.ledger) + plan_purge(self.ledger, self.runs, self.params.requests.keep_days, self.now)
         if plan.references:
@@ -181,7 +181,7 @@ class _Purge:
 
     def _remove_taken_in(self) -> None:
         """Remove request files, and what was made of them, once all that they brought is over."""
-        finished = {workspace.root for workspace in self.intakes if _is_over(workspace)}
+        finished = {workspace.root for workspace in self.intakes if _is_over(workspace, self.latest)}
         inbox = Path(self.params.data.requests)
         for file in sorted(inbox.iterdir()) if inbox.is_dir() else ():
             content = file_key(str(file), self.params) if file.is_file() else None
@@ -203,10 +203,10 @@ class _Purge:
         return f"{inbox}: a file of SHA-256 {content}" if content else str(path)
 
 
-def _is_over(intake: Workspace) -> bool:
-    """Whether no request that came in with a file is left in its folder, nor a row that was refused."""
+def _is_over(intake: Workspace, latest: datetime) -> bool:
+    """Whether a file was taken in by then, and no request that came with it is left, nor a row that was refused."""
     requests, refused = intake.path(Place.REQUESTS), intake.path(Place.REFUSED_REQUESTS)
-    if not requests.exists():
+    if not requests.exists() or requests.stat().st_mtime > latest.timestamp():
         return False
     return not pq.read_metadata(requests).num_rows and not (refused.exists() and refused.stat().st_size)
 

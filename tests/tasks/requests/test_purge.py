@@ -102,6 +102,39 @@ def test_what_is_left_is_named_with_what_to_do(project):
     assert not any(secret in str(done) for secret in texts(FORGOTTEN))
 
 
+def test_what_may_not_be_changed_or_cannot_be_read_is_named(project):
+    model, run = project.run(1).path(Place.MODEL), project.run(0)
+    kept = {
+        model / "vocab.txt": FORGOTTEN,
+        project.folder
+        / "var"
+        / "mlartifacts"
+        / "1"
+        / "models"
+        / "m-1"
+        / "artifacts"
+        / "words.json": f'["{FORGOTTEN}"]',
+        run.path(Place.GATES): f'["{FORGOTTEN}"]',
+        run.root.parent / "of-nobody" / "notes.txt": f"{FORGOTTEN} called",
+        run.root / "broken.parquet": "PAR1 and no more",
+        project.folder / ".dvc" / "cache" / "files" / "object": f"{FORGOTTEN} again",
+    }
+    for file, text in kept.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    done = purge(project.params, later(), RUN)
+    assert {file: file.read_text() for file in kept} == kept
+    told = {line.partition(": ")[0] for line in done.left}
+    assert told >= {str(file) for file in kept}
+
+
+def test_an_inbox_that_is_a_url_is_said_not_to_be_looked_through(project):
+    url = f"file://{project.folder}/inbox"
+    data = project.params.data.model_copy(update={"requests": url})
+    done = purge(project.params.model_copy(update={"data": data}), later(), RUN)
+    assert f"{url}: is not looked through" in str(done)
+
+
 def test_a_second_purge_changes_nothing(project):
     purge(project.params, later(), RUN)
     before = contents(project)
