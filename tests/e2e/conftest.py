@@ -31,7 +31,7 @@ class Project:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "COLUMNS": "100",
         }
-        for name in ("UNILOGIT_HOME", "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME"):
+        for name in ("UNILOGIT_HOME", "UNILOGIT_LEDGER", "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME"):
             self.environment.pop(name, None)
 
     def run(self, *command: str, home: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -34,10 +34,12 @@ def prepared(tmp_path_factory):
     return project
 
 
-def run(folder: Path, log: Path, number: int | None = None, work: str = "unlearn") -> tuple[int, str]:
+def run(folder: Path, log: Path, number: int | None = None, work: str = "unlearn", ledger: str = "") -> tuple[int, str]:
     """Exit code and output. The temporary server that a killed process leaves behind is ended too."""
     command = [sys.executable, str(SCRIPT), work, str(log), *([] if number is None else [str(number)])]
     environment = Project(folder).environment | {"PYTHONPATH": str(SCRIPT.parents[2])}
+    if ledger:
+        environment["UNILOGIT_LEDGER"] = ledger
     told = log.with_suffix(".out")
     with open(told, "w") as stream:  # no pipe: the server would keep it open
         process = subprocess.Popen(
