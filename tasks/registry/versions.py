@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.registry.connection import client, connect
+from tasks.report.console import wide_console
 from unilogit.errors import InputError
 from unilogit.files import atomic_folder, sha256_weights
 
@@ -44,7 +45,7 @@ def print_versions(name: str, console: Console | None = None) -> None:
     for version in sorted(store.search_model_versions(f"name = '{name}'"), key=_number, reverse=True):
         names = ", ".join(sorted(alias for alias, number in aliases.items() if int(number) == _number(version)))
         table.add_row(str(version.version), names, *(version.tags.get(tag, "") for tag in _LISTED))
-    (console or Console()).print(table)
+    (console or wide_console()).print(table)
 
 
 def _number(version: "ModelVersion") -> int:

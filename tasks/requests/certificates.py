@@ -16,6 +16,7 @@ from rich.table import Table
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from tasks.report.certificate import render_certificate
+from tasks.report.console import wide_console
 from tasks.workspace import Workspace, certificates_folder, keys_folder
 from unilogit.certificates import Certificate, read, sign, verify
 from unilogit.errors import InputError
@@ -224,4 +225,4 @@ def print_certificates(console: Console | None = None) -> None:
         request, model = predicate.request, predicate.model
         dates = (f"{time:%Y-%m-%d}" for time in (request.fulfilled_at, request.due_at))
         table.add_row(request.reference, model.name, model.version, *dates, str(file))
-    (console or Console()).print(table if table.row_count else "none")
+    (console or wide_console()).print(table if table.row_count else "none")

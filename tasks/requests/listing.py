@@ -1,19 +1,16 @@
 """Requests on the terminal: as a table for people, or as a JSON line each for programs."""
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from rich.console import Console
 from rich.table import Table
 
+from tasks.report.console import wide_console
 from tasks.requests.batches import open_ledger
 from tasks.workspace import intake_folders
 from unilogit.ledger import LedgerRow
-
-_NO_TERMINAL = 10_000  # columns: nothing is cut off where no window is
 
 
 def print_requests(state: str | None, limit: int | None, as_json: bool) -> None:
@@ -86,8 +83,7 @@ def print_refused(as_json: bool) -> None:
 
 
 def _print_table(table: Table) -> None:
-    console = Console(width=None if sys.stdout.isatty() else _NO_TERMINAL)
-    console.print(table if table.row_count else "none")
+    wide_console().print(table if table.row_count else "none")
 
 
 def _print_json(value: Mapping[str, object]) -> None:

@@ -1,7 +1,4 @@
-"""Personal data stays in a run's workspace: what MLflow and Prefect keep quotes nobody and names nobody.
-
-Request ids and the names of request files do stand in Prefect: in the messages and logs of a run.
-"""
+"""Personal data stays in a run's workspace: what MLflow and Prefect keep quotes nobody and names nobody."""
 
 import json
 

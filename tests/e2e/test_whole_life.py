@@ -1,6 +1,8 @@
 """A whole life as people type it: request, batch, promotion, certificate, purge; and what is left of it afterwards."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pandas as pd
 import pytest
@@ -21,12 +23,16 @@ def life(tmp_path_factory):
     pass_all_gates(project)
     for step in ("example", "train"):
         project.succeed("python", "-m", f"tasks.steps.{step}", "--workspace", "var/example")
+    plant(project.folder / "var" / "example" / "requests")
     told = {"run": project.succeed("unilogit", "run")}
     [folder] = [path for path in (project.folder / "var" / "runs").iterdir() if not path.name.startswith(".")]
     workspace = Workspace(folder)
     forget = pd.read_parquet(workspace.path(Place.FORGET))
     people = {person for people in forget["subject_ids"] for person in people}
     secrets = texts_of_the_forgotten(workspace) | people
+    outside = ("prefect/**/*", "mlflow.db*", "mlartifacts/**/*", "certificates/**/*")
+    told["leaks"] = leaks(project.folder / "var", {PLANTED, f"{PLANTED}.jsonl"}, *outside)
+    told["audit"] = audit(project)
     told["promote"] = project.succeed("unilogit", "models", "promote", NAME, "1", "--by", "a reviewer")
     told["no key"] = project.run("unilogit", "reconcile").stderr
     project.succeed("unilogit", "certificates", "keygen")
@@ -45,6 +51,15 @@ def life(tmp_path_factory):
     return project, {secret for secret in secrets if len(secret) > 3 and secret not in said}, told
 
 
+PLANTED = "erase-P-0005@customers.example"  # the id of a request, and the name of its file
+
+
+def plant(inbox):
+    """A request whose id and whose file say whom it is about."""
+    row = {"request_id": PLANTED, "received_at": "2026-03-03T15:00:00Z", "subject_id": "P-0005"}
+    (inbox / f"{PLANTED}.jsonl").write_text(json.dumps(row) + "\n")
+
+
 def holdout(project):
     return [
         json.loads(line) for line in (project.folder / "var" / "example" / "holdout.jsonl").read_text().splitlines()
@@ -54,6 +69,12 @@ def holdout(project):
 def cells(row):
     """Every text in a row."""
     return {text for value in row.values() for text in (value if isinstance(value, list) else [value])}
+
+
+def audit(project):
+    """All that the audit table says."""
+    with closing(sqlite3.connect(project.folder / "var" / "ledger.db")) as database:
+        return str(database.execute("SELECT * FROM ledger_audit").fetchall())
 
 
 def states(project):
@@ -66,15 +87,23 @@ def test_every_request_reaches_its_end(life):
     assert set(told["states"].values()) == {"fulfilled", "watched"}
     assert set(told["states after"].values()) == {"purged", "not_found"}
     assert "type `unilogit certificates keygen`" in told["no key"]
-    assert f"{NAME} version 1 is champion; 3 requests fulfilled by version 1" in told["reconcile"]
+    assert f"{NAME} version 1 is champion; 4 requests fulfilled by version 1" in told["reconcile"]
     assert "all of its requests were fulfilled before" in told["again"]
+
+
+def test_an_id_and_a_file_that_name_somebody_stay_in_ledger_and_workspace(life):
+    _, _, told = life
+    assert told["leaks"] == set()
+    assert PLANTED not in told["run"]
+    assert "P-0005" not in told["audit"]
+    assert any(name.startswith("request-") for name in told["states"])
 
 
 def test_every_fulfilled_request_has_a_certificate_that_verifies_after_the_purge(life):
     project, _, told = life
     fulfilled = {name for name, state in told["states"].items() if state == "fulfilled"}
     assert {file.stem for file in (project.folder / "var" / "certificates").glob("*.json")} == fulfilled
-    assert "3 certificates, and all of them verify" in project.succeed("unilogit", "certificates", "verify")
+    assert "4 certificates, and all of them verify" in project.succeed("unilogit", "certificates", "verify")
     [name, *_] = sorted(fulfilled)
     shown = project.succeed("unilogit", "certificates", "show", name)
     predicate = json.loads(shown[shown.index("{") :])["predicate"]
