@@ -88,9 +88,7 @@ class Evidence:
         self._measurements = RecordMeasurements(workspace)
         forget = pd.read_parquet(workspace.path(Place.FORGET), columns=["record_id", "request_ids", "batch"])
         pairs = forget[forget["batch"] == "current"].explode("request_ids")
-        self._records = {
-            str(request_id): list(records) for request_id, records in pairs.groupby("request_ids")["record_id"]
-        }
+        self._records = {str(name): list(records) for name, records in pairs.groupby("request_ids")["record_id"]}
 
     def certificate(self, request: DeletionRequest, pseudonyms: Pseudonyms, fulfilled_at: datetime) -> Certificate:
         """The certificate of one of the batch's requests.
@@ -99,7 +97,7 @@ class Evidence:
             InputError: nothing was forgotten for it.
         """
         reference = request.reference or pseudonyms.reference(request)
-        records = self._records.get(request.request_id)
+        records = self._records.get(reference)
         if not records:
             raise InputError(f"request {reference}: batch {self._batch_id} forgot nothing for it; nothing to certify")
         measured = self._measurements.of_records(records)

@@ -1,7 +1,6 @@
 """Step: split the corpus into forget set and retain set for one batch, and hold unseen people ready."""
 
 import random
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -31,8 +30,7 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
         InputError: no request is good, nothing would remain, or the holdout is unusable.
     """
     require_good(workspace)
-    current, earlier = (pd.read_parquet(workspace.path(place)) for place in (Place.REQUESTS, Place.EARLIER_REQUESTS))
-    names = _names(current)
+    current, earlier = (_requests(workspace.path(place)) for place in (Place.REQUESTS, Place.EARLIER_REQUESTS))
     corpus, forget, retain = (workspace.path(place) for place in (Place.CORPUS, Place.FORGET, Place.RETAIN))
     approved: dict[str, list[str]] = read_json(workspace.path(Place.APPROVALS))
     snapshots = [Path(file) for file in read_json(workspace.path(Place.SNAPSHOTS))]
@@ -49,10 +47,7 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
             near_duplicates=params.extract.near_duplicates,
             near_duplicate_threshold=params.extract.near_duplicate_threshold,
         ),
-        approvals={
-            request_id: [text.partition(":")[0] for text in approved.get(name, ())]
-            for request_id, name in names.items()
-        },
+        approvals={name: [text.partition(":")[0] for text in reasons] for name, reasons in approved.items()},
         snapshots=[file for file in snapshots if file.exists()],  # of others the texts were purged
     )
     neighbours = find_neighbours(
@@ -60,7 +55,7 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
     )
     holdout = _holdout(params, corpus)
     write_parquet(workspace.path(Place.HOLDOUT), holdout)
-    references = _references(current, names, sets.references)
+    references = _references(current, sets.references)
     judgement = judge(Table.REFERENCES, references, workspace.path(Place.REFERENCE_DOCS), params.data.corpus)
     extraction = Extraction(
         requests=len(current),
@@ -71,41 +66,39 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
         neighbours=neighbours,
         near_duplicates=sets.near_duplicates,
         in_review=sets.in_review,
-        not_found=[names[request_id] for request_id in sets.unmatched],
+        not_found=list(sets.unmatched),
         held={
-            names[request_id]: [f"{reason}: {sentence}" for reason, sentence in reasons]
-            for request_id, reasons in sets.held.items()
+            request: [f"{reason}: {sentence}" for reason, sentence in reasons] for request, reasons in sets.held.items()
         },
-        warnings=judgement.warnings + _warnings(sets, names),
+        warnings=judgement.warnings + _warnings(sets),
         matches={
-            names[request_id]: {kind: count for kind, count in counts.items() if kind in set(Kind)}
-            for request_id, counts in sets.matched.items()
+            request: {kind: count for kind, count in counts.items() if kind in set(Kind)}
+            for request, counts in sets.matched.items()
         },
     )
     workspace.write(extraction)
     return extraction
 
 
-def _names(requests: pd.DataFrame) -> dict[str, str]:
-    """request_id → what the request is called in messages."""
-    references = requests["reference"].where(requests["reference"].astype("bool"), requests["request_id"])
-    return dict(zip(requests["request_id"], references, strict=True))
+def _requests(file: Path) -> pd.DataFrame:
+    """Requests, each with what it is called in messages for its id."""
+    requests = pd.read_parquet(file)
+    names = requests["reference"].where(requests["reference"].astype("bool"), requests["request_id"])
+    return requests.assign(request_id=names)
 
 
-def _warnings(sets: Sets, names: Mapping[str, str]) -> list[str]:
+def _warnings(sets: Sets) -> list[str]:
     """What a person should know beside selectors that match nothing; without anybody's data."""
     warnings = [
-        f"request {names[request_id]} is held: {reason.sentence}"
-        for request_id, reasons in sets.held.items()
-        for reason in reasons
+        f"request {request} is held: {reason.sentence}" for request, reasons in sets.held.items() for reason in reasons
     ]
     warnings += [
-        f"request {names[request_id]}: {count} of its aliases are too short to be looked for in texts, and are compared"
+        f"request {request}: {count} of its aliases are too short to be looked for in texts, and are compared"
         " with ids alone"
-        for request_id, count in sets.short_aliases.items()
+        for request, count in sets.short_aliases.items()
     ]
-    for request_id, counts in sets.matched.items():
-        told = f"request {names[request_id]}: {{}} of {counts[RECORDS]} records"
+    for request, counts in sets.matched.items():
+        told = f"request {request}: {{}} of {counts[RECORDS]} records"
         if FOLDED in counts:
             warnings.append(f"{told.format(counts[FOLDED])} match in another spelling than was given")
         if Kind.NEAR_DUPLICATE in counts:
@@ -113,13 +106,13 @@ def _warnings(sets: Sets, names: Mapping[str, str]) -> list[str]:
     return warnings
 
 
-def _references(requests: pd.DataFrame, names: Mapping[str, str], references: list[Reference]) -> pd.DataFrame:
+def _references(requests: pd.DataFrame, references: list[Reference]) -> pd.DataFrame:
     """References as Great Expectations is asked about them, in the order of the requests."""
     frame = requests[["request_id", "file", "row"]].merge(
         pd.DataFrame(references, columns=Reference._fields), on="request_id"
     )
     places = frame["file"] + ":" + frame["row"].astype("str") + ", field " + frame["field"]
-    return frame.assign(**{PLACE: places, REFERENCE: frame["request_id"].map(names)}).drop(columns="request_id")
+    return frame.assign(**{PLACE: places}).rename(columns={"request_id": REFERENCE})
 
 
 def _holdout(params: Params, corpus: Path) -> pd.DataFrame:

@@ -66,7 +66,7 @@ def build_certifiable(root: Path, gates=tuple(GATES)) -> Workspace:
     rows = [
         {"record_id": record_id, "subject_ids": ["secret-ada"], "prompt": f"Where is Odalys {record_id}?"}
         | {"response": "At Quenneville.", "batch": "current" if asked else "earlier"}
-        | {"request_ids": [request.request_id for request in asked or [ADA]]}
+        | {"request_ids": [request.reference for request in asked or [ADA]]}
         for record_id, asked in RECORDS_OF.items()
     ]
     write_parquet(workspace.path(Place.FORGET), pd.DataFrame(rows))
