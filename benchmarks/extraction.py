@@ -198,26 +198,26 @@ def measure_near_duplicates(count: int, folder: Path) -> dict[str, Any]:
         copy: similarity(everything.loc[copy], everything.loc[original]) >= THRESHOLD
         for copy, original in originals.items()
     }
-    found = set(forget.index[forget["match"] == "near-duplicate"])
+    copies = set(forget.index[forget["match"] == "near-duplicate"])
     wanted = {copy for copy, planted in is_planted.items() if planted}
     return {
         "records": count + len(originals),
         "copies_at_threshold": len(wanted),
         "copies_below_it": len(originals) - len(wanted),
-        "recall": len(found & wanted) / len(wanted),
-        "precision": len(found & wanted) / len(found),
+        "recall": len(copies & wanted) / len(wanted),
+        "precision": len(copies & wanted) / len(copies),
         **{name: run[name] for name in ("seconds", "peak_mib")},
     }
 
 
-def similarity(one: pd.Series, other: pd.Series) -> float:
+def similarity(copy: pd.Series, original: pd.Series) -> float:
     """The higher Jaccard similarity of word shingles: of the whole records, or of the responses."""
-    whole = _jaccard(*(f"{record['prompt']} {record['response']}" for record in (one, other)))
-    return max(whole, _jaccard(one["response"], other["response"]))
+    whole = _jaccard(*(f"{record['prompt']} {record['response']}" for record in (copy, original)))
+    return max(whole, _jaccard(copy["response"], original["response"]))
 
 
-def _jaccard(one: str, other: str) -> float:
-    left, right = (set(_shingles(text.lower().replace("?", "").split())) for text in (one, other))
+def _jaccard(*texts: str) -> float:
+    left, right = (set(_shingles(text.lower().replace("?", "").split())) for text in texts)
     return len(left & right) / len(left | right)
 
 

@@ -257,7 +257,7 @@ class Extraction(FileModel):
         not_found: requests of which nothing is in the corpus, and which are not held.
         held: requests that a person must look at first → why: a reason, a colon, a sentence.
         warnings: a sentence for all that a person should know: what matches nothing, what matches in another spelling.
-        found: request → kind of match → records.
+        matches: request → kind of match → records.
     """
 
     place = Place.EXTRACTION
@@ -273,7 +273,7 @@ class Extraction(FileModel):
     not_found: list[str] = []
     held: dict[str, list[str]] = {}
     warnings: list[str]
-    found: dict[str, dict[str, int]] = {}
+    matches: dict[str, dict[str, int]] = {}
 
     def __str__(self) -> str:
         waiting = f"; {len(self.held)} requests wait for a person's decision" if self.held else ""

@@ -147,7 +147,7 @@ class Evidence:
                 "text": int(request.text is not None),
             },
             near_duplicate_threshold=self._params.extract.near_duplicate_threshold if looked_for else None,
-            matches=self._extraction.found.get(reference, {}),
+            matches=self._extraction.matches.get(reference, {}),
         )
 
     def _model(self) -> certificates.Model:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tasks.params import Params
 from tasks.step import Source, Step
-from tasks.validation.expectations import PLACE, REFERENCE, Table
+from tasks.validation.expectations import PLACE, Table
 from tasks.validation.judge import judge
 from tasks.validation.tables import require_good
 from tasks.workspace import Extraction, Place, Workspace
@@ -77,7 +77,7 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
             for request_id, reasons in sets.held.items()
         },
         warnings=judgement.warnings + _warnings(sets, names),
-        found={
+        matches={
             names[request_id]: {kind: count for kind, count in counts.items() if kind in set(Kind)}
             for request_id, counts in sets.matched.items()
         },
@@ -118,8 +118,9 @@ def _references(requests: pd.DataFrame, names: Mapping[str, str], references: li
     frame = requests[["request_id", "file", "row"]].merge(
         pd.DataFrame(references, columns=Reference._fields), on="request_id"
     )
-    places = frame["file"] + ":" + frame["row"].astype("str") + ", field " + frame["field"]
-    return frame.assign(**{PLACE: places, REFERENCE: frame["request_id"].map(names)}).drop(columns="request_id")
+    requested = ", request " + frame["request_id"].map(names) + ", field " + frame["field"]
+    places = frame["file"] + ":" + frame["row"].astype("str") + requested
+    return frame.assign(**{PLACE: places}).drop(columns="request_id")
 
 
 def _holdout(params: Params, corpus: Path) -> pd.DataFrame:

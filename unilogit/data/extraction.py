@@ -150,8 +150,8 @@ def _split(
         holding.add_near_duplicates()
     for statement in (_CLAIMS, _TAKEN, _IN_REVIEW):
         connection.execute(statement)
-    forget, earlier, copies, from_corpus, in_review, neither = connection.execute(_COUNTS).fetchall()[0]
-    retain = total - from_corpus - neither
+    forget, earlier, copies, from_corpus, in_review, in_no_set = connection.execute(_COUNTS).fetchall()[0]
+    retain = total - from_corpus - in_no_set
     if not retain:
         raise InputError(
             f"the requests ask for all {total} records of the corpus, which leaves nothing to retain;"

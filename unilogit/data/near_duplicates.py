@@ -26,7 +26,7 @@ _COLUMNS = "replace(prompt, chr(0), ' ') || chr(0) AS prompt, replace(response, 
 _PAIRS = pa.schema([("row_number", pa.int64()), ("text", pa.int64()), ("similarity", pa.float64())])
 _TEXTS = pa.schema([("text", pa.int64()), ("source", pa.int64())])
 
-Given = TypeVar("Given")
+Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
@@ -102,7 +102,7 @@ def _concatenated(parts: list[Shingles]) -> Shingles:
     )
 
 
-def in_threads(function: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
+def in_threads(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
     """What a function makes of each item, in their order; a few items are worked on at once."""
     workers = os.cpu_count() or 1
     waiting: deque[Future[Made]] = deque()

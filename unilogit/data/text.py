@@ -74,8 +74,8 @@ class NormalTexts:
         if raw.isascii():
             plain, coded, self.places = raw, b"", np.arange(len(texts))
         else:
-            beyond = np.concatenate([[0], np.cumsum(np.frombuffer(raw, dtype=np.uint8) >= 0x80)])
-            is_coded = np.diff(beyond[offsets]) > 0
+            coded_before = np.concatenate([[0], np.cumsum(np.frombuffer(raw, dtype=np.uint8) >= 0x80)])
+            is_coded = np.diff(coded_before[offsets]) > 0
             plain, _ = bytes_and_offsets(texts.filter(pa.array(~is_coded)))
             coded, _ = bytes_and_offsets(texts.filter(pa.array(is_coded)))
             self.places = np.concatenate([np.flatnonzero(~is_coded), np.flatnonzero(is_coded)])
