@@ -21,8 +21,8 @@ class Rules:
     """What is looked for, and from when on a person decides.
 
     Attributes:
-        max_share_of_corpus: a request that matches more than this share of the records, and more than `ALLOWED_MATCHES`, is held;
-            so is one of which so many are near-duplicates.
+        max_share_of_corpus: a request that matches more than this share of the records, and more than
+            `ALLOWED_MATCHES`, is held; so is one with so many near-duplicates.
         min_text_length: a text of fewer characters in normal form holds its request; an alias of fewer is compared
             with ids alone.
         near_duplicates: of matched records: forget them too; put them before a person (review); or do not look.
