@@ -165,6 +165,7 @@ def _split(
     for name, kind, count in connection.execute(_MATCHED).fetchall():
         matched.setdefault(name, {})[kind] = count
     held = {requests.names[number]: reasons for number, reasons in sorted(holding.held.items())}
+    settled = {*matched, *held}
     return Extraction(
         forget=forget,
         earlier=earlier,
@@ -174,7 +175,7 @@ def _split(
         matched=matched,
         references=references,
         held=held,
-        unmatched=[name for name in requests.names[: requests.n_current] if name not in {*matched, *held}],
+        unmatched=[name for name in requests.names[: requests.n_current] if name not in settled],
         short_aliases={requests.names[number]: count for number, count in requests.short_aliases.items()},
     )
 
