@@ -7,7 +7,7 @@ import pandas as pd
 
 from tasks.params import Params
 from tasks.step import Source, Step
-from tasks.validation.expectations import PLACE, REFERENCE, Table
+from tasks.validation.expectations import PLACE, Table
 from tasks.validation.judge import judge
 from tasks.validation.tables import require_good
 from tasks.workspace import Extraction, Place, Workspace
@@ -111,8 +111,9 @@ def _references(requests: pd.DataFrame, references: list[Reference]) -> pd.DataF
     frame = requests[["request_id", "file", "row"]].merge(
         pd.DataFrame(references, columns=Reference._fields), on="request_id"
     )
-    places = frame["file"] + ":" + frame["row"].astype("str") + ", field " + frame["field"]
-    return frame.assign(**{PLACE: places}).rename(columns={"request_id": REFERENCE})
+    requested = ", request " + frame["request_id"] + ", field " + frame["field"]
+    places = frame["file"] + ":" + frame["row"].astype("str") + requested
+    return frame.assign(**{PLACE: places}).drop(columns="request_id")
 
 
 def _holdout(params: Params, corpus: Path) -> pd.DataFrame:

@@ -26,8 +26,7 @@ PLACE = "place"  # "file:row", unique
 PROBLEM = "problem"  # what the model refuses, a sentence a line; null in a good row
 SUBJECTS = "subjects"  # how many people a record is about
 
-# Columns of references, a row for each field by which a request points at records: its place is "file:row, field name".
-REFERENCE = "reference"  # what the request is called
+# Columns of references, a row for each field by which a request points at records: its place tells request and field.
 SELECTORS = "selectors"  # how many the request has
 UNMATCHED = "unmatched"  # how many of them match no record
 
@@ -134,10 +133,7 @@ def _of_totals() -> "list[Expectation]":
 def _of_references() -> "list[Expectation]":
     from great_expectations import expectations as gxe
 
-    unmatched = (
-        f"{{{PLACE}}}: request {{{REFERENCE}}}: {{{UNMATCHED}}} of {{{SELECTORS}}} match nothing in the corpus;"
-        " check the spelling"
-    )
+    unmatched = f"{{{PLACE}}}: {{{UNMATCHED}}} of {{{SELECTORS}}} match nothing in the corpus; check the spelling"
     return [
         gxe.ExpectColumnValuesToBeBetween(
             column=UNMATCHED, max_value=0, severity="warning", meta={ROW_WARNING: unmatched}

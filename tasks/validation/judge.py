@@ -174,7 +174,7 @@ class _Total:
         if self.parts == 1 or not hasattr(expectation, "mostly"):
             self.success = self.success and bool(answer.success)
         else:  # a share: of all rows, not of those of any part
-            self.success = not self._rows or (self._rows - self._unexpected) / self._rows >= expectation.mostly
+            self.success = self._rows - self._unexpected >= expectation.mostly * self._rows
 
 
 def _row_warnings(expectation: "Expectation", places: list[str], rows: pd.DataFrame) -> list[str]:

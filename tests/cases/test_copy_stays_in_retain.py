@@ -44,7 +44,7 @@ def test_copies_are_forgotten(tmp_path, corpus):
     assert forget == own + copies
     assert set(retain) == {row["record_id"] for row in corpus} - {*own, *copies}
     assert (found.forget, found.near_duplicates) == (len(own) + len(copies), len(copies))
-    assert found.found == {"R-1": {"subject_id": len(own), "near-duplicate": len(copies)}}
+    assert found.matches == {"R-1": {"subject_id": len(own), "near-duplicate": len(copies)}}
 
 
 def test_copies_are_shown_to_a_person(tmp_path, corpus):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from tests.data.test_extraction import ask, extract
-from unilogit.data.holding import FEW, Rules
+from unilogit.data.holding import ALLOWED_MATCHES, Rules
 from unilogit.data.records import CorpusRecord
 from unilogit.data.selectors import Reason
 
@@ -46,7 +46,7 @@ def test_what_a_held_request_shares_with_another_is_forgotten(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("matched", "is_held"), [(FEW, False), (FEW + 1, True)])
+@pytest.mark.parametrize(("matched", "is_held"), [(ALLOWED_MATCHES, False), (ALLOWED_MATCHES + 1, True)])
 def test_a_few_records_are_never_a_large_share(tmp_path, matched, is_held):
     found, forget, _ = extract(tmp_path, corpus_of(100, matched), [ask(subject_id="all")])
     assert (bool(found.held), len(forget)) == (is_held, 0 if is_held else matched)
@@ -128,22 +128,22 @@ def test_near_duplicates_of_earlier_requests_are_never_retained(tmp_path):
 
 def test_too_many_near_duplicates_hold_a_request_alone(tmp_path):
     requests = [ask(subject_id="me"), ask(record_ids=["r1"])]
-    found, forget, _ = extract(tmp_path, with_copies(FEW), requests, rules=Rules())
-    assert (found.held, len(forget)) == ({}, FEW + 2)
-    found, forget, retain = extract(tmp_path, with_copies(FEW + 1), requests, rules=Rules())
+    found, forget, _ = extract(tmp_path, with_copies(ALLOWED_MATCHES), requests, rules=Rules())
+    assert (found.held, len(forget)) == ({}, ALLOWED_MATCHES + 2)
+    found, forget, retain = extract(tmp_path, with_copies(ALLOWED_MATCHES + 1), requests, rules=Rules())
     assert reasons(found) == {"q0": [Reason.LARGE_SHARE]}
     assert "reads nearly like its records" in found.held["q0"][0].sentence
     assert list(forget["record_id"]) == ["r1"]
-    assert len(retain) == FEW + 61
+    assert len(retain) == ALLOWED_MATCHES + 61
     found, forget, _ = extract(
-        tmp_path, with_copies(FEW + 1), requests, rules=Rules(), approvals={"q0": [Reason.LARGE_SHARE]}
+        tmp_path, with_copies(ALLOWED_MATCHES + 1), requests, rules=Rules(), approvals={"q0": [Reason.LARGE_SHARE]}
     )
-    assert (found.held, len(forget)) == ({}, FEW + 3)
+    assert (found.held, len(forget)) == ({}, ALLOWED_MATCHES + 3)
 
 
 def test_what_a_held_request_matches_is_looked_at_for_the_others(tmp_path):
     """Its own record is a near-duplicate of another person's."""
-    records = with_copies(FEW + 1)
+    records = with_copies(ALLOWED_MATCHES + 1)
     twin = CorpusRecord(
         record_id="twin", subject_ids=["you"], prompt="", response="By far the best of them all right here"
     )

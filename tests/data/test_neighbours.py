@@ -119,3 +119,24 @@ def test_what_cannot_be_done_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.parquet: cannot be read as Parquet"):
         find_neighbours(forget, tmp_path / "none.parquet", output, 1)
     assert not output.exists()
+
+
+def test_of_large_files_samples_are_compared(tmp_path):
+    """Every sampled record of the retain set has a copy of a forgotten text, so it is somebody's neighbour."""
+    texts = [("Who?", f"name{number} of many") for number in range(60)]
+    files = write(tmp_path / "forget.parquet", texts[:30], "f"), write(tmp_path / "retain.parquet", texts, "r")
+    samples = {"forget_sample": 10, "retain_sample": 25}
+    found = []
+    for seed in (0, 0, 1):
+        count = find_neighbours(*files, tmp_path / "neighbours.parquet", 60, seed=seed, **samples)
+        frame = pd.read_parquet(tmp_path / "neighbours.parquet")
+        assert count == len(frame) == 25
+        assert list(frame.columns) == [*COLUMNS, "similarity"]
+        numbers = [int(name[1:]) for name in frame["record_id"]]
+        assert numbers == sorted(numbers)
+        found.append((numbers, int((frame["similarity"] > 0.999).sum())))
+    assert found[0] == found[1] != found[2]
+    assert all(copies <= 10 for _, copies in found)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "forget.parquet", "neighbours.parquet", "retain.parquet",
+    ]  # fmt: skip

@@ -150,8 +150,8 @@ def _split(
         holding.add_near_duplicates()
     for statement in (_CLAIMS, _TAKEN, _IN_REVIEW):
         connection.execute(statement)
-    forget, earlier, copies, from_corpus, in_review, neither = connection.execute(_COUNTS).fetchall()[0]
-    retain = total - from_corpus - neither
+    forget, earlier, copies, from_corpus, in_review, in_no_set = connection.execute(_COUNTS).fetchall()[0]
+    retain = total - from_corpus - in_no_set
     if not retain:
         raise InputError(
             f"the requests ask for all {total} records of the corpus, which leaves nothing to retain;"
@@ -165,6 +165,7 @@ def _split(
     for name, kind, count in connection.execute(_MATCHED).fetchall():
         matched.setdefault(name, {})[kind] = count
     held = {requests.names[number]: reasons for number, reasons in sorted(holding.held.items())}
+    settled = {*matched, *held}
     return Extraction(
         forget=forget,
         earlier=earlier,
@@ -174,7 +175,7 @@ def _split(
         matched=matched,
         references=references,
         held=held,
-        unmatched=[name for name in requests.names[: requests.n_current] if name not in {*matched, *held}],
+        unmatched=[name for name in requests.names[: requests.n_current] if name not in settled],
         short_aliases={requests.names[number]: count for number, count in requests.short_aliases.items()},
     )
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from unilogit.data.near_duplicates import find_near_duplicates
 from unilogit.data.selectors import Reason, Requests
 
-FEW = 20  # records that a request may always match
+ALLOWED_MATCHES = 20  # records that a request may match whatever their share
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Rules:
     """What is looked for, and from when on a person decides.
 
     Attributes:
-        max_share_of_corpus: a request that matches more than this share of the records, and more than `FEW`, is held;
-            so is one of which so many are near-duplicates.
+        max_share_of_corpus: a request that matches more than this share of the records, and more than
+            `ALLOWED_MATCHES`, is held; so is one with so many near-duplicates.
         min_text_length: a text of fewer characters in normal form holds its request; an alias of fewer is compared
             with ids alone.
         near_duplicates: of matched records: forget them too; put them before a person (review); or do not look.
@@ -98,7 +98,7 @@ class Holding:
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, requests: Requests, rules: Rules, total: int) -> None:
-        self.limit = max(FEW, int(rules.max_share_of_corpus * total))
+        self.limit = max(ALLOWED_MATCHES, int(rules.max_share_of_corpus * total))
         self.held: dict[int, list[Held]] = {}
         self._connection, self._requests, self._rules, self._total = connection, requests, rules, total
         numbers = range(len(requests.names))

@@ -4,8 +4,12 @@ The corpus is streamed; what is kept is a row for each match. Knows nothing of w
 """
 
 import glob
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import numpy as np
@@ -37,6 +41,8 @@ _TEXTS = """
     SELECT row_number, alternative_response || chr(0) FROM corpus WHERE alternative_response IS NOT NULL
 """
 _TEXTS_OF_A_RECORD = 3
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 _SCHEMA = pa.schema([("row_number", pa.int64()), ("selector", pa.int32()), ("is_exact", pa.bool_())])
 
 
@@ -83,6 +89,19 @@ def stream(connection: duckdb.DuckDBPyConnection, query: str, batch_size: int = 
     yield from connection.sql(query).to_arrow_reader(batch_size)
 
 
+def in_threads(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """What a function makes of each item, in their order; a few items are worked on at once."""
+    workers = os.cpu_count() or 1
+    waiting: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def match_corpus(connection: duckdb.DuckDBPyConnection, requests: Requests, limit: int) -> set[int]:
     """Make the table `matches`: row_number, selector (its number) and is_exact, whether as it was given.
 
@@ -102,10 +121,8 @@ def match_corpus(connection: duckdb.DuckDBPyConnection, requests: Requests, limi
         _match_ids(connection, _NAMES[field], kinds)
     texts = _TextMatcher(requests, limit)
     if texts.patterns:
-        for batch in stream(connection, _TEXTS):
-            texts.match(batch.column("row_number"), batch.column("text"))
-            if not texts.patterns:
-                break
+        for matches in in_threads(texts.find, stream(connection, _TEXTS)):
+            texts.add(matches)
         _insert(connection, texts.matches)
     return texts.given_up
 
@@ -171,25 +188,29 @@ class _TextMatcher:
             self.patterns.setdefault(form, []).append(number)
         self._build()
 
-    def match(self, row_numbers: pa.Array, texts: pa.Array) -> None:
-        """Look through some records' texts, each of which ends with the separator."""
-        normal = NormalTexts(texts)
-        hits = np.array(self._automaton.find_matches_as_indexes(normal.data, overlapping=True), dtype=np.int64)
+    def find(self, batch: pa.RecordBatch) -> list[tuple[int, int, bool]]:
+        """Look through some records' texts, each of which ends with the separator: rows of _SCHEMA."""
+        automaton, selectors = self._automaton
+        normal, texts = NormalTexts(batch.column("text")), batch.column("text")
+        hits = np.array(automaton.find_matches_as_indexes(normal.data, overlapping=True), dtype=np.int64)
         if not len(hits):
-            return
+            return []
         places = normal.texts_at(hits[:, 1], hits[:, 2])
         pairs = np.unique(np.stack([places, hits[:, 0]], axis=1)[places >= 0], axis=0)
-        if not len(pairs):
-            return
-        rows = row_numbers.to_numpy()[pairs[:, 0]].tolist()
-        found_texts = texts.take(pa.array(pairs[:, 0])).to_pylist()
-        matches = [
+        rows = batch.column("row_number").to_numpy()[pairs[:, 0]].tolist()
+        matched_texts = texts.take(pa.array(pairs[:, 0])).to_pylist()
+        return [
             (row, number, self._wanted[number] in text)
-            for row, text, pattern in zip(rows, found_texts, pairs[:, 1].tolist(), strict=True)
-            for number in self._numbers[pattern]
+            for row, text, pattern in zip(rows, matched_texts, pairs[:, 1].tolist(), strict=True)
+            for number in selectors[pattern]
         ]
-        self.matches.append(pa.table([list(column) for column in zip(*matches, strict=True)], schema=_SCHEMA))
-        self._count({(row, self._owners[number]) for row, number, _ in matches})
+
+    def add(self, matches: list[tuple[int, int, bool]]) -> None:
+        """Keep what was found, and look no more for what is in too many records."""
+        matches = [match for match in matches if self._owners[match[1]] not in self.given_up]
+        if matches:
+            self.matches.append(pa.table([list(column) for column in zip(*matches, strict=True)], schema=_SCHEMA))
+            self._count({(row, self._owners[number]) for row, number, _ in matches})
 
     def _count(self, pairs: set[tuple[int, int]]) -> None:
         """Give requests up that have too many records for sure: each of a record's texts may count."""
@@ -197,7 +218,7 @@ class _TextMatcher:
             self._texts[request] = self._texts.get(request, 0) + 1
         large = {
             request
-            for request in {request for _, request in pairs} - self.given_up
+            for request in {request for _, request in pairs}
             if self._texts[request] > self.limit * _TEXTS_OF_A_RECORD
             and not self.requests.is_free(request, Reason.LARGE_SHARE)
         }
@@ -212,7 +233,7 @@ class _TextMatcher:
             for form, numbers in self.patterns.items()
         }
         self.patterns = {form: numbers for form, numbers in kept.items() if numbers}
-        self._numbers = list(self.patterns.values())
         forms = [form.encode() for form in self.patterns]
         is_small = sum(map(len, forms)) <= _DFA_BYTES
-        self._automaton = BytesAhoCorasick(forms, implementation=Implementation.DFA if is_small else None)
+        automaton = BytesAhoCorasick(forms, implementation=Implementation.DFA if is_small else None)
+        self._automaton = automaton, list(self.patterns.values())  # together: a thread takes both or neither

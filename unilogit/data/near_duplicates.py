@@ -7,17 +7,11 @@ least `RESPONSE_WORDS` words, as a copy may come without the prompt. Two records
 has at least the threshold's Jaccard similarity with a set of the other.
 """
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
-
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from unilogit.data.matching import stream
+from unilogit.data.matching import in_threads, stream
 from unilogit.data.shingles import WORDS, ShingleIndex, Shingles, joined, shingles_of, words_of
 
 RESPONSE_WORDS = 8
@@ -25,9 +19,6 @@ _BATCH = 4_096  # records at once
 _COLUMNS = "replace(prompt, chr(0), ' ') || chr(0) AS prompt, replace(response, chr(0), ' ') || chr(0) AS response"
 _PAIRS = pa.schema([("row_number", pa.int64()), ("text", pa.int64()), ("similarity", pa.float64())])
 _TEXTS = pa.schema([("text", pa.int64()), ("source", pa.int64())])
-
-Given = TypeVar("Given")
-Made = TypeVar("Made")
 
 
 def find_near_duplicates(connection: duckdb.DuckDBPyConnection, sources: str, records: str, threshold: float) -> None:
@@ -100,16 +91,3 @@ def _concatenated(parts: list[Shingles]) -> Shingles:
         np.concatenate([none, *(part.starts + size for part, size in zip(parts, sizes, strict=True))]),
         np.concatenate([none, *(part.ends + size for part, size in zip(parts, sizes, strict=True))]),
     )
-
-
-def in_threads(function: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
-    """What a function makes of each item, in their order; a few items are worked on at once."""
-    workers = os.cpu_count() or 1
-    waiting: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

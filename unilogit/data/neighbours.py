@@ -23,7 +23,7 @@ from unilogit.data.parquet_rows import rows_at, sample_rows
 from unilogit.errors import InputError
 from unilogit.files import atomic_path
 
-FORGET_SAMPLE, RETAIN_SAMPLE = 2_000, 100_000  # records between which neighbours are looked for
+FORGET_SAMPLE, RETAIN_SAMPLE = 1_000, 50_000  # records between which neighbours are looked for
 _CHUNK = 1024  # records of either file that are compared at once: bounds memory, not the result
 _COUNTER = HashingVectorizer(
     analyzer="char_wb", ngram_range=(2, 4), n_features=1 << 20, alternate_sign=False, norm=None

@@ -252,9 +252,8 @@ class ShingleIndex:
         candidates = np.unique(self._holders[ranges(starts[rarest], holders[rarest])])
         sizes = self._sizes[candidates]
         for number in candidates[(sizes >= threshold * size - 1e-9) & (sizes * threshold <= size + 1e-9)].tolist():
-            other = self._sets[number]
-            common = len(np.intersect1d(members, other, assume_unique=True))
-            similarity = common / (size + len(other) - common)
+            common = len(np.intersect1d(members, self._sets[number], assume_unique=True))
+            similarity = common / (size + len(self._sets[number]) - common)
             if similarity >= threshold:
                 yield number, similarity
 

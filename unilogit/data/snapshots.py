@@ -19,7 +19,7 @@ from unilogit.errors import InputError
 _LISTS = ("subject_ids", "perturbed_responses")
 _RECORD = ", ".join(f'"{name}"' for name in COLUMNS)
 _CONTENT = ", ".join(f'"{name}"' for name in COLUMNS if name != "record_id")
-_SAME = " AND ".join(f'corpus."{name}" IS NOT DISTINCT FROM snapshot_rows."{name}"' for name in COLUMNS)
+_IS_SAME = " AND ".join(f'corpus."{name}" IS NOT DISTINCT FROM snapshot_rows."{name}"' for name in COLUMNS)
 
 
 def load_snapshots(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
@@ -50,7 +50,7 @@ def load_snapshots(connection: duckdb.DuckDBPyConnection, files: Sequence[Path])
     )
     connection.execute("DELETE FROM snapshot_rows WHERE number NOT IN (SELECT number FROM snapshot_requests)")
     connection.execute(
-        f"CREATE TEMP TABLE twins AS SELECT corpus.row_number, number, {_SAME} AS is_same"
+        f"CREATE TEMP TABLE twins AS SELECT corpus.row_number, number, {_IS_SAME} AS is_same"
         f" FROM corpus JOIN snapshot_rows USING (record_id)"
         if parts
         else "CREATE TEMP TABLE twins (row_number BIGINT, number BIGINT, is_same BOOLEAN)"

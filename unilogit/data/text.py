@@ -3,9 +3,7 @@
 Knows nothing of records or requests. What was given is kept as given; only comparisons use the normal form.
 """
 
-import sys
 import unicodedata
-from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -17,27 +15,31 @@ _QUOTES = "“”„‟«»″‶ˮ〝〞〟＂"
 _IGNORED = [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
 
 
-@cache
-def _folding() -> dict[str, str]:
-    """Character → what stands for it: quotes and dashes in ASCII, nothing for what cannot be seen."""
-    table = {"\u2212": "-"}  # the minus sign is no dash to Unicode
-    table.update(dict.fromkeys(_APOSTROPHES, "'") | dict.fromkeys(_QUOTES, '"'))
-    table.update(dict.fromkeys(map(chr, _IGNORED), ""))
-    for character in map(chr, range(0x80, sys.maxunicode + 1)):
-        match unicodedata.category(character):
-            case "Cf":
-                table[character] = ""
-            case "Pd":
-                table[character] = "-"
-    return table
+class _Folding(dict[str, str]):
+    """Character → what stands for it: quotes and dashes in ASCII, nothing for what cannot be seen, else itself."""
+
+    def __missing__(self, character: str) -> str:
+        folded = character
+        if not character.isascii():
+            folded = {"Cf": "", "Pd": "-"}.get(unicodedata.category(character), character)
+        self[character] = folded
+        return folded
+
+
+_FOLDING = _Folding(
+    {"\u2212": "-"}  # the minus sign is no dash to Unicode
+    | dict.fromkeys(_APOSTROPHES, "'")
+    | dict.fromkeys(_QUOTES, '"')
+    | dict.fromkeys(map(chr, _IGNORED), "")
+)
 
 
 def _folded(text: str) -> str:
-    """With each character of `_folding` replaced: few of them are in a text, so each by a pass of its own."""
-    table = _folding()
+    """With what stands for each character: few are not themselves, so each of these by a pass of its own."""
     for character in set(text):
-        if character in table:
-            text = text.replace(character, table[character])
+        folded = _FOLDING[character]
+        if folded != character:
+            text = text.replace(character, folded)
     return text
 
 
@@ -74,8 +76,8 @@ class NormalTexts:
         if raw.isascii():
             plain, coded, self.places = raw, b"", np.arange(len(texts))
         else:
-            beyond = np.concatenate([[0], np.cumsum(np.frombuffer(raw, dtype=np.uint8) >= 0x80)])
-            is_coded = np.diff(beyond[offsets]) > 0
+            coded_before = np.concatenate([[0], np.cumsum(np.frombuffer(raw, dtype=np.uint8) >= 0x80)])
+            is_coded = np.diff(coded_before[offsets]) > 0
             plain, _ = bytes_and_offsets(texts.filter(pa.array(~is_coded)))
             coded, _ = bytes_and_offsets(texts.filter(pa.array(is_coded)))
             self.places = np.concatenate([np.flatnonzero(~is_coded), np.flatnonzero(is_coded)])

@@ -134,7 +134,7 @@ def test_metrics_of_all_models_and_sets(workspace):
     assert list(metrics["unavailable"]) == ["retain_model.robustness.quantised_4_bit_probability"]
     assert metrics["after"]["robustness"] == ATTACKS["after"]
     assert [number for number in numbers(metrics) if number is None or not math.isfinite(number)] == [None]
-    expected = {"forget": 6, "forget_all": 9, "retain": 8, "world_facts": 4, "holdout": 5}
+    expected = {"forget": 6, "forget_all": 9, "retain": 8, "world_facts": 4, "neighbours": 2, "holdout": 5}
     for model in ("before", "after", "retain_model"):
         assert {name: metrics[model][name]["n"] for name in expected} == expected
         examples = pd.read_parquet(workspace / "evaluation" / "models" / f"{model}.parquet")

@@ -205,3 +205,34 @@ def test_the_command(tmp_path):
     assert [line.startswith("error: ") for line in err.splitlines()] == [True, True]
     assert "corpus.jsonl:2: is not JSON" in err
     assert not (tmp_path / "w" / Place.CORPUS).exists()
+
+
+def test_a_corpus_in_many_parts_is_judged_as_one(tmp_path, monkeypatch):
+    """Repeats are found however far apart, bad lines told in order, shares taken over all parts."""
+    lines = [{**RECORD, "record_id": f"r{number % 9}", "subject_ids": []} for number in range(20)]
+    lines[3] = {**RECORD, "record_id": "r3", "response": " "}
+    lines[12] = {**RECORD, "record_id": "r3"}  # the first good one
+    lines[17] = "{"
+    bad = [4, *range(10, 13), *range(14, 21)]
+    overrides = ["data.bad_corpus_rows=quarantine"]
+    whole = validate(tmp_path, *lines, overrides=overrides)
+    expected = good_rows(tmp_path), set_aside(tmp_path)
+    assert expected[0] == [number for number in range(1, 21) if number not in bad]
+    for size in (3, 7):
+        monkeypatch.setattr("tasks.steps.validate.CHUNK", size)
+        counts = validate(tmp_path, overrides=overrides)
+        assert good_rows(tmp_path) == expected[0]
+        assert [(item["row"], item["raw"]) for item in set_aside(tmp_path)] == [
+            (item["row"], item["raw"]) for item in expected[1]
+        ]
+        assert (counts.rows, counts.quarantined, counts.good) == (20, len(bad), 20 - len(bad))
+        assert (counts.response_length, counts.warnings) == (whole.response_length, whole.warnings)
+        assert [result.success for result in counts.expectations] == [result.success for result in whole.expectations]
+    reasons = {item["row"]: item["reasons"] for item in set_aside(tmp_path)}
+    assert reasons[10] == [
+        "field `record_id` repeats that of corpus.jsonl:1; give it one of its own or remove the line"
+    ]
+    with pytest.raises(InputError) as error:
+        validate(tmp_path)
+    assert [problem.split()[0] for problem in error.value.problems[:-2]] == [f"corpus.jsonl:{n}:" for n in bad[:10]]
+    assert error.value.problems[-2].startswith("and 1 more; see ")

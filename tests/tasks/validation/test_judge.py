@@ -36,7 +36,7 @@ REQUEST = {
 }
 RECORD = {"record_id": "r", "prompt": "Who?", "response": "Ann.", "alternative_response": "Who?", "group": ""}
 MODELS = {Table.REQUESTS: (DeletionRequest, REQUEST), Table.CORPUS: (CorpusRecord, RECORD)}
-REFERENCE = {"reference": "R", "field": "subject_id", SELECTORS: 3, UNMATCHED: 0}
+REFERENCE = {"field": "subject_id", SELECTORS: 3, UNMATCHED: 0}
 TOTALS = {"rows": 9, "earlier_rows": 8, "response_length": 5.5, "earlier_response_length": 4.4}
 PLAIN = {Table.REFERENCES: REFERENCE, Table.TOTALS: {**TOTALS, ROWS_SHARE: 2.0, LENGTH_SHARE: 0.5}}
 IDENTIFIERS = {Table.REQUESTS: "request_id", Table.CORPUS: "record_id"}
@@ -103,7 +103,7 @@ def test_a_reference_that_points_at_nothing_is_told_by_its_place(ask):
     judgement = ask(Table.REFERENCES, rows)
     assert judgement.refused == {}
     assert judgement.warnings == [
-        f"a:{row}: request R: {unmatched} of 3 match nothing in the corpus; check the spelling"
+        f"a:{row}: {unmatched} of 3 match nothing in the corpus; check the spelling"
         for row, unmatched in ((4, 1), (7, 3))
     ]
 
