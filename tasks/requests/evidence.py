@@ -96,7 +96,7 @@ class Evidence:
         Raises:
             InputError: nothing was forgotten for it.
         """
-        reference = request.reference or pseudonyms.reference(request)
+        reference = request.reference or request.request_id
         records = self._records.get(reference)
         if not records:
             raise InputError(f"request {reference}: batch {self._batch_id} forgot nothing for it; nothing to certify")

@@ -116,7 +116,7 @@ def bad_params(folder):
 
 NOT_USED = "the corpus is not used, as a bad line may hold somebody who is to be forgotten; correct it,"
 NO_MATCH = "1 of 1 match nothing in the corpus; check the spelling"
-ZOE, ZAC = (f"field subject_id: request {NUMBERS[name]}: {NO_MATCH}" for name in ("zoe", "zac"))
+ZOE, ZAC = (f"request {NUMBERS[name]}, field subject_id: {NO_MATCH}" for name in ("zoe", "zac"))
 BROKEN_JSON = ["corpus.jsonl:7: is not JSON (expecting value at character 31); correct or remove the line", NOT_USED]
 CASES = {
     missing_field: ["corpus.jsonl:7: field `response` is missing; add it or remove the line", NOT_USED],

@@ -155,14 +155,7 @@ def test_nobodys_data_is_in_it(workspace):
         assert not [part for part in PERSONAL if part in text]
         assert request.request_id == "R-bob" or request.request_id not in text
     stored = pd.read_parquet(workspace.path(Place.FORGET)).to_json()
-    assert [part for part in PERSONAL if part in stored] == ["Odalys", "Quenneville", "secret-", "record-", "wdrvbnt@"]
-
-
-def test_a_request_without_a_reference_has_a_pseudonym(workspace):
-    content = predicate(workspace, ADA.model_copy(update={"reference": ""}))
-    assert content.request.reference == PSEUDONYMS.reference(ADA)
-    assert content.request.reference.startswith("request-")
-    assert content.search.matches == {}
+    assert [part for part in PERSONAL if part in stored] == ["Odalys", "Quenneville", "secret-", "record-"]
 
 
 def test_what_cannot_be_certified_is_refused(tmp_path):

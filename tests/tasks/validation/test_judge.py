@@ -31,6 +31,7 @@ REQUEST = {
     "subject_id": "ann",
     "text": "Ann",
     "due_at": "2025-03-31T12:00:00Z",
+    "reference": "R",
     "file": "a.csv",
     "row": "1",
 }
