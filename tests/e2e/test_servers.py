@@ -54,8 +54,10 @@ def servers(demo):
         yield project, mlflow, ports
 
 
-def ask(url):
-    with urllib.request.urlopen(url, timeout=10) as response:
+def ask(url, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as response:
         return json.load(response)
 
 
@@ -79,6 +81,28 @@ def test_a_deployment_run_takes_a_new_request_file_to_a_version_in_mlflow(server
     batch = Workspace(max((project.folder / "var" / "runs").glob("[!.]*")))
     secrets = texts_of_the_forgotten(batch) | names_of_the_forgotten(batch)
     assert leaks(project.folder / "var", secrets, "prefect/**/*", "logs/*", "mlflow.db*", "mlartifacts/**/*") == set()
+
+
+def test_late_requests_are_an_event_and_a_promotion_in_mlflow_closes_requests(servers):
+    project, mlflow, _ = servers
+    events = f"{project.environment['PREFECT_API_URL']}/events/filter"
+    assert project.run("prefect", "deployment", "run", "unlearn/production", "--watch").returncode == 0
+    wanted = {"filter": {"event": {"name": ["unilogit.requests.overdue"]}}}
+    deadline = time.monotonic() + 60
+    while not (found := ask(events, wanted)["events"]) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert found, "no event although every request of the example is due since April"
+    assert all(name.startswith("R-") for name in found[0]["payload"]["requests"])
+
+    project.succeed("unilogit", "certificates", "keygen")
+    alias = {"name": "example-assistant", "alias": "champion", "version": "1"}
+    ask(f"{mlflow}/api/2.0/mlflow/registered-models/alias", alias)
+    done = project.run("prefect", "deployment", "run", "reconcile/production", "--watch")
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = project.succeed("unilogit", "requests", "list", "--output", "json").splitlines()
+    assert "fulfilled" in {json.loads(line)["state"] for line in listed}
+    assert "certificates, and all of them verify" in project.succeed("unilogit", "certificates", "verify")
+    assert project.run("prefect", "deployment", "run", "purge/production", "--watch").returncode == 0
 
 
 def test_a_taken_port_is_said_at_once(demo):
