@@ -1,25 +1,28 @@
-"""How long a ledger takes to take in a million requests, to find one, and to prove itself; and how much memory.
+"""How long a million requests take from a CSV file into the ledger, by `unilogit requests import`; how much memory.
 
     python -m benchmarks.ledger --requests 1000000
     python -m benchmarks.ledger --url postgresql+psycopg://user@host/database --out ledger-postgresql.json
 
-The requests are made while they are taken in, as they come from a validated file. Each count is measured in a process
-of its own, a tenth first: memory must not grow with it. Writes benchmarks/results/ledger-cpu.json.
+Then how long it takes to find one, by its id and by what it is called, and to prove the ledger. A tenth as many are
+imported first: memory must not grow with their number. Writes benchmarks/results/ledger-cpu.json.
 """
 
 import argparse
+import csv
 import hashlib
-import multiprocessing
+import os
 import random
-import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from unilogit.data.requests import DeletionRequest
+from benchmarks.measure import RESULTS, write_result
+from unilogit.data.request_fields import FIELDS
 from unilogit.ledger import Ledger
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -28,27 +31,28 @@ MEBIBYTE = 2**20
 
 
 def request_id(number: int) -> str:
-    """An id in no order, as most systems give them."""
-    return hashlib.sha256(str(number).encode()).hexdigest()[:32]
+    """An id in no order, as most systems give them; a tenth name a person, and are called otherwise in the ledger."""
+    name = hashlib.sha256(str(number).encode()).hexdigest()[:32]
+    return f"{name}@sample.example" if number % 10 == 0 else name
 
 
-def make_requests(count: int) -> Iterator[DeletionRequest]:
-    for number in range(count):
-        received_at = FIRST + timedelta(seconds=number)
-        yield DeletionRequest.model_construct(
-            request_id=request_id(number),
-            reference=f"request-{number:016}" if number % 10 == 0 else request_id(number),
-            received_at=received_at,
-            due_at=received_at + timedelta(days=30),
-            subject_id=f"person-{number}",
-            aliases=[],
-            record_ids=[],
-            text=None,
-            legal_basis="GDPR Art. 17(1)(b)",
-            source="web form",
-            file="requests.jsonl",
-            row=number + 1,
-        )
+def write_requests(file: Path, count: int) -> None:
+    """An export of requests by people's ids, some with other names, records or a text beside them."""
+    with open(file, "w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(FIELDS)
+        for number in range(count):
+            row = {
+                "request_id": request_id(number),
+                "received_at": f"{FIRST + timedelta(seconds=number):%Y-%m-%dT%H:%M:%SZ}",
+                "subject_id": f"person-{number}",
+                "aliases": f"p{number}@sample.example;Jane Doe {number}" if number % 4 == 0 else "",
+                "record_ids": f"record-{number}" if number % 3 == 0 else "",
+                "text": f"Zo\u00eb number {number} lives here" if number % 10 == 1 else "",
+                "legal_basis": "GDPR Art. 17(1)(b)",
+                "source": "web form",
+            }
+            rows.writerow([row.get(name, "") for name in FIELDS])
 
 
 def timed(step: Callable[[], object]) -> float:
@@ -58,32 +62,44 @@ def timed(step: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def measure(location: Path | str, count: int) -> dict[str, float | int]:
-    """Everything about a new ledger with `count` requests, in this process alone."""
-    numbers = random.Random(0).sample(range(count), LOOKUPS)
-    with Ledger(location) as ledger:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        processor = time.process_time()
-        result: dict[str, float | int] = {
-            "requests": count,
-            "import_seconds": timed(
-                lambda: ledger.receive("requests.jsonl", "0" * 64, make_requests(count), [], "run")
-            ),
-            "import_processor_seconds": time.process_time() - processor,
-            "import_added_peak_mebibytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
-        }
-        lookups = [timed(lambda number=number: ledger.find(request_id(number))) for number in numbers]  # type: ignore[misc]
+def measure_import(file: Path, environment: dict[str, str]) -> dict[str, float]:
+    """`unilogit requests import` in a process of its own, from its start to its end; its memory is its own alone."""
+    start = time.perf_counter()
+    command = [Path(sys.executable).parent / "unilogit", "requests", "import", file]
+    process = subprocess.Popen(command, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - start
+    if process.returncode:
+        raise SystemExit(f"the import ended with exit code {process.returncode}")
+    return {
+        "import_seconds": seconds,
+        "import_processor_seconds": usage.ru_utime + usage.ru_stime,
+        "import_peak_mebibytes": usage.ru_maxrss / 1024,
+    }
+
+
+def measure(folder: Path, count: int, url: str | None) -> dict[str, float | int]:
+    """Everything about a new ledger with `count` requests."""
+    file = folder / "requests.csv"
+    write_requests(file, count)
+    environment = {**os.environ, "UNILOGIT_HOME": str(folder)} | ({"UNILOGIT_LEDGER": url} if url else {})
+    result: dict[str, float | int] = {"requests": count, **measure_import(file, environment)}
+    ids = [request_id(number) for number in random.Random(0).sample(range(count), LOOKUPS)]
+    with Ledger(url or folder / "ledger.db") as ledger:
+        references = [ledger.find(name).reference for name in ids]
+        for kind, names in {"id": ids, "reference": references}.items():
+            lookups = [timed(lambda name=name: ledger.find(name)) for name in names]  # type: ignore[misc]
+            result[f"find_by_{kind}_seconds_median"] = statistics.median(lookups)
+            result[f"find_by_{kind}_seconds_max"] = max(lookups)
         result |= {
-            "find_seconds_median": statistics.median(lookups),
-            "find_seconds_max": max(lookups),
             "first_of_list_seconds": timed(lambda: next(ledger.requests("validated"))),
             "whole_list_seconds": timed(lambda: sum(1 for _ in ledger.requests("validated"))),
             "open_batch_of_1000_seconds": timed(lambda: ledger.open_batch(1000, "run", "0" * 64, 3)),
             "verify_audit_seconds": timed(ledger.verify_audit),
-            "peak_mebibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
-    if isinstance(location, Path):
-        result["file_mebibytes"] = location.stat().st_size / MEBIBYTE
+    if not url:
+        result["file_mebibytes"] = (folder / "ledger.db").stat().st_size / MEBIBYTE
     return result
 
 
@@ -96,11 +112,9 @@ def main() -> None:
     counts = [options.requests] if options.url else [options.requests // 10, options.requests]
     sizes = []
     for count in counts:
-        with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as pool:
-            sizes.append(pool.apply(measure, (options.url or Path(folder) / "ledger.db", count)))
+        with tempfile.TemporaryDirectory() as folder:
+            sizes.append(measure(Path(folder), count, options.url))
         print(sizes[-1], flush=True)
-
-    from benchmarks.measure import RESULTS, write_result  # it imports torch, which would count as memory
 
     path = options.out or RESULTS / "ledger-cpu.json"
     write_result(path, "cpu", {"database": "postgresql" if options.url else "sqlite", "sizes": sizes})

@@ -106,7 +106,7 @@ def take_in(file: str, params: Params, run: str) -> TakenIn:
     Raises:
         InputError: it cannot be reached.
     """
-    from tasks.steps.intake import STEP
+    from tasks.steps.intake import STEP, no_search_for_garbage
 
     sha256 = file_key(file, params)
     workspace = Workspace(intake_folder(sha256))
@@ -114,7 +114,7 @@ def take_in(file: str, params: Params, run: str) -> TakenIn:
     called = [*(row.file for row in islice(read_requests(workspace), 1))]
     called += [row.file for row in islice(read_refused(workspace), 1)]
     name = called[0] if called else sha256[:12]  # not the file's own name, which may be a person's
-    with open_ledger() as ledger:
+    with open_ledger() as ledger, no_search_for_garbage():
         receipt = ledger.receive(name, sha256, read_requests(workspace), read_refused(workspace), run)
     reasons = [str(rejection) for rejection in islice(read_refused(workspace), PROBLEMS_SHOWN)]
     return TakenIn(receipt, outcome.result.warnings, reasons)

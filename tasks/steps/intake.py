@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from tasks.params import Params
 from tasks.step import Source, Step
 from tasks.validation.expectations import PLACE, PROBLEM, Table, text_columns
 from tasks.validation.judge import Judges, judging
-from tasks.validation.tables import request_writer, write_requests
+from tasks.validation.tables import request_columns, request_writer, write_requests
 from tasks.workspace import Place, RequestCounts, Workspace, pseudonyms
 from unilogit.data.inbox import scan_inbox
 from unilogit.data.locations import UnreadableFile, file_name, modified_time
@@ -47,7 +49,7 @@ def run_intake(workspace: Workspace, params: Params) -> RequestCounts:
     names = {file: keyed.file(file_name(file), []) for file in inbox.files}
     while True:
         try:
-            with _no_search_for_garbage():
+            with no_search_for_garbage():
                 counts = _take_in(workspace, params, names, keyed, inbox.strays)
             break
         except _PersonalName as error:  # known now: begin again, so that the name is nowhere
@@ -81,16 +83,17 @@ def _take_in(
             write_refused(refused)
             counts["rows"] += len(chunk.rows)
             counts["quarantined"] += len(refused)
-            counts["good"] += len(good)
-            counts["repeated"] += len(chunk.rows) - len(refused) - len(good)
+            counts["good"] += good.num_rows
+            counts["repeated"] += len(chunk.rows) - len(refused) - good.num_rows
             if not chunk.rows:
                 break
+            del chunk, good, refused  # else two parts were in memory, and searched
             gc.collect()  # what errors leave behind
     return RequestCounts(**counts, expectations=judges.results, warnings=told + judges.warnings)
 
 
 @contextmanager
-def _no_search_for_garbage() -> Iterator[None]:
+def no_search_for_garbage() -> Iterator[None]:
     """Keep Python from searching all that is in memory while objects come and go by the hundred thousand."""
     gc.freeze()
     gc.disable()
@@ -141,11 +144,9 @@ class _Chunk:
                 self.reasons[position] = row.reasons
                 continue
             try:
-                request = as_request(row.fields, row.file, row.row)
+                self.requests[position] = as_request(row.fields, row.file, row.row, keyed.reference)
             except InputError as error:
                 self.reasons[position] = error.problems
-                continue
-            self.requests[position] = request.model_copy(update={"reference": keyed.reference(request)})
 
     def check_names(self, names: dict[str, str], keyed: Pseudonyms) -> None:
         """See whether names of files look like somebody.
@@ -162,7 +163,7 @@ class _Chunk:
             if name == file_name(file) and (harmless := keyed.file(name, people.get(name, []))) != name:
                 raise _PersonalName(file, harmless)
 
-    def sort_out(self, seen: SeenRequests, judges: Judges) -> tuple[list[DeletionRequest], list[Rejection]]:
+    def sort_out(self, seen: SeenRequests, judges: Judges) -> tuple[pa.RecordBatch, list[Rejection]]:
         """The good requests, and the rows that are none, each in order; what is in neither asks the same again."""
         first: dict[str, int] = {}
         for position, request in self.requests.items():
@@ -174,26 +175,28 @@ class _Chunk:
                 wrong = f"field `request_id` repeats that of {earlier.origin}"
                 self.reasons[positions[place]] = [f"{wrong}; give it one of its own or remove the line"]
         fresh = [position for place, position in enumerate(positions) if place not in before]
-        places = {f"{row.file}:{row.row}": position for position, row in enumerate(self.rows)}
-        refused = judges.ask(self._cells(fresh))
-        for name, sentences in refused.items():
-            self.reasons[places[name]] = self.reasons.get(places[name], []) + sentences
-        good = [self.requests[position] for position in fresh if position not in self.reasons]
-        seen.add(good)
+        columns = request_columns([self.requests[position] for position in fresh])
+        if refused := judges.ask(self._cells(fresh, columns)):
+            places = {f"{row.file}:{row.row}": position for position, row in enumerate(self.rows)}
+            for name, sentences in refused.items():
+                self.reasons[places[name]] = self.reasons.get(places[name], []) + sentences
+        is_good = [position not in self.reasons for position in fresh]
+        seen.add([self.requests[position] for position in compress(fresh, is_good)])
+        good = columns.filter(pa.array(is_good, pa.bool_()))
         return good, [self._rejection(position) for position in sorted(self.reasons)]
 
-    def _cells(self, fresh: list[int]) -> pd.DataFrame:
+    def _cells(self, fresh: list[int], columns: pa.RecordBatch) -> pd.DataFrame:
         """Requests as Great Expectations is asked about them, then the rows that are none."""
         bad = sorted(self.reasons)
-        requests = [self.requests[position] for position in fresh]
-        cells: dict[str, list[str | None]] = {
-            name: [_as_text(getattr(request, name)) for request in requests] + [None] * len(bad)
-            for name in text_columns(DeletionRequest)
+        rest = {name: pa.nulls(len(bad), pa.string()) for name in text_columns(DeletionRequest)}
+        rest["request_id"] = pa.array([_request_id(self.rows[position]) for position in bad], pa.string())
+        texts = {name: pa.concat_arrays([_as_text(columns[name]), nulls]) for name, nulls in rest.items()}
+        cells = {
+            PLACE: [f"{self.rows[position].file}:{self.rows[position].row}" for position in (*fresh, *bad)],
+            PROBLEM: [*[None] * len(fresh), *("\n".join(self.reasons[position]) for position in bad)],
+            **texts,
         }
-        cells["request_id"][len(requests) :] = [_request_id(self.rows[position]) for position in bad]
-        cells[PLACE] = [f"{self.rows[position].file}:{self.rows[position].row}" for position in (*fresh, *bad)]
-        cells[PROBLEM] = [*[None] * len(requests), *("\n".join(self.reasons[position]) for position in bad)]
-        return pd.DataFrame(cells, columns=[PLACE, PROBLEM, *text_columns(DeletionRequest)], dtype="str")
+        return pd.DataFrame({name: pd.array(cell, dtype="str") for name, cell in cells.items()})
 
     def _rejection(self, position: int) -> Rejection:
         row = self.rows[position]
@@ -207,10 +210,11 @@ def _person(row: RawRequest) -> DeletionRequest:
     return DeletionRequest.model_construct(None, request_id="", received_at=never, due_at=never, **asked)  # type: ignore[arg-type]
 
 
-def _as_text(value: object) -> str | None:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return None if value is None else str(value)
+def _as_text(column: pa.Array) -> pa.Array:
+    if not pa.types.is_timestamp(column.type):
+        return column.cast(pa.string())
+    texts = np.datetime_as_string(column.to_numpy(zero_copy_only=False), timezone="UTC")  # with a Z
+    return pa.array(texts.tolist(), pa.string())
 
 
 def _request_id(row: RawRequest | Rejection) -> str | None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
+from operator import attrgetter
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,20 +25,22 @@ _KINDS = {
 _COLUMNS = (*FIELDS, "reference", "content_sha256", "file", "row")
 REQUEST_SCHEMA = pa.schema([(name, _KINDS.get(name, pa.string())) for name in _COLUMNS])
 _CHUNK = 20_000  # rows
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def request_columns(requests: Sequence[DeletionRequest]) -> pa.RecordBatch:
+    """Requests in REQUEST_SCHEMA."""
+    rows = map(attrgetter(*REQUEST_SCHEMA.names), requests)
+    columns = zip(*rows, strict=True) if requests else [()] * len(REQUEST_SCHEMA)
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, REQUEST_SCHEMA.types, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=REQUEST_SCHEMA)
 
 
 @contextmanager
-def request_writer(file: Path) -> Iterator[Callable[[Sequence[DeletionRequest]], None]]:
-    """A function that adds requests to a Parquet file in REQUEST_SCHEMA, which is there, whole, at the end."""
+def request_writer(file: Path) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """A function that adds `request_columns` to a Parquet file, which is there, whole, at the end."""
     with atomic_path(file) as temporary, pq.ParquetWriter(temporary, REQUEST_SCHEMA) as writer:
-
-        def write(requests: Sequence[DeletionRequest]) -> None:
-            columns = [
-                pa.array([getattr(request, field.name) for request in requests], field.type) for field in REQUEST_SCHEMA
-            ]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=REQUEST_SCHEMA))
-
-        yield write
+        yield writer.write_batch
 
 
 def write_requests(file: Path, requests: Iterable[DeletionRequest]) -> None:
@@ -44,18 +48,22 @@ def write_requests(file: Path, requests: Iterable[DeletionRequest]) -> None:
     left = iter(requests)
     with request_writer(file) as write:
         while chunk := list(islice(left, _CHUNK)):
-            write(chunk)
+            write(request_columns(chunk))
 
 
 def read_requests(workspace: Workspace) -> Iterator[DeletionRequest]:
     """The good requests, as they were taken in: they are neither parsed nor hashed again."""
     with pq.ParquetFile(workspace.path(Place.REQUESTS)) as parquet:
         for batch in parquet.iter_batches(batch_size=_CHUNK):
-            for row in batch.to_pylist():
-                digest = row.pop("content_sha256")
-                request = DeletionRequest.model_construct(**row)
-                request.__dict__["content_sha256"] = digest  # where the property keeps what it has made
-                yield request
+            for row in zip(*map(_values, batch.columns), strict=True):
+                yield DeletionRequest.kept(**dict(zip(_COLUMNS, row, strict=True)))
+
+
+def _values(column: pa.Array) -> list[object]:
+    if pa.types.is_timestamp(column.type):  # Arrow makes a time in six times as long
+        return [_EPOCH + timedelta(microseconds=elapsed) for elapsed in column.cast(pa.int64()).to_pylist()]
+    values: list[object] = column.to_pylist()
+    return values
 
 
 def read_refused(workspace: Workspace) -> Iterator[Rejection]:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unilogit.data.pseudonyms import Pseudonyms
+from unilogit.data.pseudonyms import Pseudonyms, looks_personal
 from unilogit.data.requests import DeletionRequest
+from unilogit.data.text import normal_form
 
 KEY = b"\x07" * 32
 
@@ -46,7 +47,22 @@ def test_the_name_of_a_file_has_a_pseudonym_when_it_names_somebody_in_it():
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_two_people_have_one_pseudonym_only_if_their_ids_read_the_same(one, other):
-    from unilogit.data.text import normal_form
-
     names = Pseudonyms(KEY)
     assert (names.subject(one) == names.subject(other)) == (normal_form(one) == normal_form(other))
+
+
+letters = st.text("abZ\u00e9\u00df-1 ", min_size=1, max_size=9)
+
+
+@given(letters, st.lists(letters, min_size=1, max_size=3), st.none() | letters)
+def test_a_name_looks_personal_when_it_holds_an_id_or_a_word_of_what_is_asked(name, ids, text):
+    asked = request().model_copy(update={"subject_id": ids[0], "aliases": ids[1:], "text": text})
+    people = [normal_form(one) for one in ids]
+    is_told = any(person in normal_form(name) for person in people)
+
+    def words(said):
+        letters = "".join(character if character.isalpha() else " " for character in said)
+        return {word for word in letters.split() if len(word) >= 3}
+
+    is_told |= not words(normal_form(name)).isdisjoint(words(" ".join([*people, normal_form(text or "")])))
+    assert looks_personal(name, [asked]) == is_told

@@ -1,12 +1,19 @@
 """How a request is known again: by digests that databases hold already, each made once."""
 
 import json
+import pickle
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.ledger.lives import make_request, run_sql, take
 from unilogit.data.requests import DeletionRequest
+from unilogit.files import sha256_json
 from unilogit.ledger import Receipt
+from unilogit.ledger.intake import _utc_texts
+from unilogit.ledger.tables import utc_text
 
 BARE = {"request_id": "r1", "received_at": "2026-03-01T12:00:00.000123+02:00", "subject_id": "Zoë"}
 FULL = {
@@ -69,3 +76,36 @@ def test_a_changed_copy_has_the_digest_of_its_own_content(deep):
     assert request.content_sha256 != other
     assert request.model_copy(update={"subject_id": "Yan"}, deep=deep).content_sha256 == other
     assert request.model_copy(update={"file": "b.jsonl", "row": 9}, deep=deep).content_sha256 == request.content_sha256
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+times = st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC))
+
+
+@given(texts, texts, st.lists(texts, max_size=2), times, times)
+def test_a_digest_is_that_of_its_fields_in_json(name, text, aliases, received_at, due_at):
+    asked = {"request_id": name, "subject_id": None, "record_ids": [name], "text": text, "legal_basis": text}
+    asked |= {"aliases": aliases} if aliases else {}
+    request = DeletionRequest.model_construct(
+        **{"aliases": [], **asked}, received_at=received_at, due_at=due_at, source=None
+    )
+    written = {
+        key: time.isoformat().replace("+00:00", "Z") for key, time in (("received_at", received_at), ("due_at", due_at))
+    }
+    assert request.content_sha256 == sha256_json({**asked, **written, "source": None})
+
+
+@given(times, times)
+def test_times_are_stored_as_they_are_compared(received_at, due_at):
+    assert _utc_texts([received_at, due_at]) == [utc_text(received_at), utc_text(due_at)]
+
+
+def test_a_request_that_was_kept_is_as_it_was():
+    request = DeletionRequest(**FULL, file="a.jsonl", row=7)
+    fields = {name: getattr(request, name) for name in DeletionRequest.model_fields}
+    kept = DeletionRequest.kept(request.content_sha256, **fields)
+    assert kept == request
+    assert kept.content_sha256 == request.content_sha256
+    assert kept.model_dump_json() == request.model_dump_json()
+    assert pickle.loads(pickle.dumps(kept)) == kept.model_copy(deep=True) == request
+    assert kept.model_copy(update={"text": "other"}).content_sha256 != request.content_sha256

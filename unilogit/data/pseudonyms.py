@@ -45,13 +45,19 @@ class Pseudonyms:
 
 def looks_personal(name: str, requests: Iterable[DeletionRequest]) -> bool:
     """Whether a name holds an e-mail address, the subject of one of the requests, or a word of its name or text."""
-    if _EMAIL.search(name):
+    if "@" in name and _EMAIL.search(name):
         return True
     name = normal_form(name)
     words = set(_WORD.findall(name))
     for request in requests:
-        people = [normal_form(text) for text in (request.subject_id, *request.aliases) if text]
-        said = people + ([normal_form(request.text)] if request.text else [])
-        if any(person in name for person in people) or words.intersection(_WORD.findall(" ".join(said))):
+        texts = [normal_form(text) for text in (request.subject_id, *request.aliases) if text]
+        for person in texts:
+            if person in name:
+                return True
+        if request.text:
+            texts.append(normal_form(request.text))
+        said = " ".join(texts)
+        parts = {word for word in words if word in said}
+        if parts and not parts.isdisjoint(_WORD.findall(said)):  # to find all words takes long, and is seldom needed
             return True
     return False

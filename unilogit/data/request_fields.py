@@ -10,7 +10,7 @@ import math
 import re
 import tokenize
 from ast import literal_eval
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
@@ -69,24 +69,19 @@ def read_fields(row: Mapping[str, object], is_csv: bool) -> tuple[RawFields, lis
     """
     problems: list[str] = []
     fields: RawFields = {}
-    for name in FIELDS:
+    for name, read in _READERS.items():
         cell = row.get(name)
-        if cell is None or cell in ("", []):
+        if not cell and (cell is None or cell in ("", [])):
             fields[name] = [] if name in LISTS else None
             continue
         try:
-            if name in LISTS:
-                fields[name] = _texts(cell, is_csv)
-            elif name in TIMES:
-                fields[name] = _time(cell)
-            else:
-                fields[name] = _identifier(cell, is_csv) if name in IDENTIFIERS else _text(cell)
+            fields[name] = read(cell, is_csv)
         except ValueError as error:
             problems.append(f"field `{name}` {error}")
     return fields, problems
 
 
-def _text(cell: object) -> str | None:
+def _text(cell: object, _: bool) -> str | None:
     if not isinstance(cell, str):
         if isinstance(cell, float) and math.isnan(cell):
             return None  # how Parquet files from dataframes say that there is nothing
@@ -100,7 +95,7 @@ def _identifier(cell: object, is_csv: bool) -> str | None:
         if is_csv and _SPREADSHEET_NUMBER.fullmatch(cell):
             words = "reads like a number that a spreadsheet has rewritten (4711.0, 1.2E+15)"
             raise ValueError(f"{words}, so that nobody knows the id; format its column as text and export it again")
-        return _text(cell)
+        return _text(cell, is_csv)
     if isinstance(cell, bool):
         raise ValueError("must be text or a whole number, not true or false; correct it")
     if isinstance(cell, int):
@@ -131,7 +126,7 @@ def _storable(text: str) -> str:
     return text
 
 
-def _time(cell: object) -> str | None:
+def _time(cell: object, is_csv: bool) -> str | None:
     """A time in the form of RFC 3339 wherever the cell says one; other text as it is."""
     match cell:
         case datetime():
@@ -144,7 +139,7 @@ def _time(cell: object) -> str | None:
             raise ValueError("must be a time, not true or false; write it like 2025-03-01T12:00:00Z")
         case int() | float():
             return _since_1970(str(cell))
-    text = (_text(cell) or "").strip()
+    text = (_text(cell, is_csv) or "").strip()
     if _DATE.fullmatch(text):
         return f"{text}T00:00:00Z"
     return _since_1970(text) if text.replace(".", "", 1).isdecimal() else text or None
@@ -201,3 +196,9 @@ def _printed_list(text: str) -> list[object] | None:
         else:
             return None
     return items
+
+
+_READERS: dict[str, Callable[[object, bool], str | list[str] | None]] = {
+    name: _texts if name in LISTS else _time if name in TIMES else _identifier if name in IDENTIFIERS else _text
+    for name in FIELDS
+}

@@ -6,9 +6,9 @@ what the fields say: a date may be no date yet, an identifier may be missing.
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from unilogit.data.csv_rows import read_csv_rows
 from unilogit.data.locations import UnreadableFile, file_name, write_location
@@ -24,8 +24,7 @@ SUFFIXES = (*_TABLES, *_TEXTS, *(f"{suffix}.gz" for suffix in (*_TABLES, *_TEXTS
 FILED = r"request-[0-9]{8}-[0-9]{6}-[0-9a-f]{6}\.jsonl"  # what `file_request` writes, whole
 
 
-@dataclass(frozen=True)
-class RawRequest:
+class RawRequest(NamedTuple):
     """One readable row of a request file.
 
     Attributes:

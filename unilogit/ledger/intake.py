@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import numpy as np
+import pyarrow as pa
 import sqlalchemy as sa
 
 from unilogit.data.requests import DeletionRequest, Rejection
 from unilogit.ledger.audit import Entry, chunks, record
 from unilogit.ledger.database import Database
 from unilogit.ledger.states import RequestState
-from unilogit.ledger.tables import FileRow, RejectionRow, RequestRow, insert_rows, parameter_mark, utc_text
+from unilogit.ledger.tables import FileRow, RejectionRow, RequestRow, insert_rows, parameter_mark
 
 
 @dataclass(frozen=True)
@@ -127,21 +129,28 @@ def _store(connection: sa.Connection, requests: dict[str, DeletionRequest], why:
         return
     received, validated = RequestState.received, RequestState.validated
     record(connection, (Entry(name, None, received, why) for name in requests), run)
+    received_at = _utc_texts([request.received_at for request in requests.values()])
+    due_at = _utc_texts([request.due_at for request in requests.values()])
     rows = [
         (
             reference,
             request.request_id,
             validated.value,
-            utc_text(request.received_at),
-            utc_text(request.due_at),
+            *times,
             request.origin,
             request.model_dump_json(),
             request.content_sha256,
         )
-        for reference, request in requests.items()
+        for (reference, request), *times in zip(requests.items(), received_at, due_at, strict=True)
     ]
     insert_rows(connection, RequestRow, _STORED, rows)
     record(connection, (Entry(name, received, validated, why) for name in requests), run)
+
+
+def _utc_texts(times: list[datetime]) -> list[str]:
+    """`utc_text` of many times: of a million it alone takes three seconds."""
+    moments = pa.array(times, pa.timestamp("us", tz="UTC")).to_numpy(zero_copy_only=False)
+    return [f"{text}+00:00" for text in np.datetime_as_string(moments).tolist()]
 
 
 def _reject(connection: sa.Connection, rejections: list[Rejection], now: datetime) -> int:

@@ -75,7 +75,7 @@ def test_a_digest_is_not_made_again(tmp_path, monkeypatch):
     good = DeletionRequest(request_id="a", received_at=datetime(2025, 3, 1, tzinfo=UTC), text="Ann")
     digest = good.content_sha256
     write_requests(workspace.path(Place.REQUESTS), [good])
-    monkeypatch.setattr("unilogit.data.requests.sha256_json", None)
+    monkeypatch.setattr("unilogit.data.requests.to_json", None)
     assert [request.content_sha256 for request in read_requests(workspace)] == [digest]
 
 
