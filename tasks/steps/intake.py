@@ -87,8 +87,10 @@ def _take_in(
             counts["repeated"] += len(chunk.rows) - len(refused) - good.num_rows
             if not chunk.rows:
                 break
-            del chunk, good, refused  # else two parts were in memory, and searched
-            gc.collect()  # what errors leave behind
+            chunk.rows.clear()  # for what errors leave behind, Great Expectations' own too, may hold the chunk
+            chunk.requests.clear()
+            del good, refused
+            gc.collect()
     return RequestCounts(**counts, expectations=judges.results, warnings=told + judges.warnings)
 
 
