@@ -5,13 +5,13 @@ from tasks.sets import PARENT, RETAIN_MODEL, UNLEARNED
 MODELS = {PARENT: "before", UNLEARNED: "after", RETAIN_MODEL: "retain model"}  # role → title
 COUNTS = {
     "requests": "deletion requests",
-    "not_found": "of them with nothing in the corpus",
+    "not_found": "of them with nothing in the corpus so far",
+    "held": "of them held for a person's decision",
     "forget": "records to forget",
+    "near_duplicates": "of these, only like one that was asked for",
     "earlier": "records of earlier batches, kept forgotten",
     "retain": "records to retain",
     "holdout": "records of unseen people, for comparison",
-    "near_duplicates": "of the records to forget, only like one that was asked for",
-    "held": "requests held for a person's decision",
 }
 SECTIONS = {
     "forget": "To forget: this batch",
