@@ -1,10 +1,14 @@
 """`unilogit requests …`: file deletion requests, follow them, decide what only a person can."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.commands.options import PARAMS, Output, OutputKind, Overrides, ParamsFile, Person, person, register
+
+if TYPE_CHECKING:
+    from unilogit.ledger import Ledger
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -13,6 +17,15 @@ app = typer.Typer(
 )
 Name = Annotated[str, typer.Argument(help="The request_id, or its pseudonym.")]
 Reason = Annotated[str, typer.Option("--why", help="Goes into the audit table for good: nobody's data.")]
+
+
+def _decide(decision: "Callable[[Ledger], None]", told: str) -> None:
+    """Let a person's decision be known to the ledger, and say so."""
+    from tasks.requests.batches import open_ledger
+
+    with open_ledger() as ledger:
+        decision(ledger)
+    typer.echo(told)
 
 
 @register(app)
@@ -76,61 +89,46 @@ def show(name: Name, output: OutputKind = Output.TABLE) -> None:
 @register(app)
 def withdraw(name: Name, person_: Person = None) -> None:
     """Take a request back; that cannot be undone once a model has unlearned it."""
-    from tasks.requests.batches import open_ledger
-
-    with open_ledger() as ledger:
-        ledger.withdraw(name, person(person_))
-    typer.echo(f"{name}: withdrawn. To undo: unilogit requests reopen {name}")
+    _decide(
+        lambda ledger: ledger.withdraw(name, person(person_)),
+        f"{name}: withdrawn. To undo: unilogit requests reopen {name}",
+    )
 
 
 @register(app)
 def reopen(name: Name, why: Reason, person_: Person = None) -> None:
     """Let a request that has ended be worked on again by the next run."""
-    from tasks.requests.batches import open_ledger
-
-    with open_ledger() as ledger:
-        ledger.reopen(name, person(person_), why)
-    typer.echo(f"{name}: pending again. Next: unilogit run")
+    _decide(lambda ledger: ledger.reopen(name, person(person_), why), f"{name}: pending again. Next: unilogit run")
 
 
 @register(app)
 def retry(name: Name, person_: Person = None) -> None:
     """Let a request whose batch failed be worked on again by the next run."""
-    from tasks.requests.batches import open_ledger
-
-    with open_ledger() as ledger:
-        ledger.retry(name, person(person_))
-    typer.echo(f"{name}: pending again. Next: unilogit run")
+    _decide(lambda ledger: ledger.retry(name, person(person_)), f"{name}: pending again. Next: unilogit run")
 
 
 @register(app)
 def approve(name: Name, person_: Person = None) -> None:
     """Let a held request go on although it matches much, or although copies of its records were found."""
-    from tasks.requests.batches import open_ledger
-
-    with open_ledger() as ledger:
-        ledger.approve(name, person(person_))
-    typer.echo(f"{name}: approved. Next: unilogit run")
+    _decide(lambda ledger: ledger.approve(name, person(person_)), f"{name}: approved. Next: unilogit run")
 
 
 @register(app)
 def refuse(name: Name, why: Reason, person_: Person = None) -> None:
     """Refuse a held request."""
-    from tasks.requests.batches import open_ledger
-
-    with open_ledger() as ledger:
-        ledger.refuse(name, person(person_), why)
-    typer.echo(f"{name}: refused. To undo: unilogit requests reopen {name}")
+    _decide(
+        lambda ledger: ledger.refuse(name, person(person_), why),
+        f"{name}: refused. To undo: unilogit requests reopen {name}",
+    )
 
 
 @register(app)
 def close(name: Name, why: Reason, person_: Person = None) -> None:
     """Close a request of which nothing was found; it is not looked for any longer."""
-    from tasks.requests.batches import open_ledger
-
-    with open_ledger() as ledger:
-        ledger.close(name, person(person_), why)
-    typer.echo(f"{name}: closed as not found. To undo: unilogit requests reopen {name}")
+    _decide(
+        lambda ledger: ledger.close(name, person(person_), why),
+        f"{name}: closed as not found. To undo: unilogit requests reopen {name}",
+    )
 
 
 @register(app)
