@@ -11,10 +11,10 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
-from tasks.requests.purge import purge as remove_texts
 
 from flows.in_process import run_flow
 from tasks.params import load_params
+from tasks.requests.purge import purge as remove_texts
 from tasks.step import BAD_INPUT, as_task, call
 from unilogit.errors import InputError
 
