@@ -150,6 +150,14 @@ def overdue(
 
 
 @register(app)
+def verify() -> None:
+    """Prove that audit table, requests and certificates are as they were written. Exit code 2 names what is not."""
+    from tasks.requests.proof import verify_requests
+
+    typer.echo(verify_requests())
+
+
+@register(app)
 def quarantine(output: OutputKind = Output.TABLE) -> None:
     """The rows that were refused, why, and the files in which they are kept."""
     from tasks.requests.listing import print_refused

@@ -114,9 +114,11 @@ def take_in(file: str, params: Params, run: str) -> TakenIn:
     called = [*(row.file for row in islice(read_requests(workspace), 1))]
     called += [row.file for row in islice(read_refused(workspace), 1)]
     name = called[0] if called else sha256[:12]  # not the file's own name, which may be a person's
+    begin = datetime.now(UTC)
     with open_ledger() as ledger, no_search_for_garbage():
         receipt = ledger.receive(name, sha256, read_requests(workspace), read_refused(workspace), run)
-    reasons = [str(rejection) for rejection in islice(read_refused(workspace), PROBLEMS_SHOWN)]
+        refused = ledger.rejections(PROBLEMS_SHOWN, begin)  # the ledger refuses what intake could not know
+        reasons = [f"{row.file}:{row.row}: {'; '.join(row.reasons)}" for row in refused]
     return TakenIn(receipt, outcome.result.warnings, reasons)
 
 
@@ -130,7 +132,7 @@ def take_in_new(requests: str, params: Params, run: str, take: Take = take_in) -
         take: does so for one file.
 
     Returns:
-        What is wrong, if there was something new and nothing of it could be used; else nothing.
+        What is wrong, if there were new files and no request in them was new; else nothing.
 
     Raises:
         InputError: there is no such file or folder, or it cannot be reached.
@@ -149,7 +151,7 @@ def take_in_new(requests: str, params: Params, run: str, take: Take = take_in) -
             continue
         print(taken)
         problems += taken.reasons
-        usable += taken.receipt.new + taken.receipt.repeated
+        usable += taken.receipt.new
     return [] if usable else problems
 
 

@@ -123,12 +123,49 @@ def test_afterwards_only_weights_know_the_forgotten(life):
         assert any("may still know them" in line and place in line for line in told["purge"].splitlines())
 
 
-def test_a_changed_certificate_and_a_changed_audit_row_are_found_and_named(life):
+def test_a_changed_certificate_is_found_and_named(life):
     project, _, _ = life
     file = min((project.folder / "var" / "certificates").glob("*.json"))
     content = file.read_text()
+    assert "as they were written" in project.succeed("unilogit", "requests", "verify")
     file.write_text(content.replace('"payload": "', '"payload": "A', 1))
-    done = project.run("unilogit", "certificates", "verify")
+    for command in (("certificates", "verify"), ("requests", "verify")):
+        done = project.run("unilogit", *command)
+        assert done.returncode == 2
+        assert str(file) in done.stderr
+    file.unlink()
+    done = project.run("unilogit", "requests", "verify")
     file.write_text(content)
+    assert (done.returncode, f"{file}, is gone" in done.stderr) == (2, True)
+
+
+def test_a_request_file_that_was_changed_after_it_was_taken_in_is_found_and_named(life):
+    project, _, _ = life
+    inbox = project.folder / "var" / "example" / "requests"
+    row = {"request_id": "R-77", "received_at": "2026-03-03T15:00:00Z", "subject_id": "P-0006"}
+    file = inbox / "later.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    assert "1 new" in project.succeed("unilogit", "requests", "import", str(file))
+    file.write_text(json.dumps(row | {"subject_id": "P-0007"}) + "\n")
+    done = project.run("unilogit", "requests", "import", str(file))
     assert done.returncode == 2
-    assert str(file) in done.stderr
+    assert "later.jsonl:1: request R-77 was taken in before with other content" in done.stderr
+
+
+def test_a_changed_request_and_a_changed_audit_row_are_found_and_named(life):
+    project, _, _ = life
+    ledger = project.folder / "var" / "ledger.db"
+    untouched = ledger.read_bytes()
+    with closing(sqlite3.connect(ledger)) as database:
+        database.execute("DROP TRIGGER ledger_audit_no_UPDATE")
+        database.execute("UPDATE ledger_audit SET why = 'nothing' WHERE sequence = 3")
+        asked = "SELECT reference, content FROM ledger_requests WHERE request_id = 'R-77'"
+        name, content = database.execute(asked).fetchone()
+        changed = content.replace('"subject_id":"', '"subject_id":"X')
+        database.execute("UPDATE ledger_requests SET content = ? WHERE reference = ?", (changed, name))
+        database.commit()
+    done = project.run("unilogit", "requests", "verify")
+    ledger.write_bytes(untouched)
+    assert done.returncode == 2
+    assert "ledger_audit, sequence 3: was changed" in done.stderr
+    assert f"request {name}: what it asks was changed" in done.stderr

@@ -29,7 +29,8 @@ def running_server(folder_of_programs: Path) -> Iterator[str]:
         The URL of its database.
     """
     folder = Path(tempfile.mkdtemp(prefix="unilogit-postgresql-"))
-    as_user = ["runuser", "-u", USER, "--"] if os.getuid() == 0 else []  # it refuses to be run by root
+    runuser = shutil.which("runuser") or "/usr/sbin/runuser"  # which not every PATH has
+    as_user = [runuser, "-u", USER, "--"] if os.getuid() == 0 else []  # it refuses to be run by root
     if as_user:
         shutil.chown(folder, USER)
     data, log = folder / "data", folder / "log"

@@ -112,6 +112,13 @@ def as_request(reference: str, content: str) -> DeletionRequest:
     return request if request.reference == reference else request.model_copy(update={"reference": reference})
 
 
+def _is_unchanged(content: str, sha256: str) -> bool:
+    try:
+        return DeletionRequest.model_validate_json(content).content_sha256 == sha256
+    except ValueError:
+        return False
+
+
 class Queries(Database):
     """The part of Ledger that answers questions."""
 
@@ -197,8 +204,8 @@ class Queries(Database):
             ).scalar_one()
         return counts
 
-    def rejections(self, limit: int | None = None) -> Iterator[RejectedRow]:
-        """Refused rows, the oldest first, read page by page."""
+    def rejections(self, limit: int | None = None, since: datetime | None = None) -> Iterator[RejectedRow]:
+        """Refused rows, the oldest first, read page by page; all, or those that were refused at a time or later."""
         number, count = 0, 0
         while limit is None or count < limit:
             size = CHUNK if limit is None else min(CHUNK, limit - count)
@@ -206,6 +213,8 @@ class Queries(Database):
                 RejectionRow.number, RejectionRow.file, RejectionRow.row, RejectionRow.reasons, RejectionRow.at
             )
             query = query.where(RejectionRow.number > number).order_by(RejectionRow.number).limit(size)
+            if since is not None:
+                query = query.where(RejectionRow.at >= since)
             with self._reading() as connection:
                 rows = connection.execute(query).all()
             yield from (RejectedRow(row.file, row.row, row.reasons, row.at) for row in rows)
@@ -242,6 +251,19 @@ class Queries(Database):
         """
         with self._reading() as connection:
             return audit.history(connection, find_row(connection, name).reference)
+
+    def changed_requests(self) -> Iterator[str]:
+        """References of requests whose content is not what was taken in; read page by page."""
+        last = ""
+        while True:
+            query = sa.select(RequestRow.reference, RequestRow.content, RequestRow.content_sha256)
+            query = query.where(RequestRow.reference > last, RequestRow.purged_at.is_(None))
+            with self._reading() as connection:
+                rows = connection.execute(query.order_by(RequestRow.reference).limit(CHUNK)).all()
+            yield from (row.reference for row in rows if not _is_unchanged(row.content, row.content_sha256))
+            if len(rows) < CHUNK:
+                return
+            last = rows[-1].reference
 
     def verify_audit(self) -> int:
         """Check the hash chain, and that every request stands where its last audited move left it.
