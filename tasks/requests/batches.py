@@ -18,6 +18,7 @@ from tasks.validation.tables import read_refused, read_requests, write_requests
 from tasks.workspace import Extraction, Place, Workspace, home, intake_folder, ledger_location, run_folder
 from unilogit.data.inbox import SETTLED, Inbox, scan_inbox
 from unilogit.data.locations import sha256_location
+from unilogit.data.requests import Rejection
 from unilogit.data.rows import PROBLEMS_SHOWN
 from unilogit.errors import InputError
 from unilogit.files import sha256_json, write_json, write_text
@@ -118,7 +119,7 @@ def take_in(file: str, params: Params, run: str) -> TakenIn:
     with open_ledger() as ledger, no_search_for_garbage():
         receipt = ledger.receive(name, sha256, read_requests(workspace), read_refused(workspace), run)
         refused = ledger.rejections(PROBLEMS_SHOWN, begin)  # the ledger refuses what intake could not know
-        reasons = [f"{row.file}:{row.row}: {'; '.join(row.reasons)}" for row in refused]
+        reasons = [str(Rejection(file=row.file, row=row.row, reasons=row.reasons, raw="")) for row in refused]
     return TakenIn(receipt, outcome.result.warnings, reasons)
 
 
