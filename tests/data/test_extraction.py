@@ -197,6 +197,7 @@ def test_any_path_will_do(tmp_path, name):
     assert frame_records(retain) == PEOPLE[2:]
 
 
+@pytest.mark.slow
 def test_the_order_of_a_large_corpus_stays(tmp_path):
     corpus = [
         CorpusRecord(record_id=f"r{number * 7919 % 50_000}", subject_ids=[f"p{number % 3}"], prompt="", response="x")

@@ -52,6 +52,7 @@ def test_a_few_records_are_never_a_large_share(tmp_path, matched, is_held):
     assert (bool(found.held), len(forget)) == (is_held, 0 if is_held else matched)
 
 
+@pytest.mark.slow
 def test_a_text_in_far_too_many_records_is_given_up_before_all_are_read(tmp_path):
     corpus = corpus_of(30_000, 0)
     requests = [ask(text="and xy"), ask(text="word17 and"), ask(aliases=["word29"])]

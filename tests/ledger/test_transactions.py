@@ -74,6 +74,7 @@ def tell_until_killed(location, statements):
     tell_all(location, 5, 3)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_statement_leaves_whole_transactions_only(tmp_path):
     kills = 0
     while True:

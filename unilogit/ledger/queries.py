@@ -204,7 +204,7 @@ class Queries(Database):
             ).scalar_one()
         return counts
 
-    def rejections(self, limit: int | None = None, since: datetime | None = None) -> Iterator[RejectedRow]:
+    def rejections(self, limit: int | None = None, start: datetime | None = None) -> Iterator[RejectedRow]:
         """Refused rows, the oldest first, read page by page; all, or those that were refused at a time or later."""
         number, count = 0, 0
         while limit is None or count < limit:
@@ -213,8 +213,8 @@ class Queries(Database):
                 RejectionRow.number, RejectionRow.file, RejectionRow.row, RejectionRow.reasons, RejectionRow.at
             )
             query = query.where(RejectionRow.number > number).order_by(RejectionRow.number).limit(size)
-            if since is not None:
-                query = query.where(RejectionRow.at >= since)
+            if start is not None:
+                query = query.where(RejectionRow.at >= start)
             with self._reading() as connection:
                 rows = connection.execute(query).all()
             yield from (RejectedRow(row.file, row.row, row.reasons, row.at) for row in rows)
