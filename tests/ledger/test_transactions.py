@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.ledger.lives import CORPUS, ids, numbered_requests, open_batch, states, take
 from unilogit.ledger import Ledger
 
-fork = multiprocessing.get_context("fork")
+children = multiprocessing.get_context("forkserver")  # this process may hold threads and hooks of servers by now
 
 
 def tell_all(location, count, cap):
@@ -74,12 +74,11 @@ def tell_until_killed(location, statements):
     tell_all(location, 5, 3)
 
 
-@pytest.mark.slow
 def test_a_kill_at_any_statement_leaves_whole_transactions_only(tmp_path):
     kills = 0
     while True:
         path = tmp_path / str(kills) / "ledger.db"
-        child = fork.Process(target=tell_until_killed, args=(path, 1 + 7 * kills))
+        child = children.Process(target=tell_until_killed, args=(path, 1 + 7 * kills))
         child.start()
         child.join()
         with Ledger(path) as ledger:
@@ -100,7 +99,7 @@ def kill_at_random_instants(location, kills):
     Ledger(location).__exit__()
     while died < kills:
         count += 40
-        child = fork.Process(target=tell_all, args=(location, count, 10))
+        child = children.Process(target=tell_all, args=(location, count, 10))
         child.start()
         child.join(seconds.uniform(0.02, 0.4))
         child.kill()
@@ -135,8 +134,8 @@ def work(location, gate, answers):
 
 
 def test_processes_at_once_never_take_a_request_twice(location):
-    gate, queue = fork.Barrier(3), fork.Queue()
-    workers = [fork.Process(target=work, args=(location, gate, queue)) for _ in range(3)]
+    gate, queue = children.Barrier(3), children.Queue()
+    workers = [children.Process(target=work, args=(location, gate, queue)) for _ in range(3)]
     for worker in workers:
         worker.start()
     answers = [queue.get(timeout=60) for _ in workers]
