@@ -1,6 +1,5 @@
 """The database: what cannot be opened or written is refused, by name, and left alone; who may work on it."""
 
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -8,11 +7,9 @@ import sqlite3
 import pytest
 import sqlalchemy as sa
 
-from tests.ledger.lives import connect, numbered_requests, run_sql, states, take
+from tests.ledger.lives import connect, numbered_requests, processes, run_sql, states, take
 from unilogit.errors import InputError
 from unilogit.ledger import Ledger, database
-
-fork = multiprocessing.get_context("fork")
 
 
 def test_a_newer_schema_is_refused_and_left_alone(closed):
@@ -101,8 +98,8 @@ def hold_run_lock(location, answers):
 
 
 def test_one_process_works_on_batches_until_it_dies(location):
-    answers = fork.Queue()
-    other = fork.Process(target=hold_run_lock, args=(location, answers))
+    answers = processes.Queue()
+    other = processes.Process(target=hold_run_lock, args=(location, answers))
     other.start()
     assert answers.get(timeout=60) == "held"
     with Ledger(location) as ledger:

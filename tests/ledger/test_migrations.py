@@ -1,6 +1,5 @@
 """A ledger made by the first version: nothing is lost, its audit chain holds, and a kill meanwhile leaves it whole."""
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -11,11 +10,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from tests.ledger.lives import LATER_CORPUS, connect, ids, make_request, open_batch, run_sql, states, take
+from tests.ledger.lives import LATER_CORPUS, connect, ids, make_request, open_batch, processes, run_sql, states, take
 from unilogit.ledger import Ledger, database
 from unilogit.ledger.tables import Table
-
-fork = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
@@ -133,7 +130,7 @@ def open_until_killed(location, statements):
 def test_a_kill_at_any_statement_leaves_the_first_version_or_the_second(first_version):
     versions = []
     for statements in range(1, 200):
-        child = fork.Process(target=open_until_killed, args=(first_version, statements))
+        child = processes.Process(target=open_until_killed, args=(first_version, statements))
         child.start()
         child.join()
         versions += run_sql(first_version, "SELECT version FROM ledger_schema")
@@ -154,8 +151,8 @@ def open_at_once(location, gate):
 
 
 def test_processes_that_open_it_at_once_migrate_it_once(first_version):
-    gate = fork.Barrier(3)
-    children = [fork.Process(target=open_at_once, args=(first_version, gate)) for _ in range(3)]
+    gate = processes.Barrier(3)
+    children = [processes.Process(target=open_at_once, args=(first_version, gate)) for _ in range(3)]
     for child in children:
         child.start()
     for child in children:

@@ -1,6 +1,5 @@
 """Transactions: a kill leaves whole ones only, and processes at once never take a request twice."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -9,10 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.ledger.lives import CORPUS, ids, numbered_requests, open_batch, states, take
+from tests.ledger.lives import CORPUS, ids, numbered_requests, open_batch, processes, states, take
 from unilogit.ledger import Ledger
-
-children = multiprocessing.get_context("forkserver")  # this process may hold threads and hooks of servers by now
 
 
 def tell_all(location, count, cap):
@@ -78,7 +75,7 @@ def test_a_kill_at_any_statement_leaves_whole_transactions_only(tmp_path):
     kills = 0
     while True:
         path = tmp_path / str(kills) / "ledger.db"
-        child = children.Process(target=tell_until_killed, args=(path, 1 + 7 * kills))
+        child = processes.Process(target=tell_until_killed, args=(path, 1 + 7 * kills))
         child.start()
         child.join()
         with Ledger(path) as ledger:
@@ -99,7 +96,7 @@ def kill_at_random_instants(location, kills):
     Ledger(location).__exit__()
     while died < kills:
         count += 40
-        child = children.Process(target=tell_all, args=(location, count, 10))
+        child = processes.Process(target=tell_all, args=(location, count, 10))
         child.start()
         child.join(seconds.uniform(0.02, 0.4))
         child.kill()
@@ -134,8 +131,8 @@ def work(location, gate, answers):
 
 
 def test_processes_at_once_never_take_a_request_twice(location):
-    gate, queue = children.Barrier(3), children.Queue()
-    workers = [children.Process(target=work, args=(location, gate, queue)) for _ in range(3)]
+    gate, queue = processes.Barrier(3), processes.Queue()
+    workers = [processes.Process(target=work, args=(location, gate, queue)) for _ in range(3)]
     for worker in workers:
         worker.start()
     answers = [queue.get(timeout=60) for _ in workers]
