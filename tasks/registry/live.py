@@ -89,7 +89,7 @@ def _end(follower: "_Follower", live: LiveRun) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        with connect() as store:
+        with connect(follower.store.tracking_uri) as store:
             follower.look()
             end_run(store, live.run_id, live.status)
     except (MlflowException, TemporaryError) as error:  # an error of the batch itself is not to be hidden by this one
