@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.params import Params
 from tasks.registry.connection import connect
 from tasks.registry.live import run_route
+from tasks.registry.logged_model import model_id_of, name_version
 from tasks.registry.run import complete_run, find_or_create_run, opening_tags
 from tasks.registry.versions import CANDIDATE, FAILED, PASSED, REGISTRATION, create_version, find_version
 from tasks.report.markdown import describe_version
@@ -52,6 +53,7 @@ def run_register(workspace: Workspace, params: Params) -> Registration:
             model_id = complete_run(store, run, workspace, params)
             version = create_version(store, name, run, model_id, tags)
         if not version.description:
+            name_version(store, version)
             store.update_model_version(name, version.version, _describe(store, review, version, workspace))
         if review.gates.passed:
             store.set_registered_model_alias(name, CANDIDATE, version.version)
@@ -93,7 +95,7 @@ def _describe(store: "MlflowClient", review: Review, version: "ModelVersion", wo
     page = run_route(experiment, str(version.run_id))
     links = {"Run": page}
     links |= {name: f"{page}/artifacts/{Path(place).name}" for name, place in _ARTIFACTS.items()}
-    links["Model"] = f"#/experiments/{experiment}/models/{str(version.source).removeprefix('models:/')}"
+    links["Model"] = f"#/experiments/{experiment}/models/{model_id_of(version)}"
     if review.gates.passed:
         next_step = (
             f"read the report, then `unilogit models promote {version.name} {version.version}`"

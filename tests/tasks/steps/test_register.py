@@ -1,5 +1,6 @@
 """Registering on SQLite with a real, tiny Llama: one version of one workspace, whatever happens meanwhile."""
 
+import json
 import shutil
 from importlib.metadata import version as version_of
 
@@ -19,7 +20,7 @@ WRITES = (  # what a registration does to MLflow, in this order
     *("create_run", "log_inputs", "log_batch", "log_artifact", "log_dict"),
     *("create_logged_model", "log_model_artifacts"),
     *("finalize_logged_model", "log_outputs", "set_terminated", "create_registered_model", "create_model_version"),
-    *("update_model_version", "set_registered_model_alias"),
+    *("set_logged_model_tags", "update_model_version", "set_registered_model_alias"),
 )
 
 
@@ -72,8 +73,8 @@ def assert_whole(store, workspace, registration):
         f"[Report](#/experiments/1/runs/{registration.run_id}/artifacts/report.html)",
         f"[Model](#/experiments/1/models/{version.source.removeprefix('models:/')})",
         "report where it was made: UNILOGIT_HOME/runs/batch-1/report.html",
-        "parent model: version 7; retain model: trained on 90 records; method: unilogit; training steps: 2;",
-        "stop rule: stops when forgotten; processes that shared the work: 1;",
+        "- parent model: version 7\n- retain model: trained on 90 records\n- method: unilogit\n- training steps: 2\n",
+        "- data: not under DVC\n",
     ):
         assert part in version.description
     run = store.get_run(registration.run_id)
@@ -85,6 +86,7 @@ def assert_whole(store, workspace, registration):
     assert artifacts == {"report.html", "gates.json", "metrics.json", "params.yaml", "extraction.json", "plots"}
     [model] = store.search_logged_models(experiments(store))
     assert (model.status, f"models:/{model.model_id}") == (LoggedModelStatus.READY, version.source)
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": NAME, "version": "1"}]
 
 
 def test_a_passed_workspace_becomes_a_candidate_and_the_same_again_is_the_same(store, workspace, params, capfd):
