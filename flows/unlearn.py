@@ -22,6 +22,8 @@ from prefect.states import Completed, Failed, State
 
 from flows.in_process import BAD, DONE, GATES_FAILED, end_state, tell_problems
 from tasks.params import Params, load_params
+from tasks.registry.connection import reach
+from tasks.registry.live import live_run
 from tasks.requests import batches
 from tasks.step import BAD_INPUT, as_task, call
 from tasks.steps import NAMES, load_step
@@ -29,6 +31,7 @@ from tasks.workspace import Workspace
 from unilogit.errors import InputError
 from unilogit.gates import GateReport
 
+reach_registry = as_task(reach, "reach MLflow", retries=3)
 take_in = as_task(batches.take_in, "take in requests")
 take_batch = as_task(batches.take_batch, "take batch")
 STEPS = {name: load_step(name).task() for name in NAMES if name not in ("example", "train", "intake")}
@@ -67,11 +70,14 @@ def unlearn(
 
 def _unlearn(params: Params, requests: str, retry_failed: bool) -> State:
     run_id = str(flow_run.get_id())
+    call(reach_registry)  # before anything is begun that needs it
     refused = batches.take_in_new(requests, params, run_id, lambda *arguments: call(take_in, *arguments))
     while batch := call(take_batch, params, retry_failed, run_id):
         print(batch)
-        if state := _work(batch, params, run_id):
-            return state
+        with live_run(batch.workspace, params) as live:
+            if state := _work(batch, params, run_id):
+                return state
+            live.put_back()
     if refused:
         raise InputError(*refused)
     return Completed(name="NothingToDo", message="no deletion request is pending; nothing was changed")

@@ -21,7 +21,7 @@ from tasks.stamp import Keeper, code_digest, digest, stamped_outputs
 from tasks.steps import step_that_writes
 from tasks.workspace import Place, Workspace
 from unilogit.data.locations import fingerprint, is_url
-from unilogit.errors import InputError
+from unilogit.errors import InputError, TemporaryError
 from unilogit.files import Json
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ ParamsFile = Annotated[Path, typer.Option("--params", help="The file with every 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override one knob: section.key=value. May be repeated.")
 ]
-BAD_INPUT, KEPT = "BadInput", "Kept"
+BAD_INPUT, UNAVAILABLE, KEPT = "BadInput", "Unavailable", "Kept"
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
@@ -196,6 +196,8 @@ def as_task(
 ) -> "Task[Arguments, Result]":
     """A function as a Prefect task: bad input is never tried again, and ends it as `BadInput`.
 
+    What may pass is tried again like any other failure, and in the end is `Unavailable`.
+
     Args:
         name: shown in the UI and in logs.
         retries: with pauses of 10, 20, 40 … seconds.
@@ -212,6 +214,8 @@ def as_task(
             result = function(*args, **kwargs)
         except InputError as error:
             return Failed(name=BAD_INPUT, message=str(error))
+        except TemporaryError as error:
+            return Failed(name=UNAVAILABLE, message=str(error))
         if isinstance(result, Outcome) and result.kept:
             return Completed(name=KEPT, data=result, message="finished by an earlier run")
         return Completed(data=result)
@@ -236,9 +240,15 @@ def call(task: "Task[Arguments, Result]", *args: Arguments.args, **kwargs: Argum
 
     Raises:
         InputError: its input cannot be used.
+        TemporaryError: something that may pass is in its way, or it took longer than its timeout.
     """
     state = task(*args, return_state=True, **kwargs)
-    if state.name == BAD_INPUT:
-        raise InputError(*(state.message or "").splitlines())
+    match state.name:
+        case "BadInput":
+            raise InputError(*(state.message or "").splitlines())
+        case "Unavailable":
+            raise TemporaryError(state.message)
+        case "TimedOut":  # Prefect's name; what the step has written so far is gone on from
+            raise TemporaryError(f"{task.name} took longer than its timeout of {task.timeout_seconds:.0f} seconds")
     result: Result = state.result()
     return result
