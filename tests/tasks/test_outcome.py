@@ -120,7 +120,7 @@ def test_a_defect_keeps_its_traceback_but_not_what_it_says(capfd):
     [run] = task_runs(state)
     assert (run.state.name, run.run_count) == ("Defect", 1)
 
-    database = PREFECT_SERVER_DATABASE_CONNECTION_URL.value().rpartition("///")[2]
+    database = PREFECT_SERVER_DATABASE_CONNECTION_URL.value().partition("///")[2]
     with closing(sqlite3.connect(database)) as connection:
         assert SECRET not in "\n".join(connection.iterdump())
     assert SECRET not in "".join(capfd.readouterr())
