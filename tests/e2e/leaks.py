@@ -64,11 +64,8 @@ def written(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
         if content.startswith(b"SQLite format 3\0"):
             yield from _cells(file)
         if content.startswith(b"PAR1"):
-            rows = duckdb.sql(f"SELECT to_json(rows) FROM read_parquet('{file}', hive_partitioning = false) rows")
-            yield (
-                f"{file}, rows",
-                "\n".join(json.dumps(json.loads(row), ensure_ascii=False) for (row,) in rows.fetchall()),
-            )
+            with suppress(duckdb.Error):  # one that is damaged is searched as it is
+                yield f"{file}, rows", _rows(file)
         if content.startswith(b"\x1f\x8b"):
             yield f"{file}, unpacked", gzip.decompress(content).decode("utf-8", "replace")
         if content.startswith(b"PK\3\4"):
@@ -77,6 +74,11 @@ def written(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
                     yield f"{file}: {name}", archive.read(name).decode("utf-8", "replace")
         if content.startswith(b"\x89PNG"):
             yield f"{file}, texts", json.dumps(getattr(Image.open(io.BytesIO(content)), "text", {}), ensure_ascii=False)
+
+
+def _rows(file: Path) -> str:
+    rows = duckdb.sql(f"SELECT to_json(rows) FROM read_parquet('{file}', hive_partitioning = false) rows").fetchall()
+    return "\n".join(json.dumps(json.loads(row), ensure_ascii=False) for (row,) in rows)
 
 
 def _cells(file: Path) -> Iterator[tuple[str, str]]:

@@ -32,7 +32,7 @@ REQUEST = {
 NOT_FOUND = {"request_id": "Nusquam", "received_at": TIME, "subject_id": "Saltmarsh 17", "source": "Sorrel"}
 BAD_ROWS = [
     {"request_id": "Yarrow", "received_at": "on Vandersloot's birthday", "subject_id": "Comfrey"},
-    {"request_id": "Tansy", "received_at": TIME, "legal_basis": "Burdock", "Pennyroyal": "Mugwort"},
+    {"request_id": "Tansy", "received_at": TIME, "legal_basis": "Burdock", "comment": "Mugwort"},
 ]
 REQUEST_FILE, HEADLESS_FILE, DAMAGED_FILE = "Quillfeather erasure.jsonl", "Betony.csv", "Speedwell.parquet"
 STRAY_FILE, SHARD = "letter.Cowslip", "Meadowsweet.jsonl"
@@ -42,7 +42,7 @@ PLANTED = {
     *("Quillfeather", "Zebulon", "odalys", "odalys@sample.example", "Tintagel", "Wintergreen", "Södergatan"),
     *("Hollyhock", "Larkspur", "Bramblewick", "Foxglove", "Marjoram", "Thistlewood", "Ragwort"),
     *("Marigold", "Periwinkle", "Nusquam", "Saltmarsh", "Sorrel", "Yarrow", "Vandersloot", "Comfrey", "Tansy"),
-    *("Burdock", "Pennyroyal", "Mugwort", "Betony", "Speedwell", "Cowslip", "Meadowsweet", "Agrimony", "Valerian"),
+    *("Burdock", "Mugwort", "Betony", "Speedwell", "Cowslip", "Meadowsweet", "Agrimony", "Valerian"),
     *("Lovage", "Hyssop", "Quillfeather 4471", "Saltmarsh 17", "rec/Quillfeather-0", RECORD["prompt"]),
     RECORD["response"],
 }
