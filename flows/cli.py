@@ -52,6 +52,7 @@ def run(
     """Unlearn what the pending requests ask for, in this process; no server is needed.
 
     Exit code 0: done, or nothing to do. 1: gates failed. 2: the input cannot be used, or matches nothing.
+    75: a server does not answer, or another run is at work; try again later.
     """
     _run(requests, params, set_, retry_failed)
 

@@ -10,9 +10,10 @@ from prefect.logging.configuration import setup_logging
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 from prefect.states import State
 
-from tasks.step import BAD_INPUT
+from tasks.bad_input import BAD, TRY_AGAIN
+from tasks.step import ANOTHER_RUNS, BAD_INPUT, UNAVAILABLE
 
-DONE, GATES_FAILED, BAD = 0, 1, 2  # exit codes
+DONE, GATES_FAILED = 0, 1  # exit codes, beside those of tasks.bad_input
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def tell_problems(state: "State[Any]") -> None:
 
 
 def run_flow(flow: "Flow[..., Any]", *arguments: Any) -> int:
-    """Run a flow that ends in Completed or BadInput, and print how.
+    """Run a flow that ends in Completed, BadInput, Unavailable or AnotherRuns, and print how.
 
     Returns:
         The exit code.
@@ -50,6 +51,9 @@ def run_flow(flow: "Flow[..., Any]", *arguments: Any) -> int:
     if state.name == BAD_INPUT:
         tell_problems(state)
         return BAD
+    if state.name in (UNAVAILABLE, ANOTHER_RUNS):
+        tell_problems(state)
+        return TRY_AGAIN
     state.result()  # a defect: let its traceback be seen
     print(state.message)
     return DONE

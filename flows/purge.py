@@ -10,15 +10,15 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, State
 
 from flows.in_process import run_flow
 from tasks.params import load_params
 from tasks.requests.purge import purge as remove_texts
-from tasks.step import BAD_INPUT, as_task, call
-from unilogit.errors import InputError
+from tasks.step import as_task, call, ended_by
+from unilogit.errors import InputError, TemporaryError
 
-remove_texts_task = as_task(remove_texts, "remove texts", retries=2)
+remove_texts_task = as_task(remove_texts, "remove texts", retries=3, timeout=12 * 3600)
 
 
 @flow(name="purge", log_prints=True)
@@ -33,8 +33,8 @@ def purge(params_file: str = "params.yaml", overrides: list[str] | None = None) 
         params = load_params(params_file, overrides)
         purged = call(remove_texts_task, params, datetime.now(UTC), str(flow_run.get_id()))
         return Completed(message=str(purged))
-    except InputError as error:
-        return Failed(name=BAD_INPUT, message=str(error))
+    except (InputError, TemporaryError) as error:
+        return ended_by(error)
 
 
 def purge_in_process(params: Path, overrides: list[str] | None = None) -> int:

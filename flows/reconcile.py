@@ -12,17 +12,17 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, State
 
 from flows.in_process import run_flow
 from tasks.params import load_params
 from tasks.registry.lineage import find_champion
 from tasks.requests.reconcile import settle
-from tasks.step import BAD_INPUT, as_task, call
-from unilogit.errors import InputError
+from tasks.step import as_task, call, ended_by
+from unilogit.errors import InputError, TemporaryError
 
-find_champion_task = as_task(find_champion, "find champion", retries=2)
-settle_task = as_task(settle, "close requests")
+find_champion_task = as_task(find_champion, "find champion", retries=3, timeout=600)
+settle_task = as_task(settle, "close requests", retries=3, timeout=3600)
 
 
 @flow(name="reconcile", log_prints=True)
@@ -40,8 +40,8 @@ def reconcile(params_file: str = "params.yaml", overrides: list[str] | None = No
             return Completed(name="NothingToDo", message="no version is champion yet; promote one")
         settled = call(settle_task, champion, params, str(flow_run.get_id()))
         return Completed(message=str(settled))
-    except InputError as error:
-        return Failed(name=BAD_INPUT, message=str(error))
+    except (InputError, TemporaryError) as error:
+        return ended_by(error)
 
 
 def reconcile_in_process(params: Path, overrides: list[str] | None = None) -> int:

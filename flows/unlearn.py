@@ -20,17 +20,18 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
 
-from flows.in_process import BAD, DONE, GATES_FAILED, end_state, tell_problems
+from flows.in_process import BAD, DONE, GATES_FAILED, TRY_AGAIN, end_state, tell_problems
 from tasks.params import Params, load_params
 from tasks.requests import batches
-from tasks.step import BAD_INPUT, as_task, call
+from tasks.step import as_task, call, ended_by
 from tasks.steps import NAMES, load_step
 from tasks.workspace import Workspace
-from unilogit.errors import InputError
+from unilogit.errors import InputError, TemporaryError
 from unilogit.gates import GateReport
 
-take_in = as_task(batches.take_in, "take in requests")
-take_batch = as_task(batches.take_batch, "take batch")
+look = as_task(batches.new_in, "look for requests", retries=3, timeout=3600)
+take_in = as_task(batches.take_in, "take in requests", retries=3, timeout=12 * 3600)
+take_batch = as_task(batches.take_batch, "take batch", retries=3, timeout=3600)
 STEPS = {name: load_step(name).task() for name in NAMES if name not in ("example", "train", "intake")}
 OVERDUE = "unilogit.requests.overdue"  # the event that an automation can act on
 
@@ -52,8 +53,8 @@ def unlearn(
 
     Returns:
         Completed, or Completed named NothingToDo (no request is pending), NotFound (nothing of theirs is in the
-        corpus; they are watched) or Held (a person must decide); Failed named GatesFailed, or BadInput with what to
-        correct.
+        corpus; they are watched), Held (a person must decide) or AnotherRuns; Failed named GatesFailed, BadInput with
+        what to correct, or Unavailable with what did not answer: the next run goes on from there.
     """
     try:
         params = load_params(params_file, overrides)
@@ -61,16 +62,27 @@ def unlearn(
             state = _unlearn(params, requests or params.data.requests, retry_failed)
             _tell_outlook(params)
             return state
-    except InputError as error:
-        return Failed(name=BAD_INPUT, message=str(error))
+    except (InputError, TemporaryError) as error:
+        return ended_by(error)
 
 
 def _unlearn(params: Params, requests: str, retry_failed: bool) -> State:
     run_id = str(flow_run.get_id())
-    refused = batches.take_in_new(requests, params, run_id, lambda *arguments: call(take_in, *arguments))
+    refused = batches.take_in_new(
+        requests,
+        params,
+        run_id,
+        lambda *arguments: call(look, *arguments),
+        lambda *arguments: call(take_in, *arguments),
+    )
     while batch := call(take_batch, params, retry_failed, run_id):
         print(batch)
-        if state := _work(batch, params, run_id):
+        try:
+            state = _work(batch, params, run_id)
+        except TemporaryError:
+            batches.spare_attempt(batch)
+            raise
+        if state:
             return state
     if refused:
         raise InputError(*refused)
@@ -142,7 +154,7 @@ def run_in_process(
 
     Returns:
         The exit code: 0 done, nothing to do, or a person must decide; 1 gates failed; 2 bad input, or nothing of theirs
-        is in the corpus.
+        is in the corpus; 75 something that may pass is in the way, or another run is at work.
     """
     from tasks.report.terminal import show_run
 
@@ -151,6 +163,9 @@ def run_in_process(
         case "BadInput" | "NotFound":
             tell_problems(state)
             return BAD
+        case "Unavailable" | "AnotherRuns":
+            tell_problems(state)
+            return TRY_AGAIN
         case "NothingToDo" | "Held":
             print(state.message)
             return DONE

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Generic, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Generic, ParamSpec, TypeVar, get_type_hints
 
 import typer
 
@@ -21,7 +21,7 @@ from tasks.stamp import Keeper, code_digest, digest, stamped_outputs
 from tasks.steps import step_that_writes
 from tasks.workspace import Place, Workspace
 from unilogit.data.locations import fingerprint, is_url
-from unilogit.errors import InputError, TemporaryError
+from unilogit.errors import AnotherRuns, InputError, TemporaryError
 from unilogit.files import Json
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ ParamsFile = Annotated[Path, typer.Option("--params", help="The file with every 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override one knob: section.key=value. May be repeated.")
 ]
-BAD_INPUT, UNAVAILABLE, KEPT = "BadInput", "Unavailable", "Kept"
+BAD_INPUT, UNAVAILABLE, ANOTHER_RUNS, KEPT = "BadInput", "Unavailable", "AnotherRuns", "Kept"
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
@@ -196,7 +196,8 @@ def as_task(
 ) -> "Task[Arguments, Result]":
     """A function as a Prefect task: bad input is never tried again, and ends it as `BadInput`.
 
-    What may pass is tried again like any other failure, and in the end is `Unavailable`.
+    What may pass is tried again like any other failure, and is `Unavailable` in the end. Where another process does
+    the work at present, there is nothing to do: `AnotherRuns`.
 
     Args:
         name: shown in the UI and in logs.
@@ -205,17 +206,15 @@ def as_task(
     """
     from prefect import Task
     from prefect.cache_policies import NO_CACHE
-    from prefect.states import Completed, Failed
+    from prefect.states import Completed
     from prefect.tasks import exponential_backoff
 
     @wraps(function)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> "State[Result]":
         try:
             result = function(*args, **kwargs)
-        except InputError as error:
-            return Failed(name=BAD_INPUT, message=str(error))
-        except TemporaryError as error:
-            return Failed(name=UNAVAILABLE, message=str(error))
+        except (InputError, TemporaryError) as error:
+            return ended_by(error)
         if isinstance(result, Outcome) and result.kept:
             return Completed(name=KEPT, data=result, message="finished by an earlier run")
         return Completed(data=result)
@@ -231,6 +230,15 @@ def as_task(
     )
 
 
+def ended_by(error: InputError | TemporaryError) -> "State[Any]":
+    """The state in which an error that is no defect leaves a task or a flow."""
+    from prefect.states import Completed, Failed
+
+    if isinstance(error, AnotherRuns):
+        return Completed(name=ANOTHER_RUNS, message=str(error))
+    return Failed(name=BAD_INPUT if isinstance(error, InputError) else UNAVAILABLE, message=str(error))
+
+
 def _is_not_bad_input(task: "Task[..., object]", run: "TaskRun", state: "State[object]") -> bool:
     return state.name != BAD_INPUT
 
@@ -240,12 +248,15 @@ def call(task: "Task[Arguments, Result]", *args: Arguments.args, **kwargs: Argum
 
     Raises:
         InputError: its input cannot be used.
-        TemporaryError: something that may pass is in its way, or it took longer than its timeout.
+        TemporaryError: something that may pass is in its way, or it took longer than its timeout; AnotherRuns where
+            another process does the work.
     """
     state = task(*args, return_state=True, **kwargs)
     match state.name:
         case "BadInput":
             raise InputError(*(state.message or "").splitlines())
+        case "AnotherRuns":
+            raise AnotherRuns(state.message)
         case "Unavailable":
             raise TemporaryError(state.message)
         case "TimedOut":  # Prefect's name; what the step has written so far is gone on from

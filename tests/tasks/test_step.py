@@ -3,16 +3,17 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
 from tasks.params import load_params
-from tasks.step import BAD_INPUT, KEPT, Source, Step, as_task, call
+from tasks.step import BAD_INPUT, KEPT, UNAVAILABLE, Source, Step, as_task, call
 from tasks.steps import NAMES, load_step
 from tasks.workspace import Place, Workspace
-from unilogit.errors import InputError
+from unilogit.errors import AnotherRuns, InputError, TemporaryError
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "params.yaml"
@@ -236,3 +237,27 @@ def test_bad_input_is_not_tried_again_and_what_may_pass_is():
         with pytest.raises(InputError):
             call(task, InputError("wrong"))
         assert len(calls) == 1
+        calls.clear()
+        assert call(task, TemporaryError("no answer yet")) == 3
+        calls.clear()
+        with pytest.raises(AnotherRuns, match="elsewhere"):
+            call(task, AnotherRuns("at work elsewhere"))
+        assert len(calls) == 1
+
+
+def test_what_does_not_pass_ends_with_its_own_sentence():
+    from prefect.testing.utilities import prefect_test_harness
+
+    def silent() -> None:
+        raise TemporaryError("the server at example.org does not answer")
+
+    with prefect_test_harness():
+        task = as_task(silent, "silent", retries=2).with_options(retry_delay_seconds=0)
+        state = task(return_state=True)
+        assert (state.name, state.message) == (UNAVAILABLE, "the server at example.org does not answer")
+        assert state.is_failed()
+        with pytest.raises(TemporaryError, match=r"^the server at example.org does not answer$"):
+            call(task)
+        slow = as_task(time.sleep, "slow", timeout=0.2)
+        with pytest.raises(TemporaryError, match="slow took longer than its timeout"):
+            call(slow, 10)
