@@ -4,15 +4,18 @@ import os
 import platform
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
 
 from tasks.workspace import home, ledger_location
 
+PREFECT_PORT = 4200  # where it is served unless UNILOGIT_PREFECT_PORT says otherwise; prefect.toml names it, too
 PACKAGES = {  # package → which extra brings it
     "torch": "",
     "transformers": "",
@@ -82,7 +85,7 @@ def _requests() -> str:
 
 def prefect_address() -> str:
     """Where `unilogit up` serves Prefect."""
-    return f"http://127.0.0.1:{os.environ.get('UNILOGIT_PREFECT_PORT', '4200')}"
+    return f"http://127.0.0.1:{os.environ.get('UNILOGIT_PREFECT_PORT', PREFECT_PORT)}"
 
 
 def mlflow_address() -> str:
@@ -90,11 +93,15 @@ def mlflow_address() -> str:
     return f"http://127.0.0.1:{os.environ.get('UNILOGIT_MLFLOW_PORT', '5000')}"
 
 
-def answers(url: str, timeout: float = 2.0) -> bool:
-    """Whether an HTTP server answers at `url` with success."""
+def answers(url: str, timeout: float = 5.0) -> bool:
+    """Whether an HTTP server answers at `url`, be it that it asks who we are. Never through a proxy on loopback."""
+    is_here = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_here else []))
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as response:
+        with opener.open(url, timeout=timeout) as response:
             return bool(200 <= response.status < 300)
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 403)
     except OSError:
         return False
 
