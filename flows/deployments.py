@@ -21,14 +21,12 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
-from flows.stuck import POOL, prefect_client
+from flows.runs import HEARTBEAT_EVENT, POOL, SILENCE, prefect_client
 from tasks.workspace import use_home
 from unilogit.errors import InputError
 from unilogit.files import write_text
 
 PREFECT_YAML = Path("prefect.yaml")
-HEARTBEAT = 30  # seconds between a run's signs of life, the least that Prefect allows
-SILENCE = 120  # seconds without one, after which a run has crashed
 AUTOMATION = "runs without heartbeat have crashed"
 
 
@@ -98,14 +96,13 @@ def _make_automation(client: SyncPrefectClient) -> None:
     """Runs whose heartbeats stop have crashed, which frees their slot."""
     if client.read_automations_by_name(AUTOMATION):
         return
-    heartbeat = "prefect.flow-run.heartbeat"
     client.create_automation(
         AutomationCore(
             name=AUTOMATION,
             description=f"A run without a sign of life for {SILENCE} seconds is given up; the next one goes on.",
             trigger=EventTrigger(
                 posture=Posture.Proactive,
-                after={heartbeat},
+                after={HEARTBEAT_EVENT},
                 expect={"prefect.flow-run.*"},  # a heartbeat, or any state that the run ends in
                 match={"prefect.resource.id": "prefect.flow-run.*"},
                 for_each={"prefect.resource.id"},

@@ -75,7 +75,8 @@ def _run(supervisor: Supervisor, home: Path, prefect: str, mlflow: str) -> None:
     supervisor.wait_for("prefect")
 
     from flows.deployments import deploy  # from here on: Prefect takes seconds to import
-    from flows.stuck import POOL, Janitor, prefect_client
+    from flows.runs import POOL, prefect_client
+    from flows.stuck import Janitor
 
     deploy(api)
     janitor = Janitor(home, _say)
@@ -103,7 +104,8 @@ def _stop(supervisor: Supervisor, home: Path, api: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if "worker" in supervisor.children:
-        from flows.stuck import Janitor, prefect_client
+        from flows.runs import prefect_client
+        from flows.stuck import Janitor
 
         supervisor.end("worker", _WORKER_PATIENCE)
         with suppress(httpx.HTTPError), prefect_client(api) as client:
