@@ -16,6 +16,7 @@ from tasks.requests.batches import open_ledger
 from tasks.workspace import home, ledger_location
 
 _LATE = timedelta(minutes=10)  # after which a run that is due should have begun
+_COUNTED = 1000  # of the late requests
 
 
 def findings(api: str) -> Iterator[Finding]:
@@ -68,7 +69,7 @@ def _processes(supervisor: psutil.Process | None) -> Iterator[Finding]:
 def _requests(is_up: bool) -> Iterator[Finding]:
     with open_ledger() as ledger:
         batches, counts = ledger.batches(), ledger.counts()
-        late = sum(1 for _ in ledger.overdue(datetime.now(UTC), timedelta(0)))
+        late = sum(1 for _ in ledger.overdue(datetime.now(UTC), timedelta(0), limit=_COUNTED))
     for batch in batches:
         if batch.finished_at is None:
             told = f"open since {batch.opened_at:%Y-%m-%d %H:%M}, taken up {batch.attempts} times"
@@ -80,7 +81,7 @@ def _requests(is_up: bool) -> Iterator[Finding]:
         (counts["failed"], "failed", "change `unlearn` in params.yaml, then `unilogit run --retry-failed`"),
     ):
         if count:
-            yield Finding(f"requests {what}", str(count), remedy)
+            yield Finding(f"requests {what}", f"{count}{' or more' * (count == _COUNTED)}", remedy)
 
 
 def _runs(api: str, is_up: bool) -> Iterator[Finding]:
@@ -106,12 +107,8 @@ def _runs(api: str, is_up: bool) -> Iterator[Finding]:
             paused = "see in Prefect whether something is paused"
             yield Finding("schedule", f"{len(waiting)} runs should have begun", remedy or paused)
         if not prefect.workers_online(client):
-            yield Finding("worker", "none is online", "" if is_up else "`unilogit up` starts one")
-        if (
-            (run := prefect.last_run(client, "unlearn")) is not None
-            and run.state is not None
-            and not run.state.is_completed()
-        ):
-            message = (run.state.message or "").splitlines()[:1]
-            remedy = f"`prefect flow-run logs {run.id}`"
-            yield Finding("last unlearn run", f"{run.state.name}: {' '.join(message)}", remedy)
+            yield Finding("worker", "none is online", remedy)
+        last = prefect.last_run(client, "unlearn")
+        if last is not None and last.state is not None and not last.state.is_completed():
+            message = " ".join((last.state.message or "").splitlines()[:1])
+            yield Finding("last unlearn run", f"{last.state.name}: {message}", f"`prefect flow-run logs {last.id}`")
