@@ -128,7 +128,7 @@ class Supervisor:
                 start_new_session=True,  # the terminal's signals are for us, who end the children in order
             )
         child.started = child.next_check = time.monotonic()
-        child.is_up, child.silent = False, 0
+        child.silent = 0
 
     def _check(self, child: Child) -> None:
         age = time.monotonic() - child.started
@@ -154,7 +154,7 @@ class Supervisor:
         child.process.wait()
         if child.process.stdin:
             child.process.stdin.close()
-        child.process = None
+        child.process, child.is_up = None, False
         self._end_rest(child.name)
         child.failures += 1
         if not child.has_been_up and child.failures >= FRUITLESS:
