@@ -9,14 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import flow
-from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
 from flows.in_process import run_flow
+from tasks.outcome import as_task, call, end_flow, run_id
 from tasks.params import load_params
 from tasks.requests.purge import purge as remove_texts
-from tasks.step import as_task, call, ended_by
-from unilogit.errors import InputError, TemporaryError
 
 remove_texts_task = as_task(remove_texts, "remove texts", retries=3, timeout=12 * 3600)
 
@@ -29,12 +27,13 @@ def purge(params_file: str = "params.yaml", overrides: list[str] | None = None) 
         params_file: the file with every knob.
         overrides: `section.key=value` for single knobs.
     """
-    try:
+
+    def work() -> State:
         params = load_params(params_file, overrides)
-        purged = call(remove_texts_task, params, datetime.now(UTC), str(flow_run.get_id()))
+        purged = call(remove_texts_task, params, datetime.now(UTC), run_id())
         return Completed(message=str(purged))
-    except (InputError, TemporaryError) as error:
-        return ended_by(error)
+
+    return end_flow(work)
 
 
 def purge_in_process(params: Path, overrides: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from tasks.params import Params
 from tasks.stamp import digest
 from tasks.validation.tables import read_refused, read_requests, write_requests
-from tasks.workspace import Extraction, Place, Workspace, home, intake_folder, ledger_location, run_folder
+from tasks.workspace import Extraction, Place, Workspace, home, intake_folder, ledger_location, pseudonyms, run_folder
 from unilogit.data.inbox import SETTLED, Inbox, scan_inbox
 from unilogit.data.locations import sha256_location
 from unilogit.data.requests import Rejection
@@ -77,7 +77,7 @@ class TakenIn:
 
 def file_key(file: str, params: Params) -> str:
     """Digest by which the ledger knows a request file: of its content, and of the form that it is read in."""
-    content, mapping = sha256_location(file), params.data.request_mapping
+    content, mapping = sha256_location(file, pseudonyms().location(file)), params.data.request_mapping
     return content if mapping is None else sha256_json([content, mapping])
 
 
@@ -88,10 +88,11 @@ def new_in(requests: str, params: Params) -> Inbox:
         InputError: there is no such file or folder.
         TemporaryError: it cannot be reached.
     """
-    inbox = scan_inbox(requests, params.data.request_mapping)
+    name = pseudonyms().location(requests)
+    inbox = scan_inbox(requests, params.data.request_mapping, name=name)
     if inbox.waiting:  # most likely it was put there a moment ago
         time.sleep(SETTLED)
-        inbox = scan_inbox(requests, params.data.request_mapping)
+        inbox = scan_inbox(requests, params.data.request_mapping, name=name)
     with open_ledger() as ledger:
         return replace(inbox, files=[file for file in inbox.files if not ledger.knows_file(file_key(file, params))])
 
@@ -113,9 +114,9 @@ def take_in(file: str, params: Params, run: str) -> TakenIn:
     sha256 = file_key(file, params)
     workspace = Workspace(intake_folder(sha256))
     outcome = STEP.run(workspace, params.model_copy(update={"data": params.data.model_copy(update={"requests": file})}))
-    called = [*(row.file for row in islice(read_requests(workspace), 1))]
-    called += [row.file for row in islice(read_refused(workspace), 1)]
-    name = called[0] if called else sha256[:12]  # not the file's own name, which may be a person's
+    names = [*(row.file for row in islice(read_requests(workspace), 1))]
+    names += [row.file for row in islice(read_refused(workspace), 1)]
+    name = names[0] if names else sha256[:12]  # not the file's own name, which may be a person's
     begin = datetime.now(UTC)
     with open_ledger() as ledger, no_search_for_garbage():
         receipt = ledger.receive(name, sha256, read_requests(workspace), read_refused(workspace), run)

@@ -38,13 +38,13 @@ def test_an_inbox_is_read_by_name(tmp_path):
 
 def test_strays_are_told_in_one_sentence_that_names_nobody(tmp_path):
     file = put(tmp_path, "a.jsonl", ROW)
-    for name in ("Ann Lee.pdf", "Ann Lee (2).pdf", "Ann"):
+    for name in ("Ann Lee.pdf", "Ann Lee (2).pdf", "Ann", "letter.annlee"):
         put(tmp_path, name, "x")
     (tmp_path / "Ann's").mkdir()
     inbox = scan_inbox(tmp_path)
     assert inbox.files == [file]
     [stray] = inbox.strays
-    assert stray.startswith(f"{tmp_path}: no requests, passed over: 2 .pdf, 1 file, 1 folder; take them away, or")
+    assert stray.startswith(f"{tmp_path}: no requests, passed over: 2 .pdf, 2 file, 1 folder; take them away, or")
     assert "Ann" not in stray.removeprefix(str(tmp_path))
 
 
