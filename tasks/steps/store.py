@@ -19,6 +19,7 @@ from tasks.workspace import Place, Workspace, home, use_home
 from unilogit.errors import InputError, TemporaryError
 
 REMOTE = "storage"
+_WRONG = (ImportError, FileNotFoundError, NotADirectoryError, PermissionError)  # what waiting does not mend
 _MODE = 0o400  # of an object: DVC's own 0444 lets everybody read it
 
 
@@ -70,12 +71,15 @@ def data_md5(workspace: Workspace) -> str | None:
 
 def remote_error(problem: str, error: BaseException) -> InputError | TemporaryError:
     """What to raise when a remote cannot be used, told from what came first: whether it may pass by itself."""
+    from dvc.exceptions import DvcException, UploadError
+
     causes: list[BaseException] = [error]
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)
-    if any(isinstance(cause, ImportError | NotADirectoryError | PermissionError) for cause in causes):
-        return InputError(f"{problem}; check .dvc/config")
-    return TemporaryError(f"{problem}; it is tried again, but if it stays so, check .dvc/config")
+    is_wrong = any(isinstance(cause, _WRONG) for cause in causes)
+    if not is_wrong and any(isinstance(cause, UploadError) or not isinstance(cause, DvcException) for cause in causes):
+        return TemporaryError(f"{problem}; it is tried again, but if it stays so, check .dvc/config")
+    return InputError(f"{problem}; check .dvc/config")
 
 
 def default_remote() -> dict[str, Any]:
