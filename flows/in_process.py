@@ -98,7 +98,7 @@ def tell_problems(state: "State[Any]") -> None:
 
 
 def run_flow(flow: "Flow[..., Any]", *arguments: Any) -> int:
-    """Run a flow that ends in Completed, BadInput or Unavailable, and print how.
+    """Run a flow that ends in Completed, BadInput, Unavailable or AnotherRuns, and print how.
 
     Returns:
         The exit code.
@@ -109,7 +109,7 @@ def run_flow(flow: "Flow[..., Any]", *arguments: Any) -> int:
 def exit_code(state: "State[Any]") -> int:
     """Say how a flow ended, and raise its defect."""
     match state.name:
-        case "BadInput" | "Unavailable":
+        case "BadInput" | "Unavailable" | "AnotherRuns":
             tell_problems(state)
             return BAD if state.name == BAD_INPUT else TRY_AGAIN
     state.result()  # a defect: let its traceback be seen

@@ -16,7 +16,7 @@ from tasks.outcome import as_task, call, end_flow, run_id
 from tasks.params import load_params
 from tasks.requests.purge import purge as remove_texts
 
-remove_texts_task = as_task(remove_texts, "remove texts", retries=2)
+remove_texts_task = as_task(remove_texts, "remove texts", retries=3, timeout=12 * 3600)
 
 
 @flow(name="purge", log_prints=True)

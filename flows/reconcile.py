@@ -19,8 +19,8 @@ from tasks.params import load_params
 from tasks.registry.lineage import find_champion
 from tasks.requests.reconcile import settle
 
-find_champion_task = as_task(find_champion, "find champion", retries=2)
-settle_task = as_task(settle, "close requests")
+find_champion_task = as_task(find_champion, "find champion", retries=3, timeout=600)
+settle_task = as_task(settle, "close requests", retries=3, timeout=3600)
 
 
 @flow(name="reconcile", log_prints=True)

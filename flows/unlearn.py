@@ -27,10 +27,11 @@ from tasks.report.review import Review, read_review
 from tasks.requests import batches
 from tasks.steps import NAMES, load_step
 from tasks.workspace import Registration, Workspace
-from unilogit.errors import InputError
+from unilogit.errors import InputError, TemporaryError
 
-take_in = as_task(batches.take_in, "take in requests")
-take_batch = as_task(batches.take_batch, "take batch")
+look = as_task(batches.new_in, "look for requests", retries=3, timeout=3600)
+take_in = as_task(batches.take_in, "take in requests", retries=3, timeout=12 * 3600)
+take_batch = as_task(batches.take_batch, "take batch", retries=3, timeout=3600)
 STEPS = {name: load_step(name).task() for name in NAMES if name not in ("example", "train", "intake")}
 OVERDUE = "unilogit.requests.overdue"  # the event that an automation can act on
 
@@ -52,8 +53,8 @@ def unlearn(
 
     Returns:
         Completed, or Completed named NothingToDo (no request is pending), NotFound (nothing of theirs is in the
-        corpus; they are watched) or Held (a person must decide); Failed named GatesFailed, BadInput with what to
-        correct, Unavailable with what may pass, or Defect.
+        corpus; they are watched), Held (a person must decide) or AnotherRuns; Failed named GatesFailed, BadInput with
+        what to correct, Unavailable with what may pass (the next run goes on from there), or Defect.
     """
 
     def work() -> State:
@@ -67,11 +68,22 @@ def unlearn(
 
 
 def _unlearn(params: Params, requests: str, retry_failed: bool, run: str) -> State:
-    refused = batches.take_in_new(requests, params, run, lambda *arguments: call(take_in, *arguments))
+    refused = batches.take_in_new(
+        requests,
+        params,
+        run,
+        lambda *arguments: call(look, *arguments),
+        lambda *arguments: call(take_in, *arguments),
+    )
     while batch := call(take_batch, params, retry_failed, run):
         print(batch)
         name_run(f"unlearn {batch.batch_id}")
-        if state := _work(batch, params, run):
+        try:
+            state = _work(batch, params, run)
+        except TemporaryError:
+            batches.spare_attempt(batch)
+            raise
+        if state:
             return state
     if refused:
         raise InputError(*refused)
@@ -141,7 +153,7 @@ def run_in_process(
 
     Returns:
         The exit code: 0 done, nothing to do, or a person must decide; 1 gates failed; 2 bad input, or nothing of theirs
-        is in the corpus; 75 something that may pass.
+        is in the corpus; 75 something that may pass, or another run is at work.
 
     Raises:
         Defect: anything else.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
 from tasks.defects import as_defect
-from unilogit.errors import InputError, TemporaryError
+from unilogit.errors import AnotherRuns, InputError, TemporaryError
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
-BAD_INPUT, UNAVAILABLE, DEFECT, KEPT = "BadInput", "Unavailable", "Defect", "Kept"  # names of states
+BAD_INPUT, UNAVAILABLE, DEFECT = "BadInput", "Unavailable", "Defect"  # names of states that are failures
+KEPT, ANOTHER_RUNS = "Kept", "AnotherRuns"  # and of some that are none
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,14 @@ def _ended(work: "Callable[[], State[Result]]") -> "State[Result]":
     from prefect.context import get_run_context
     from prefect.exceptions import MissingContextError
     from prefect.logging import get_run_logger
-    from prefect.states import Failed
+    from prefect.states import Completed, Failed
 
     try:
         return work()
     except InputError as error:
         return Failed(name=BAD_INPUT, message=str(error))
+    except AnotherRuns as error:
+        return Completed(name=ANOTHER_RUNS, message=str(error))
     except TemporaryError as error:
         return Failed(name=UNAVAILABLE, message=str(error))
     except (ConnectionError, TimeoutError) as error:
@@ -132,13 +135,16 @@ def call(task: "Task[Arguments, Result]", *args: Arguments.args, **kwargs: Argum
 
     Raises:
         InputError: its input cannot be used.
-        TemporaryError: something that may pass is in its way, or it took longer than its timeout.
+        TemporaryError: something that may pass is in its way, or it took longer than its timeout; AnotherRuns where
+            another process does the work.
         Defect: anything else went wrong.
     """
     state = task(*args, return_state=True, **kwargs) if is_recorded() else _plainly(task, *args, **kwargs)
     match state.name:
         case "BadInput":
             raise InputError(*(state.message or "").splitlines())
+        case "AnotherRuns":
+            raise AnotherRuns(state.message)
         case "Unavailable":
             raise TemporaryError(state.message)
         case "TimedOut":  # Prefect's name; what the step has written so far is gone on from

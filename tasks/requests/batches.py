@@ -20,7 +20,7 @@ from unilogit.data.inbox import SETTLED, Inbox, scan_inbox
 from unilogit.data.locations import sha256_location
 from unilogit.data.requests import Rejection
 from unilogit.data.rows import PROBLEMS_SHOWN
-from unilogit.errors import InputError
+from unilogit.errors import AnotherRuns, InputError
 from unilogit.files import sha256_json, write_json, write_text
 from unilogit.ledger import Ledger, LedgerRow, Receipt
 
@@ -30,7 +30,7 @@ def one_run_at_a_time() -> Iterator[None]:
     """Hold the right to work on batches, of this home and of the ledger, which other machines may share.
 
     Raises:
-        InputError: another run holds it.
+        AnotherRuns: another run holds it.
     """
     with _home_lock("unlearn"), open_ledger() as ledger, ledger.run_lock():
         yield
@@ -41,7 +41,7 @@ def one_reconciliation_at_a_time() -> Iterator[None]:
     """Hold the right to write certificates, which a run of hours does not keep from anybody.
 
     Raises:
-        InputError: another process holds it.
+        AnotherRuns: another process holds it.
     """
     with _home_lock("reconcile"):
         yield
@@ -55,7 +55,7 @@ def _home_lock(kind: str) -> Iterator[None]:
         with FileLock(home() / f"{kind}.lock", timeout=0):
             yield
     except Timeout:
-        raise InputError(f"another run is at work in {home()}; wait for it to end, then try again") from None
+        raise AnotherRuns(f"another run is at work in {home()}; wait for it to end, then try again") from None
 
 
 def open_ledger() -> Ledger:
@@ -85,7 +85,8 @@ def new_in(requests: str, params: Params) -> Inbox:
     """The files of an inbox that the ledger has not taken in yet, by content, and what is passed over.
 
     Raises:
-        InputError: there is no such file or folder, or it cannot be reached.
+        InputError: there is no such file or folder.
+        TemporaryError: it cannot be reached.
     """
     name = pseudonyms().location(requests)
     inbox = scan_inbox(requests, params.data.request_mapping, name=name)
@@ -124,22 +125,25 @@ def take_in(file: str, params: Params, run: str) -> TakenIn:
     return TakenIn(receipt, outcome.result.warnings, reasons)
 
 
+Look = Callable[[str, Params], Inbox]
 Take = Callable[[str, Params, str], TakenIn]
 
 
-def take_in_new(requests: str, params: Params, run: str, take: Take = take_in) -> list[str]:
+def take_in_new(requests: str, params: Params, run: str, look: Look = new_in, take: Take = take_in) -> list[str]:
     """Take in every new file of an inbox, and print what became of it; a file that cannot be read stops no other.
 
     Args:
-        take: does so for one file.
+        look: says which files are new.
+        take: takes one in.
 
     Returns:
         What is wrong, if there were new files and no request in them was new; else nothing.
 
     Raises:
-        InputError: there is no such file or folder, or it cannot be reached.
+        InputError: there is no such file or folder.
+        TemporaryError: it cannot be reached.
     """
-    inbox = new_in(requests, params)
+    inbox = look(requests, params)
     for sentence in (*inbox.waiting, *inbox.strays):
         print(f"warning: {sentence}")
     problems: list[str] = []
@@ -243,6 +247,12 @@ def put_back(batch: TakenBatch, run: str) -> None:
     """A batch that cannot be worked on is closed, its requests are pending again."""
     with open_ledger() as ledger:
         ledger.put_back(batch.batch_id, run, "its input could not be used")
+
+
+def spare_attempt(batch: TakenBatch) -> None:
+    """What may pass ended this attempt: it is none of the batch.max_attempts."""
+    with open_ledger() as ledger:
+        ledger.spare_attempt(batch.batch_id)
 
 
 def record_unlearned(batch: TakenBatch, run: str) -> None:

@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 from unilogit.data.inbox import ABANDONED, SETTLED, scan_inbox
 from unilogit.data.locations import fingerprint, list_folder, modified_time, open_binary, sha256_location
 from unilogit.data.request_files import SUFFIXES, RawRequest, file_request, read_requests
-from unilogit.errors import InputError
+from unilogit.errors import InputError, TemporaryError
 from unilogit.files import sha256_file
 
 ROW = '{"request_id": "r1", "received_at": "2026-03-02T15:00:00Z", "subject_id": "P-1"}'
@@ -185,7 +185,7 @@ def test_a_store_that_does_not_answer_is_an_error(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     s3fs.S3FileSystem.clear_instance_cache()
-    with pytest.raises(InputError, match=r"^s3://requests/inbox: cannot be re"):
+    with pytest.raises(TemporaryError, match=r"^s3://requests/inbox: cannot be reached"):
         scan_inbox("s3://requests/inbox")
     s3fs.S3FileSystem.clear_instance_cache()
 

@@ -14,7 +14,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from tasks.defects import Defect
 from tasks.outcome import Outcome, as_task, call, end_flow, is_recorded, name_run, run_id
-from unilogit.errors import InputError, TemporaryError
+from unilogit.errors import AnotherRuns, InputError, TemporaryError
 
 SECRET = "Zebulon Quark"
 
@@ -89,6 +89,18 @@ def test_what_may_pass_is_tried_again():
     state = in_flow(flaky, TemporaryError("MLflow does not answer"), 9, retries=2)
     assert (state.name, state.message) == ("Unavailable", "MLflow does not answer")
     assert len(calls) == 3
+
+
+def test_where_another_process_does_the_work_there_is_nothing_to_do():
+    calls = []
+
+    def meet():
+        calls.append(1)
+        raise AnotherRuns("another run is at work")
+
+    state = in_flow(meet, retries=3)
+    assert (state.name, state.message, len(calls)) == ("AnotherRuns", "another run is at work", 1)
+    assert state.is_completed()
 
 
 def test_what_takes_too_long_is_given_up_and_may_pass():
