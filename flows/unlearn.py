@@ -23,12 +23,15 @@ from flows.in_process import DONE, GATES_FAILED, end_state, exit_code, tell_prob
 from tasks.bad_input import BAD
 from tasks.outcome import as_task, call, end_flow, is_recorded, name_run, run_id
 from tasks.params import Params, load_params
+from tasks.registry.connection import reach
+from tasks.registry.live import live_run
 from tasks.report.review import Review, read_review
 from tasks.requests import batches
 from tasks.steps import NAMES, load_step
 from tasks.workspace import Registration, Workspace
 from unilogit.errors import InputError, TemporaryError
 
+reach_registry = as_task(reach, "reach MLflow", retries=3)
 look = as_task(batches.new_in, "look for requests", retries=3, timeout=3600)
 take_in = as_task(batches.take_in, "take in requests", retries=3, timeout=12 * 3600)
 take_batch = as_task(batches.take_batch, "take batch", retries=3, timeout=3600)
@@ -68,6 +71,7 @@ def unlearn(
 
 
 def _unlearn(params: Params, requests: str, retry_failed: bool, run: str) -> State:
+    call(reach_registry)  # before anything is begun that needs it
     refused = batches.take_in_new(
         requests,
         params,
@@ -79,12 +83,13 @@ def _unlearn(params: Params, requests: str, retry_failed: bool, run: str) -> Sta
         print(batch)
         name_run(f"unlearn {batch.batch_id}")
         try:
-            state = _work(batch, params, run)
+            with live_run(batch.workspace, params) as live:
+                if state := _work(batch, params, run):
+                    return state
+                live.put_back()
         except TemporaryError:
             batches.spare_attempt(batch)
             raise
-        if state:
-            return state
     if refused:
         raise InputError(*refused)
     return Completed(name="NothingToDo", message="no deletion request is pending; nothing was changed")

@@ -156,6 +156,7 @@ class Place(StrEnum):
     MODEL = "model"
     CHECKPOINTS = "checkpoints"
     TRAINING = "training.json"
+    CURVES = "curves.jsonl"  # what is logged while the model is trained, as it is logged
     LOSS_CURVES = "loss.csv"
     RUN_PARAMS = "params.json"
     # measurements

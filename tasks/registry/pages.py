@@ -1,32 +1,26 @@
-"""Where a browser shows a run and its version: pages of the MLflow server, if there is one. Knows addresses only."""
+"""Where a browser shows a version, its run and its report: pages of the MLflow server, if there is one."""
 
 from pathlib import Path
 
+from tasks.registry.artifacts import is_server
 from tasks.registry.connection import client, tracking_uri
+from tasks.registry.live import run_route
 from tasks.workspace import Place, Registration
 
 
-def is_server(uri: str) -> bool:
-    return uri.startswith(("http://", "https://"))
-
-
-def run_page(uri: str, experiment: str, run: str) -> str:
-    return f"{uri.rstrip('/')}/#/experiments/{experiment}/runs/{run}"
-
-
-def version_page(uri: str, name: str, version: str) -> str:
-    return f"{uri.rstrip('/')}/#/models/{name}/versions/{version}"
-
-
 def pages(registration: Registration) -> dict[str, str]:
-    """What is shown → its address; empty without a server."""
-    uri = tracking_uri()
-    if not is_server(uri):
+    """What is shown → its address; empty without a server.
+
+    Raises:
+        TemporaryError: the server does not answer.
+    """
+    address = tracking_uri().rstrip("/")
+    if not is_server(address):
         return {}
-    info = client().get_run(registration.run_id).info
-    run = run_page(uri, info.experiment_id, info.run_id)
+    run = client().get_run(registration.run_id).info
+    page = f"{address}/{run_route(run.experiment_id, run.run_id)}"
     return {
-        "version": version_page(uri, registration.registered_model, registration.version),
-        "run": run,
-        "report": f"{run}/artifacts/{Path(Place.LOGGED_REPORT).name}",
+        "version": f"{address}/#/models/{registration.registered_model}/versions/{registration.version}",
+        "run": page,
+        "report": f"{page}/artifacts/{Path(Place.LOGGED_REPORT).name}",
     }

@@ -11,18 +11,19 @@ _LIMIT = 5000  # of the registry's database column
 _AROUND_ROWS = 200  # a table's head, and the line that counts the rows left out
 
 
-def describe_version(review: Review, links: Mapping[str, str], next_step: str) -> str:
+def describe_version(review: Review, links: Mapping[str, str], facts: Mapping[str, str], next_step: str) -> str:
     """The review as Markdown, short enough for a version's description in the registry.
 
     Args:
-        links: text → a URL, or a path or id, which is shown as it is.
+        links: text → where it leads.
+        facts: what else there is to know of what changed, name → value.
         next_step: what a person does now.
     """
     head = [
         f"**{review.verdict}**",
-        " · ".join(_link(text, target) for text, target in links.items()),
+        " · ".join(f"[{text}]({target})" for text, target in links.items()),
         "**What was asked**: " + "; ".join(f"{count} {COUNTS[key]}" for key, count in review.counts.items()) + ".",
-        f"**What changed**: {_change(review)}",
+        f"**What changed**: {_change(review, facts)}",
     ]
     end = f"**Next**: {next_step}"
     whole = "\n\n".join([*head, _gates(review.failures_first), _metrics(review), end])
@@ -33,8 +34,8 @@ def describe_version(review: Review, links: Mapping[str, str], next_step: str) -
     return "\n\n".join([*head, _gates(review.failures_first, room), *rest])
 
 
-def _change(review: Review) -> str:
-    changes = [f"{name}: {value}" for name, value in review.changes.items()]
+def _change(review: Review, facts: Mapping[str, str]) -> str:
+    changes = [f"{name}: {value}" for name, value in {**review.changes, **facts}.items()]
     moved = [
         f"{section_title(section).lower()}, {row.label}: {number(row.values[PARENT])} → {number(row.values[UNLEARNED])}"
         for section in ("forget", "retain")
@@ -67,10 +68,6 @@ def _metrics(review: Review) -> str:
             values = " | ".join(number(row.values[role]) for role in MODELS)
             lines.append(f"| {_cell(row.whole_label)} | {values} |")
     return "\n".join(lines)
-
-
-def _link(text: str, target: str) -> str:
-    return f"[{text}]({target})" if target.startswith(("http://", "https://")) else f"{text}: `{target}`"
 
 
 def _cell(text: str) -> str:

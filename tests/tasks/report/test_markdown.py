@@ -25,13 +25,15 @@ def review(tmp_path_factory):
 
 
 def test_the_description_says_what_the_page_says(workspace):
-    links = {"Run": "http://127.0.0.1:5000/#/run", "Report": "/somewhere/report.html"}
-    text = describe_version(read_review(workspace), links, "look at it")
+    links = {"Run": "#/run", "Report": "#/run/artifacts/report.html"}
+    text = describe_version(read_review(workspace), links, {"data": "DVC hash 0815.dir"}, "look at it")
     assert text.startswith("**Failed: 2 of 4 gates. This version may not be promoted.**")
-    assert "[Run](http://127.0.0.1:5000/#/run) · Report: `/somewhere/report.html`" in text
+    assert "[Run](#/run) · [Report](#/run/artifacts/report.html)" in text
+    assert "; data: DVC hash 0815.dir; " in text
     assert "12 deletion requests; 1 of them with nothing in the corpus so far; 0 of them held for a person's" in text
     assert "decision; 34 records to forget" in text
-    assert "parent model: some/base; method: unilogit; training steps: 2; epochs over the forget set: 1.5;" in text
+    assert "parent model: some/base; retain model: trained on 90 records; method: unilogit; training steps: 2;" in text
+    assert "training steps: 2; epochs over the forget set: 1.5;" in text
     assert "stop rule: stops when forgotten; processes that shared the work: 1;" in text
     assert f"SHA-256 of the new weights: {read_review(workspace).training.weights_sha256}" in text
     assert "to forget: this batch, answer probability: 0.993 → 0.013" in text
@@ -49,7 +51,7 @@ def test_the_description_says_what_the_page_says(workspace):
 
 def test_a_bar_or_a_new_line_in_a_name_does_not_break_the_table(tmp_path):
     workspace = build(tmp_path / "w", gates=[gate("a|b\nc")])
-    assert r"| a\|b c | forget |" in describe_version(read_review(workspace), {}, "wait")
+    assert r"| a\|b c | forget |" in describe_version(read_review(workspace), {}, {}, "wait")
 
 
 @settings(deadline=None)
@@ -63,7 +65,7 @@ def test_the_description_fits_the_registry_whatever_there_is_to_say(review, gate
     names = [f"group_{place}" for place in range(groups)]
     sections = {name: [Row(name, "probability", "answer probability", values)] for name in names}
     full = replace(review, gates=judge(demands, METRICS.model_dump()), sections=review.sections | sections)
-    text = describe_version(full, {"Run": "r" * filler}, "look at it")
+    text = describe_version(full, {"Run": "r" * filler}, {}, "look at it")
     assert len(text) <= 5000
     assert text.startswith(f"**Failed: 1 of {gates} gates.")
     assert text.endswith("**Next**: look at it")
@@ -75,5 +77,5 @@ def test_the_description_fits_the_registry_whatever_there_is_to_say(review, gate
 
 def test_what_was_not_measured_is_a_dash(tmp_path):
     metrics = Metrics(before={}, after={"forget": {"probability": 0.5}}, retain_model=None, unavailable={})
-    text = describe_version(read_review(build(tmp_path, metrics)), {}, "wait")
+    text = describe_version(read_review(build(tmp_path, metrics)), {}, {}, "wait")
     assert "| forget: answer probability | – | 0.500 | – |" in text

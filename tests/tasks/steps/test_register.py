@@ -1,7 +1,6 @@
 """Registering on SQLite with a real, tiny Llama: one version of one workspace, whatever happens meanwhile."""
 
 import shutil
-import subprocess
 from importlib.metadata import version as version_of
 
 import mlflow
@@ -9,7 +8,7 @@ import pytest
 from mlflow.entities import LoggedModelStatus
 
 from tasks.registry.versions import CANDIDATE
-from tasks.steps.register import STEP, git_commit, run_register
+from tasks.steps.register import STEP, run_register
 from tasks.workspace import Place, Registration
 from tests.tasks.workspaces import PERSONAL, build_registrable, save_model
 from unilogit.errors import InputError
@@ -17,8 +16,9 @@ from unilogit.files import read_json, sha256_weights
 
 NAME = "example-assistant"
 WRITES = (  # what a registration does to MLflow, in this order
-    *("create_experiment", "create_run", "log_batch", "log_artifact", "create_logged_model", "log_model_artifacts"),
-    *("finalize_logged_model", "set_terminated", "create_registered_model", "create_model_version"),
+    *("create_run", "log_inputs", "log_batch", "log_artifact", "log_dict"),
+    *("create_logged_model", "log_model_artifacts"),
+    *("finalize_logged_model", "log_outputs", "set_terminated", "create_registered_model", "create_model_version"),
     *("update_model_version", "set_registered_model_alias"),
 )
 
@@ -68,9 +68,11 @@ def assert_whole(store, workspace, registration):
     for part in (
         "**Passed: all 11 gates.",
         f"unilogit models promote {NAME} 1",
-        f"Run: `{registration.run_id}`",
-        f"Report: `{workspace.path(Place.REPORT)}`",
-        "parent model: version 7; method: unilogit; training steps: 2;",
+        f"[Run](#/experiments/1/runs/{registration.run_id})",
+        f"[Report](#/experiments/1/runs/{registration.run_id}/artifacts/report.html)",
+        f"[Model](#/experiments/1/models/{version.source.removeprefix('models:/')})",
+        "report where it was made: UNILOGIT_HOME/runs/batch-1/report.html",
+        "parent model: version 7; retain model: trained on 90 records; method: unilogit; training steps: 2;",
         "stop rule: stops when forgotten; processes that shared the work: 1;",
     ):
         assert part in version.description
@@ -170,21 +172,3 @@ def test_weights_that_were_swapped_after_unlearning_are_refused(store, workspace
 def test_every_place_that_the_step_declares_is_written(store, workspace, params):
     run_register(workspace, params)
     assert all(workspace.has(place) for place in STEP.writes)
-
-
-def test_the_git_commit_is_marked_when_tracked_files_differ(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert git_commit() == ""
-    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
-    (tmp_path / "tracked").write_text("1")
-    for command in (
-        ["init", "-q"],
-        ["add", "tracked"],
-        [*identity, "commit", "-q", "-m", "c"],
-        ["tag", "v1"],
-    ):
-        subprocess.run(["git", *command], check=True)
-    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    assert git_commit() == head
-    (tmp_path / "tracked").write_text("2")
-    assert git_commit() == f"{head}+changes"
