@@ -25,7 +25,7 @@ from prefect.settings import (
 from prefect.states import State
 
 from tasks.bad_input import BAD, TRY_AGAIN
-from tasks.outcome import BAD_INPUT
+from tasks.outcome import BAD_INPUT, result_of
 from unilogit.errors import TemporaryError
 
 DONE, GATES_FAILED = 0, 1  # exit codes
@@ -85,6 +85,7 @@ def _recording() -> Iterator[None]:
     with temporary_settings(updates={PREFECT_API_REQUEST_TIMEOUT: LONGEST_REQUEST}):
         setup_logging()
         log.propagate = False
+        logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # at the end it says what it still has to send
         builtins.print = show_and_log
         try:
             yield
@@ -112,6 +113,6 @@ def exit_code(state: "State[Any]") -> int:
         case "BadInput" | "Unavailable" | "AnotherRuns":
             tell_problems(state)
             return BAD if state.name == BAD_INPUT else TRY_AGAIN
-    state.result()  # a defect: let its traceback be seen
+    result_of(state)  # a defect: let its traceback be seen
     print(state.message)
     return DONE

@@ -21,7 +21,7 @@ from prefect.states import Completed, Failed, State
 from flows.artifacts import show_verdict
 from flows.in_process import DONE, GATES_FAILED, end_state, exit_code, tell_problems
 from tasks.bad_input import BAD
-from tasks.outcome import as_task, call, end_flow, is_recorded, name_run, run_id
+from tasks.outcome import as_task, call, end_flow, is_recorded, name_run, result_of, run_id
 from tasks.params import Params, load_params
 from tasks.registry.connection import reach
 from tasks.registry.live import live_run
@@ -171,6 +171,6 @@ def run_in_process(
             tell_problems(state)
             return BAD
         case "Completed" | "GatesFailed":
-            show_run(Workspace(run_folder(str(state.result(raise_on_failure=False)))))
+            show_run(Workspace(run_folder(str(result_of(state)))))
             return DONE if state.is_completed() else GATES_FAILED
     return exit_code(state)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from logging import ERROR, INFO, getLogger
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
 from uuid import UUID, uuid4
 
 from tasks.defects import as_defect
@@ -149,13 +149,26 @@ def call(task: "Task[Arguments, Result]", *args: Arguments.args, **kwargs: Argum
             raise TemporaryError(state.message)
         case "TimedOut":  # Prefect's name; what the step has written so far is gone on from
             raise TemporaryError(f"{task.name} took longer than its timeout of {task.timeout_seconds:.0f} seconds")
-    result: Result = state.result()
-    return result
+    return result_of(state)
 
 
 def _plainly(task: "Task[Arguments, Result]", *args: Arguments.args, **kwargs: Arguments.kwargs) -> "State[Result]":
     state: State[Result] = task.fn(*args, **kwargs)  # type: ignore[assignment]  # as `as_task` made it
     return state
+
+
+def result_of(state: "State[Result]") -> Result:
+    """What a state holds.
+
+    Raises:
+        Defect: its own; or what else kept the work from its end.
+    """
+    # Without Prefect the state is as it was made, and it takes None for a result that was lost.
+    is_none = state.is_completed() and state.data is None
+    result = cast("Result | BaseException", None if is_none else state.result(raise_on_failure=False))
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 def is_recorded() -> bool:

@@ -97,6 +97,15 @@ def anywhere(server, request):
         yield
 
 
+def nothing(word):
+    return None
+
+
+def test_what_ends_well_without_a_result_ends_well(anywhere, capsys):
+    assert run_flow(told, SECRET, "nothing") == 0
+    assert capsys.readouterr().out.endswith("all is well\n")
+
+
 def test_bad_input_is_a_line_a_problem(anywhere, capsys):
     assert run_flow(told, SECRET, "refuse") == 2
     assert capsys.readouterr().err == "error: a.jsonl:1: is bad\nerror: correct it\n"

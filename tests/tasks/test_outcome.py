@@ -52,6 +52,7 @@ def test_a_result_comes_back_and_a_kept_one_says_so():
     state = in_flow(lambda: Outcome("made", kept=False))
     assert state.result().result == "made"
     assert task_runs(state)[0].state.name == "Completed"
+    assert in_flow(lambda: None).result() is None
     state = in_flow(lambda: Outcome("made", kept=True))
     assert state.result().result == "made"
     [run] = task_runs(state)
@@ -161,6 +162,7 @@ def test_without_a_flow_run_functions_run_without_prefect():
         before = len(client.read_task_runs())
         assert not is_recorded()
         assert call(as_task(lambda: "done", "the task")) == "done"
+        assert call(as_task(lambda: None, "the task")) is None
         for function, error in ((refuse, InputError), (stumble, Defect)):
             with pytest.raises(error):
                 call(as_task(function, "the task"))
