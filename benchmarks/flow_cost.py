@@ -23,7 +23,7 @@ from benchmarks.servers import free_port
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]
-MODEL_WORK = "model work"
+MODEL_WORK, REST = "model work", "everything else"  # as the sampler calls them
 
 
 def environment(home: Path, samples: Path, **more: str) -> dict[str, str]:
@@ -86,11 +86,17 @@ def cost(samples: Path, begin: float, end: float) -> dict[str, Any]:
     parts = {name: float(seconds) for name, seconds in flow["seconds"].items()}
     parts["until the flow's process starts"] = float(flow["began"]) - begin
     parts["after the flow's process has ended"] = end - float(flow["ended"])
-    work = parts.pop(MODEL_WORK)
-    wall = end - begin
-    parts["everything else"] = wall - work - sum(parts.values()) + parts.get("everything else", 0.0)
-    largest_first = dict(sorted(parts.items(), key=lambda item: -item[1]))
-    return {"wall_seconds": wall, "model_seconds": work, "own_seconds": wall - work, "parts": largest_first}
+    work, wall = parts.pop(MODEL_WORK), end - begin
+    parts[REST] = wall - work - sum(parts.values()) + parts.get(REST, 0.0)
+    processor = {name: float(seconds) for name, seconds in flow["processor_seconds"].items() if name != MODEL_WORK}
+    return {
+        "wall_seconds": wall,
+        "model_seconds": work,
+        "own_seconds": wall - work,
+        "own_processor_seconds": sum(processor.values()),
+        "parts": dict(sorted(parts.items(), key=lambda item: -item[1])),
+        "processor_parts": processor,
+    }
 
 
 def main() -> None:

@@ -49,7 +49,8 @@ def unlearn(
     """Unlearn what the pending deletion requests ask for.
 
     Args:
-        requests: a file or folder of deletion requests; data.requests of params.yaml when not given.
+        requests: a file or folder of deletion requests; data.requests of params.yaml when not given. Prefect keeps
+            what is given here: let no name in it be somebody's.
         params_file: the file with every knob.
         overrides: `section.key=value` for single knobs.
         retry_failed: take requests of batches that failed their gates, too.

@@ -1,7 +1,7 @@
 """Where the main thread of every Python process that finds this file is, a hundred times a second.
 
 Python imports a module of this name when it starts. With FLOW_COST_FOLDER set, it writes a file there when the process
-ends: its arguments, when it began and ended, and how many seconds were spent in what.
+ends: its arguments, when it began and ended, and how many seconds what took, on the clock and on the processor.
 """
 
 import atexit
@@ -45,18 +45,23 @@ def part(frame: FrameType | None) -> str:
 
 
 def watch(folder: Path) -> None:
-    main, seconds = threading.main_thread().ident, Counter[str]()
+    main = threading.main_thread().ident or 0
+    processor = time.pthread_getcpuclockid(main)
+    seconds, processor_seconds = Counter[str](), Counter[str]()
 
     def sample() -> None:
-        before = time.perf_counter()
+        before = time.perf_counter(), time.clock_gettime(processor)
         while True:
             time.sleep(PERIOD)
-            now = time.perf_counter()
-            seconds[part(sys._current_frames().get(main or 0))] += now - before  # type: ignore[assignment]
+            now = time.perf_counter(), time.clock_gettime(processor)
+            name = part(sys._current_frames().get(main))
+            seconds[name] += now[0] - before[0]  # type: ignore[assignment]
+            processor_seconds[name] += now[1] - before[1]  # type: ignore[assignment]
             before = now
 
     def write() -> None:
-        content = {"arguments": sys.argv, "began": BEGAN, "ended": time.time(), "seconds": dict(seconds)}
+        content = {"arguments": sys.argv, "began": BEGAN, "ended": time.time()}
+        content |= {"seconds": dict(seconds), "processor_seconds": dict(processor_seconds)}
         (folder / f"{os.getpid()}.json").write_text(json.dumps(content))
 
     threading.Thread(target=sample, daemon=True).start()
