@@ -11,18 +11,16 @@ use_home()
 from pathlib import Path
 
 from prefect import flow
-from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, State
 
 from flows.in_process import run_flow
+from tasks.outcome import as_task, call, end_flow, run_id
 from tasks.params import load_params
 from tasks.registry.lineage import find_champion
 from tasks.requests.reconcile import settle
-from tasks.step import BAD_INPUT, as_task, call
-from unilogit.errors import InputError
 
-find_champion_task = as_task(find_champion, "find champion", retries=2)
-settle_task = as_task(settle, "close requests")
+find_champion_task = as_task(find_champion, "find champion", retries=3, timeout=600)
+settle_task = as_task(settle, "close requests", retries=3, timeout=3600)
 
 
 @flow(name="reconcile", log_prints=True)
@@ -33,15 +31,16 @@ def reconcile(params_file: str = "params.yaml", overrides: list[str] | None = No
         params_file: the file with every knob.
         overrides: `section.key=value` for single knobs.
     """
-    try:
+
+    def work() -> State:
         params = load_params(params_file, overrides)
         champion = call(find_champion_task, params.register_.registered_model)
         if champion is None:
             return Completed(name="NothingToDo", message="no version is champion yet; promote one")
-        settled = call(settle_task, champion, params, str(flow_run.get_id()))
+        settled = call(settle_task, champion, params, run_id())
         return Completed(message=str(settled))
-    except InputError as error:
-        return Failed(name=BAD_INPUT, message=str(error))
+
+    return end_flow(work)
 
 
 def reconcile_in_process(params: Path, overrides: list[str] | None = None) -> int:

@@ -67,6 +67,11 @@ def certificates_folder() -> Path:
     return home() / "certificates"
 
 
+def defects_folder() -> Path:
+    """What errors of ours said, a file each; it may quote somebody."""
+    return home() / "defects"
+
+
 def run_folder(batch_id: str) -> Path:
     """The workspace of a batch."""
     return home() / "runs" / batch_id

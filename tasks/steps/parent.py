@@ -65,7 +65,7 @@ STEP = Step(
     reads=(Source.BASE,),
     writes=(Place.PARENT, Place.PARENT_FILES),
     params=("model.base", "register.registered_model"),
-    retries=2,
+    retries=3,
     timeout=3600,
 )
 

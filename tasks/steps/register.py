@@ -129,7 +129,7 @@ STEP = Step(
         *(Place.REPORT, Place.LOGGED_REPORT, Place.PSEUDONYMS, Place.PLOTS),
     ),
     params=("register",),
-    retries=2,
+    retries=3,
     timeout=3600,
 )
 
