@@ -1,0 +1,141 @@
+"""The receiver between an MLflow and a Prefect server: a click on champion becomes a run of reconcile/production."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from tests.e2e.test_servers import ask, free_port
+
+pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+class Servers:
+    """MLflow, Prefect and the receiver, each a process on a port of its own."""
+
+    def __init__(self, folder):
+        self.folder, self.processes = folder, {}
+        self.ports = {name: free_port() for name in ("mlflow", "prefect", "receiver")}
+        self.mlflow, self.prefect = (f"http://127.0.0.1:{self.ports[name]}" for name in ("mlflow", "prefect"))
+        self.environment = {
+            **os.environ,
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "UNILOGIT_HOME": str(folder),
+            "UNILOGIT_WEBHOOK_PORT": str(self.ports["receiver"]),
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_API_URL": f"{self.prefect}/api",
+            "MLFLOW_TRACKING_URI": self.mlflow,
+            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": Fernet.generate_key().decode(),
+            "MLFLOW_WEBHOOK_CACHE_TTL": "1",
+        }
+        self.commands = {
+            "mlflow": ["bash", "mlflow/serve.sh", "127.0.0.1", str(self.ports["mlflow"]), str(folder)],
+            "prefect": ["prefect", "server", "start", "--port", str(self.ports["prefect"])],
+            "receiver": [sys.executable, "-m", "flows.receiver"],
+        }
+
+    def start(self, name):
+        with open(self.folder / f"{name}.log", "ab") as log:
+            self.processes[name] = subprocess.Popen(
+                self.commands[name],
+                cwd=REPOSITORY,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def stop(self, name):
+        process = self.processes.pop(name)
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            return process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text()
+
+    def runs(self):
+        return ask(f"{self.prefect}/api/flow_runs/filter", {})
+
+
+def wait(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if result := condition():
+                return result
+        except OSError:
+            pass
+        time.sleep(0.2)
+    pytest.fail(f"not within {seconds} s")
+
+
+@pytest.fixture
+def servers(tmp_path):
+    servers = Servers(tmp_path)
+    try:
+        servers.start("mlflow")
+        servers.start("prefect")
+        wait(lambda: urllib.request.urlopen(f"{servers.mlflow}/health"))
+        wait(lambda: ask(f"{servers.prefect}/api/health"))
+        flow = ask(f"{servers.prefect}/api/flows/", {"name": "reconcile"})
+        ask(f"{servers.prefect}/api/deployments/", {"name": "production", "flow_id": flow["id"]})
+        yield servers
+    finally:
+        for name in list(servers.processes):
+            servers.stop(name)
+
+
+def test_a_click_becomes_a_run_at_once_and_a_burst_becomes_one(servers):
+    registry = f"{servers.mlflow}/api/2.0/mlflow"
+
+    def click(version, alias="champion"):
+        ask(f"{registry}/registered-models/alias", {"name": "assistant", "alias": alias, "version": version})
+
+    def webhooks():
+        return ask(f"{registry}/webhooks").get("webhooks", [])
+
+    ask(f"{registry}/registered-models/create", {"name": "assistant"})
+    for _ in range(2):
+        ask(f"{registry}/model-versions/create", {"name": "assistant", "source": "file:///nowhere"})
+    for _ in range(2):  # started twice, it has one webhook
+        servers.start("receiver")
+        wait(lambda: urllib.request.urlopen(f"http://127.0.0.1:{servers.ports['receiver']}/health"))
+        wait(webhooks)
+        assert servers.stop("receiver") in (0, -signal.SIGTERM)
+    servers.start("receiver")
+    wait(lambda: servers.log("receiver").count("leads to") == 2)
+    assert len(webhooks()) == 1
+    time.sleep(1.5)  # MLflow asks for its webhooks once a second here
+
+    click(1, "candidate")
+    start = time.monotonic()
+    for version in (1, 2, 1, 2):
+        click(version)
+    [run] = wait(servers.runs, 30)
+    print(f"a run {time.monotonic() - start:.1f} s after the click")
+    assert run["deployment_id"]
+    time.sleep(5)
+    assert len(servers.runs()) == 1, "a burst is one run, and other aliases are none"
+
+    # While Prefect does not answer, the receiver complains and tries again.
+    ask(f"{servers.prefect}/api/flow_runs/{run['id']}/set_state", {"state": {"type": "COMPLETED"}, "force": True})
+    servers.stop("prefect")
+    time.sleep(3)
+    click(1)
+    wait(lambda: "was not run" in servers.log("receiver"))
+    servers.start("prefect")
+    wait(lambda: len(servers.runs()) == 2)
