@@ -68,7 +68,8 @@ class Servers:
         return (self.folder / f"{name}.log").read_text()
 
     def runs(self):
-        return ask(f"{self.prefect}/api/flow_runs/filter", {})
+        """Of the deployment."""
+        return [run for run in ask(f"{self.prefect}/api/flow_runs/filter", {}) if run["deployment_id"]]
 
 
 def wait(condition, seconds=120):
@@ -83,9 +84,9 @@ def wait(condition, seconds=120):
     pytest.fail(f"not within {seconds} s")
 
 
-@pytest.fixture
-def servers(tmp_path):
-    servers = Servers(tmp_path)
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    servers = Servers(tmp_path_factory.mktemp("servers"))
     try:
         servers.start("mlflow")
         servers.start("prefect")
@@ -97,6 +98,32 @@ def servers(tmp_path):
     finally:
         for name in list(servers.processes):
             servers.stop(name)
+
+
+def test_a_champion_that_may_not_be_is_put_back_with_an_event(servers):
+    registry, name = f"{servers.mlflow}/api/2.0/mlflow", "example-assistant"
+    ask(f"{registry}/registered-models/create", {"name": name})
+    tags = [{"key": "gates", "value": "failed"}, {"key": "batch_id", "value": "batch-1"}]
+    ask(f"{registry}/model-versions/create", {"name": name, "source": "s3://bucket/model", "tags": tags})
+    ask(f"{registry}/registered-models/alias", {"name": name, "alias": "champion", "version": "1"})
+    flow = "from flows.reconcile import reconcile; print(reconcile(return_state=True).name)"
+    done = subprocess.run(
+        [sys.executable, "-c", flow],
+        cwd=REPOSITORY,
+        env=servers.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip().endswith("ChampionRefused"), done.stderr
+    assert not ask(f"{registry}/registered-models/get?name={name}")["registered_model"].get("aliases")
+    version = ask(f"{registry}/model-versions/get?name={name}&version=1")["model_version"]
+    told = {tag["key"]: tag["value"] for tag in version["tags"]}["promotion_refused"]
+    assert told.startswith("it did not pass its gates")
+    wanted = {"filter": {"event": {"name": ["unilogit.champion.refused"]}}}
+    [event] = wait(lambda: ask(f"{servers.prefect}/api/events/filter", wanted)["events"])
+    assert event["payload"] == {"version": "1", "reasons": told.split("; "), "champion": None}
+    assert event["resource"]["prefect.resource.id"] == f"unilogit.model.{name}"
 
 
 def test_a_click_becomes_a_run_at_once_and_a_burst_becomes_one(servers):
@@ -123,7 +150,6 @@ def test_a_click_becomes_a_run_at_once_and_a_burst_becomes_one(servers):
         click(version)
     [run] = wait(servers.runs, 30)
     print(f"a run {time.monotonic() - start:.1f} s after the click")
-    assert run["deployment_id"]
     time.sleep(5)
     assert len(servers.runs()) == 1, "a burst is one run, and other aliases are none"
 
