@@ -18,8 +18,8 @@ from prefect.states import Completed, Failed, State
 
 from flows.in_process import BAD, DONE, end_state, tell_problems
 from tasks.params import Params, load_params
-from tasks.registry.promotion import Refusal, find_champion, put_back
-from tasks.requests.promotion import examine_champion
+from tasks.registry.promotion import Refusal, find_champion
+from tasks.requests.promotion import examine_champion, put_back
 from tasks.requests.reconcile import settle
 from tasks.step import BAD_INPUT, as_task, call
 from unilogit.errors import InputError

@@ -97,8 +97,9 @@ class RegistryWriter:
             self._store.set_model_version_tag(self._name, refusal.version, REFUSED, "; ".join(refusal.reasons))
 
     def put_back(self, refusal: Refusal) -> None:
-        """Give the alias champion to the version accepted last, unless somebody has moved it meanwhile."""
-        if self.registry.aliases.get(CHAMPION) == refusal.version:
+        """Give the alias champion to the version accepted last, unless another was chosen or accepted meanwhile."""
+        is_chosen = self.registry.aliases.get(CHAMPION) == refusal.version
+        if is_chosen and refusal.instead in (None, self.registry.accepted_version):
             self._set_alias(CHAMPION, refusal.instead)
 
     def _set_alias(self, alias: str, version: str | None) -> None:
@@ -114,12 +115,6 @@ class RegistryWriter:
 def registry_writer(name: str) -> Iterator[RegistryWriter]:
     with connect() as store:
         yield RegistryWriter(store, name)
-
-
-def put_back(refusal: Refusal) -> None:
-    """Give the alias champion to the version accepted last, unless somebody has moved it meanwhile."""
-    with registry_writer(refusal.name) as writer:
-        writer.put_back(refusal)
 
 
 def find_champion(name: str) -> Champion | None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from tasks.stamp import Keeper
 from tasks.workspace import home
@@ -130,9 +129,12 @@ def _digest(place: str) -> str:
 
 
 def _folder(place: str) -> Path | None:
-    """Where artifacts lie on this machine; None if they lie elsewhere."""
-    parts = urlsplit(place)
-    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
+    """Where MLflow finds artifacts on this machine; None if they lie elsewhere."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    repository = get_artifact_repository(place)
+    return Path(repository.artifact_dir) if isinstance(repository, LocalArtifactRepository) else None
 
 
 def unless_missing(ask: Callable[[], Asked]) -> Asked | None:

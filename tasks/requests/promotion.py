@@ -95,6 +95,12 @@ def examine_champion(name: str, run: str) -> tuple[Refusal | None, list[str]]:
         return None, told
 
 
+def put_back(refusal: Refusal) -> None:
+    """Give the alias champion to the version accepted last, unless another was chosen or accepted meanwhile."""
+    with one_reconciliation_at_a_time(PATIENCE), registry_writer(refusal.name) as writer:
+        writer.put_back(refusal)
+
+
 @contextmanager
 def _promotions(name: str, run: str) -> Iterator[tuple[RegistryWriter, Ledger]]:
     """Registry and ledger for the only one who changes champions, once a promotion that was begun is completed."""

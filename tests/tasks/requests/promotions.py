@@ -1,9 +1,8 @@
 """A registry and a ledger together: every version unlearns a batch of one request, named after the version."""
 
-from tasks.registry.promotion import put_back
 from tasks.requests.batches import open_ledger
 from tasks.requests.certificates import certificate_file
-from tasks.requests.promotion import examine_champion
+from tasks.requests.promotion import examine_champion, put_back
 from tests.ledger.lives import numbered_requests, promoted_batch, take
 from tests.tasks.registry.family import NAME
 from unilogit.files import sha256_file, write_text

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tasks.registry.promotion import put_back
+from tasks.registry.lineage import Promotion
 from tasks.requests.batches import open_ledger
 from tasks.requests.certificates import certificate_files
-from tasks.requests.promotion import IN_REGISTRY, examine_champion, promote, rollback
+from tasks.requests.promotion import IN_REGISTRY, examine_champion, promote, put_back, rollback
 from tests.tasks.registry.family import NAME
 from tests.tasks.requests.promotions import Life
 from unilogit.errors import InputError
@@ -161,3 +161,21 @@ def test_a_click_that_was_followed_by_another_is_not_put_back(generations):
     generations.family.click(3)
     put_back(refusal)
     assert generations.family.aliases["champion"] == "3"
+
+
+def test_a_click_that_a_person_confirmed_meanwhile_is_not_put_back(generations):
+    generations.family.click(1)
+    refusal, _ = examine_champion(NAME, "run")
+    rollback(NAME, "bob", [generations.batches["2"]])
+    put_back(refusal)
+    assert generations.family.aliases == {"champion": "1"}
+    assert generations.reconcile() is None
+
+
+def test_a_version_that_was_deleted_while_it_was_promoted_is_let_go(generations, store):
+    begun = Promotion.decided_now("3", "bob", [generations.batches["2"]])
+    store.set_registered_model_tag(NAME, "open_promotion", begun.model_dump_json())
+    store.delete_model_version(NAME, "3")
+    assert generations.reconcile() is None
+    assert generations.family.aliases == {"champion": "2", "previous": "1"}
+    assert "open_promotion" not in store.get_registered_model(NAME).tags
