@@ -43,18 +43,21 @@ def reconcile(params_file: str = "params.yaml", overrides: list[str] | None = No
     Returns:
         Completed; Failed named ChampionRefused, with the reason, when a champion was put back, or BadInput.
     """
-    refusal = None
     try:
         params = load_params(params_file, overrides)
-        run, name = str(flow_run.get_id()), params.register_.registered_model
-        refusal, told = call(examine_champion_task, name, run)
-        print("\n".join(told))
-        if refusal:
-            _tell(refusal)  # before the alias is moved: a kill in between makes two events, and never none
-            call(put_back_task, refusal)
-        outcome = _settle(params, run)
+        return _reconcile(params, str(flow_run.get_id()))
     except InputError as error:
-        return Failed(name=BAD_INPUT, message="\n".join([*([str(refusal)] if refusal else []), str(error)]))
+        return Failed(name=BAD_INPUT, message=str(error))
+
+
+def _reconcile(params: Params, run: str) -> State:
+    refusal, told = call(examine_champion_task, params.register_.registered_model, run)
+    for sentence in [*told, *([refusal] if refusal else [])]:
+        print(sentence)
+    if refusal:
+        _tell(refusal)  # before the alias is moved: a kill in between makes two events, and never none
+        call(put_back_task, refusal)
+    outcome = _settle(params, run)
     return Failed(name=CHAMPION_REFUSED, message=f"{refusal}\n{outcome.message}") if refusal else outcome
 
 
