@@ -46,7 +46,8 @@ def reconcile(params_file: str = "params.yaml", overrides: list[str] | None = No
     def work() -> State:
         params = load_params(params_file, overrides)
         refusal, told = call(examine_champion_task, params.register_.registered_model, run_id())
-        print("\n".join(told))
+        for sentence in told:
+            print(sentence)
         if refusal is None:
             return _settle(params)
         _tell(refusal)  # before the alias is moved: a kill in between makes two events, and never none
