@@ -104,7 +104,7 @@ def _measure_system(store: "MlflowClient", run_id: str) -> Callable[[], None]:
     monitor.start()
 
     def stop() -> None:
-        ending = threading.Thread(target=monitor.finish, daemon=True)  # which waits for the server
+        ending = threading.Thread(target=monitor.finish, daemon=True, name="live run's end")  # it waits for the server
         ending.start()
         ending.join(_PATIENCE)
 
