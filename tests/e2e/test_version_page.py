@@ -1,5 +1,7 @@
 """What a person sees in MLflow's own pages of a version that was registered without a server: in a real browser."""
 
+import json
+
 import pytest
 
 from docs.screenshot import open_browser
@@ -75,10 +77,10 @@ def test_its_links_lead_to_run_report_and_model(page, workspace):
 
 def test_a_run_of_bad_input_is_seen_to_have_failed(demo):
     project, _ = demo
-    corpus = (project.folder / "var" / "example" / "corpus.jsonl").read_text()
-    person = corpus.rpartition('"subject_ids": ["')[2].partition('"')[0]
+    corpus = [json.loads(line) for line in (project.folder / "var" / "example" / "corpus.jsonl").open()]
+    [person] = next(record["subject_ids"] for record in reversed(corpus) if record["subject_ids"])
     project.succeed("unilogit", "requests", "add", "--subject", person)
-    done = project.run("unilogit", "run", "--set", "model.base=nowhere/at-all", "--set", "register.experiment=failing")
+    done = project.run("unilogit", "run", "--set", "model.base=./nowhere", "--set", "register.experiment=failing")
     assert done.returncode == 2, done.stdout + done.stderr
     store = client(f"sqlite:///{project.folder / 'var' / 'mlflow.db'}")
     number = store.get_experiment_by_name("failing").experiment_id
