@@ -37,6 +37,7 @@ bench: $(READY)  ## Measure, and write benchmarks/results and docs/performance.m
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.threads
 	$(BIN)/python -m benchmarks.ledger
+	$(BIN)/python -m benchmarks.flow_cost --servers
 	$(BIN)/python -m benchmarks.table
 
 up: $(READY)  ## Prefect and MLflow servers, a worker and the deployments, on loopback, until Ctrl-C

@@ -1,4 +1,7 @@
-"""How a command ends when its input cannot be used, or when something that may pass is in its way. Imports nothing heavy, for `--help` is to be instant."""
+"""How a command ends when its input cannot be used, or when something that may pass is in its way.
+
+Imports nothing heavy, for `--help` is to be instant.
+"""
 
 import sys
 from collections.abc import Callable

@@ -27,3 +27,7 @@ class TemporaryError(Exception):
     Args:
         message: one sentence, saying what could not be done and why.
     """
+
+
+class AnotherRuns(TemporaryError):
+    """Another process does this work at present, and what is asked for here it may do as well."""

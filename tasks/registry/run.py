@@ -77,7 +77,7 @@ def open_run(store: "MlflowClient", batch_id: str, params: Params) -> "Run":
         store.set_tag(run_id, KILLS, str(int(run.data.tags.get(KILLS, "0")) + 1))
     store.update_run(run_id, RUNNING)
     store.log_batch(run_id, params=param_points(params))
-    store.log_dict(run_id, params.as_dict(), _PARAMS)
+    store.log_dict(run_id, params.shown(), _PARAMS)
     check_artifacts_arrive(store, run, _PARAMS)
     return run
 
@@ -127,7 +127,7 @@ def complete_run(store: "MlflowClient", run: "Run", workspace: Workspace, params
         store.log_artifact(run_id, str(picture), Place.PLOTS)
     for place in (Place.LOGGED_REPORT, Place.GATES, Place.METRICS):
         store.log_artifact(run_id, str(workspace.path(place)))
-    store.log_dict(run_id, params.as_dict(), _PARAMS)
+    store.log_dict(run_id, params.shown(), _PARAMS)
     store.log_dict(run_id, _counts(workspace), Path(Place.EXTRACTION).name)
     model_id = log_model(store, run, workspace, params)
     store.set_terminated(run_id)

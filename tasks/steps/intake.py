@@ -38,14 +38,14 @@ def run_intake(workspace: Workspace, params: Params) -> RequestCounts:
     """Take in deletion requests: a file, or a folder of them.
 
     A file that as a whole holds no requests is one refused row, of number 0. Files are called by their names, or by a
-    pseudonym where the name looks like a person whom a request in it is about.
+    pseudonym where the name may be somebody's.
 
     Raises:
         InputError: nothing is there, or it cannot be reached; or data.request_mapping is wrong. What was there before
             stays.
     """
-    inbox = scan_inbox(params.data.requests, wait=False)
     keyed = pseudonyms()
+    inbox = scan_inbox(params.data.requests, wait=False, name=keyed.location(params.data.requests))
     names = {file: keyed.file(file_name(file), []) for file in inbox.files}
     while True:
         try:
@@ -239,6 +239,7 @@ STEP = Step(
         Place.REQUEST_DOCS,
     ),
     params=("data.request_mapping",),
+    timeout=12 * 3600,
 )
 
 if __name__ == "__main__":

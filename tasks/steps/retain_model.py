@@ -57,6 +57,7 @@ STEP = Step(
     reads=(Place.RETAIN, Source.BASE, Source.RETAIN_MODEL),
     writes=(Place.RETAIN_MODEL, Place.RETAIN_MODEL_FILES),
     params=("seed", "train", "model.base", "model.retain", "model.max_length"),
+    timeout=168 * 3600,
 )
 
 if __name__ == "__main__":

@@ -206,6 +206,7 @@ STEP = Step(
     reads=(Place.PARENT, Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS),
     writes=(Place.MODEL, Place.TRAINING, Place.LOSS_CURVES),
     params=("seed", "unlearn", "model.max_length"),
+    timeout=168 * 3600,
 )
 
 if __name__ == "__main__":

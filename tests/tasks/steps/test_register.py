@@ -153,8 +153,22 @@ def test_other_weights_of_a_batch_are_a_new_version(store, home, params):
     assert run_register(build_registrable(root, params), params).version == "1"
     assert run_register(build_registrable(root, params, seed=1), params).version == "2"
     assert candidate(store) == "2"
-    assert run_register(build_registrable(root, params), params).version == "1"
+    again = run_register(build_registrable(root, params), params)
+    assert (again.version, again.alias, str(again)) == ("1", None, f"{NAME} version 1, gates passed: no alias")
+    assert candidate(store) == "2"  # it only moves forward
     assert count(store) == (2, 2, 2)
+
+
+def test_what_is_no_batchs_is_an_experiment_without_alias(store, workspace, home, params, tmp_path):
+    run_register(workspace, params)
+    for folder in (tmp_path / "repro", home / "experiment"):
+        registration = run_register(build_registrable(folder, params, seed=1), params)
+        assert (registration.registered_model, registration.alias) == (f"{NAME}-experiments", None)
+        version = store.get_model_version(f"{NAME}-experiments", registration.version)
+        assert "this is an experiment, which answers no request and is never promoted" in version.description
+    assert store.get_registered_model(f"{NAME}-experiments").aliases == {}
+    assert (list(store.get_registered_model(NAME).aliases), candidate(store)) == ([CANDIDATE], "1")
+    assert count(store)[2] == 1
 
 
 def test_the_same_weights_of_another_batch_are_a_new_version(store, home, workspace, params):
