@@ -50,20 +50,20 @@ def _checked(workspace: Workspace, params: Params) -> RetainModel:
     source, rule = params.model.retain, params.model.contaminated_retain
     if source is None:
         return RetainModel(model=None, files_sha256=None, description=NO_RETAIN_MODEL)
-    given = None if source == "train" else _folder(source)
-    retain_model = given or _train(workspace, params)
+    is_trained = source == "train"
+    retain_model = _train(workspace, params) if is_trained else _folder(source)
     check = _check(workspace, params, str(retain_model.model))
-    if check.knows and given and rule == "train":
+    if check.knows and not is_trained and rule == "train":
         print(f"{source} knows {check.knows} ({check.told}); another retain model is trained", flush=True)
-        given, retain_model = None, _train(workspace, params)
+        is_trained, retain_model = True, _train(workspace, params)
         check = _check(workspace, params, str(retain_model.model))
     if not check.knows:
         return retain_model.model_copy(update={"check": check.told})
     finding = f"knows {check.knows}, so that a comparison with it would prove nothing ({check.told})"
     if rule == "unavailable":
-        name = str(source) if given else "trained on the retain set alone"
+        name = "trained on the retain set alone" if is_trained else source
         return RetainModel(model=None, files_sha256=None, description=f"the retain model, {name}, {finding}")
-    if given:
+    if not is_trained:
         raise InputError(
             f"model.retain: {source} {finding}; name a model that was trained without them, set model.retain or"
             " model.contaminated_retain to train, or go without what needs one: model.contaminated_retain: unavailable"

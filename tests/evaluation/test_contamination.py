@@ -114,8 +114,8 @@ def test_the_variance_components_are_those_of_balanced_groups():
     within = np.mean([group.var(ddof=1) for group in groups])
     mean_square = 5 * np.var([group.mean() for group in groups], ddof=1)
     assert f_oneway(*groups).statistic == pytest.approx(mean_square / within)
-    assert population.within == pytest.approx(within)
-    assert population.between == pytest.approx(max(0, (mean_square - within) / 5))
+    assert population.record_variance == pytest.approx(within)
+    assert population.person_variance == pytest.approx(max(0, (mean_square - within) / 5))
 
 
 def test_with_a_record_each_it_is_students_test_of_one_against_the_rest():

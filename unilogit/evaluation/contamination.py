@@ -116,14 +116,14 @@ class _Population(NamedTuple):
     Attributes:
         people: how many were seen of it.
         mean: of their scores.
-        within, between: variance of a person's records, and of people beside that (analysis of variance).
+        record_variance, person_variance: of a person's records, and of people beside that (analysis of variance).
         records: of a person, the harmonic mean.
     """
 
     people: int
     mean: float
-    within: float
-    between: float
+    record_variance: float
+    person_variance: float
     records: float
 
     @classmethod
@@ -131,19 +131,19 @@ class _Population(NamedTuple):
         people = _people(unseen)
         count, total, sizes = len(people), len(unseen), people["records"].to_numpy()
         own = unseen["nll"].to_numpy() - people["nll"][unseen["person"]].to_numpy()
-        within = float(np.square(own).sum() / (total - count)) if total > count else 0.0
+        record_variance = float(np.square(own).sum() / (total - count)) if total > count else 0.0
         mean = float(np.average(people["nll"], weights=sizes))
         mean_square = float((sizes * np.square(people["nll"] - mean)).sum() / (count - 1))
         size = (total - np.square(sizes).sum() / total) / (count - 1)
-        between = max(0.0, (mean_square - within) / size)
-        return cls(count, float(people["nll"].mean()), within, between, float(1 / np.mean(1 / sizes)))
+        person_variance = max(0.0, (mean_square - record_variance) / size)
+        return cls(count, float(people["nll"].mean()), record_variance, person_variance, float(1 / np.mean(1 / sizes)))
 
     def p_values(self, scores: "pd.Series | np.ndarray", records: pd.Series) -> np.ndarray:
         """Of people with these scores and numbers of records: how likely one of the population scores so low."""
         from scipy.stats import t
 
-        own = self.between + self.within / records.to_numpy()
-        error = (self.between + self.within / self.records) / self.people
+        own = self.person_variance + self.record_variance / records.to_numpy()
+        error = (self.person_variance + self.record_variance / self.records) / self.people
         distance = (self.mean - np.asarray(scores)) / np.sqrt(own + error + 1e-12)
         return np.asarray(t.sf(distance, self.people - 1))
 
