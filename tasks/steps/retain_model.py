@@ -37,7 +37,7 @@ def run_retain_model(workspace: Workspace, params: Params) -> RetainModel:
             retain model knows people to be forgotten and model.contaminated_retain does not say what to do then.
     """
     retain_model = _checked(workspace, params)
-    # DVC wants every output to be there, and what an earlier call trained must not be taken for this one's.
+    # An earlier call's model goes; the folder stays, as DVC wants every output to be there.
     output = workspace.path(Place.RETAIN_MODEL_FILES)
     if retain_model.model != str(output):
         shutil.rmtree(output, ignore_errors=True)
