@@ -101,12 +101,12 @@ def _summary() -> dict[str, object]:
 
 
 def code_paths(module: str) -> list[str]:
-    """The source files that a module runs; a folder in place of all its files."""
+    """The source files that a module runs, less empty ones, of which DVC warns; a folder in place of all its files."""
     files = {Path(file) for file in code_files(module)}
     folders = {folder for file in files for folder in file.parents if folder.parts}
     whole = {folder for folder in folders if set(folder.rglob("*.py")) <= files}
     paths = {next((folder for folder in reversed(file.parents) if folder in whole), file) for file in files}
-    return sorted(str(path) for path in paths)
+    return sorted(str(path) for path in paths if path.stat().st_size)
 
 
 def _paths(places: tuple[Place | Source, ...], workspace: Workspace, params: Params) -> list[str]:

@@ -87,6 +87,11 @@ def trained_models() -> Path:
     return home() / "retain_models"
 
 
+def reproductions() -> Path:
+    """Where versions are made again; with data that are there only meanwhile, so that a purge removes all of it."""
+    return home() / "reproductions"
+
+
 def pseudonyms() -> "KeyedPseudonyms":
     """The pseudonyms of this home; their key is made when there is none, and never twice.
 

@@ -135,30 +135,47 @@ def champion_model(name: str, folder: Path) -> tuple[Path, str] | None:
         title, remedy = f"{name} version {champion.version}", f"give alias {CHAMPION} to another version"
         if champion.tags.get("gates") == FAILED:
             raise InputError(f"{title}: it is {CHAMPION}, but did not pass its gates; {remedy}")
-        registered, model = champion.tags.get("weights_sha256"), folder / "model"
-        if not registered or sha256_weights(model) != registered:
-            import mlflow
+        return fetch(store, name, str(champion.version), folder), str(champion.version)
 
-            with atomic_folder(folder) as fetched:
-                mlflow.artifacts.download_artifacts(f"models:/{name}/{champion.version}", dst_path=str(fetched))
-                _gather_tokenizer(fetched, title)
-                if registered and sha256_weights(fetched / "model") != registered:
-                    raise InputError(
-                        f"{title}: its weights are not those that were registered (tag weights_sha256); {remedy}"
-                        " or register it again"
-                    )
-        return model, str(champion.version)
+
+def fetch(store: "MlflowClient", name: str, version: str, folder: Path) -> Path:
+    """Fetch the model of a version; one that was fetched before and is whole is not fetched again.
+
+    Args:
+        folder: to fetch into, replaced as a whole.
+
+    Returns:
+        A Hugging Face folder with model and tokenizer, inside `folder`.
+
+    Raises:
+        InputError: the version holds no transformers model, or its weights are not the registered ones.
+    """
+    title = f"{name} version {version}"
+    registered, model = store.get_model_version(name, version).tags.get("weights_sha256"), folder / "model"
+    if not registered or sha256_weights(model) != registered:
+        import mlflow
+
+        with atomic_folder(folder) as fetched:
+            mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=str(fetched))
+            _gather_tokenizer(fetched, title)
+            if registered and sha256_weights(fetched / "model") != registered:
+                raise InputError(
+                    f"{title}: its weights are not those that were registered (tag weights_sha256); give alias"
+                    f" {CHAMPION} to another version or register it again"
+                )
+    return model
 
 
 def version_with_alias(store: "MlflowClient", name: str, alias: str) -> "ModelVersion | None":
-    return _unless_missing(lambda: store.get_model_version_by_alias(name, alias))
+    return unless_missing(lambda: store.get_model_version_by_alias(name, alias))
 
 
 def version_with_number(store: "MlflowClient", name: str, number: str) -> "ModelVersion | None":
-    return _unless_missing(lambda: store.get_model_version(name, number))
+    return unless_missing(lambda: store.get_model_version(name, number))
 
 
-def _unless_missing(ask: "Callable[[], ModelVersion]") -> "ModelVersion | None":
+def unless_missing(ask: "Callable[[], ModelVersion]") -> "ModelVersion | None":
+    """What the registry answers; None when it says that there is no such thing."""
     from mlflow.exceptions import MlflowException
 
     try:
