@@ -149,6 +149,7 @@ def _check_out(version: "ModelVersion", title: str, workspace: Workspace) -> str
     try:
         check_out(data, workspace)
     except InputError as error:
+        shutil.rmtree(workspace.root.parent)  # what was fetched before something was found missing
         batch = version.tags.get("batch_id", "")
         purged = _purged(batch)
         why = (
