@@ -16,6 +16,7 @@ from tasks.steps import NAMES, load_step
 from tasks.steps.example import example_workspace
 from tasks.summary import CURVE, FOLDER, NUMBERS
 from tasks.workspace import Place, Workspace
+from unilogit.data.locations import is_url
 from unilogit.errors import InputError
 from unilogit.files import write_text
 
@@ -32,15 +33,40 @@ _PLOTS = (Place.PLOTS,)
 
 
 def write_stages(params: Params, file: Path = FILE) -> str:
-    """Write dvc.yaml; what was written, and a warning for each source that an experiment would commit to git."""
+    """Write dvc.yaml; what was written, and a warning for each source that an experiment would commit to git.
+
+    Raises:
+        InputError: a source lies where DVC does not look: its changes would go unnoticed.
+    """
     text = stages(params)
+    paths = {source: path for source in Source if (path := source.path_in(params)) and not is_url(path)}
+    if ignored := _ignored_by_dvc(list(paths.values())):
+        raise InputError(
+            *(
+                f"{source}: {path} lies where DVC does not look (.dvcignore), and so would not notice a change; copy it"
+                " elsewhere"
+                for source, path in paths.items()
+                if path in ignored
+            )
+        )
     write_text(file, text)
     warnings = [
         f"warning: {source}: git sees {path}, so `dvc exp run` commits it; `dvc add` it, or name it in .gitignore\n"
-        for source in Source
-        if (path := source.path_in(params)) and _is_seen_by_git(path)
+        for source, path in paths.items()
+        if _is_seen_by_git(path)
     ]
     return f"{''.join(warnings)}{file}: {text.count('desc:')} stages. Next: dvc repro"
+
+
+def _ignored_by_dvc(paths: list[str]) -> set[str]:
+    """Those that .dvcignore hides; none where the current folder is no DVC repository."""
+    if not Path(".dvc").is_dir():
+        return set()
+    from dvc.repo import Repo
+
+    with Repo() as repository:
+        hides = repository.dvcignore.is_ignored
+        return {path for path in paths if hides(repository.fs, str(Path(path).absolute()), ignore_subrepos=False)}
 
 
 def _is_seen_by_git(path: str) -> bool:

@@ -1,15 +1,20 @@
 """dvc.yaml is what the steps declare, for the paths that params.yaml names."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
-from tasks.dvc import stages
+from tasks.dvc import stages, write_stages
 from tasks.params import load_params
 from tasks.stamp import code_files
 from tasks.steps import NAMES, load_step
 from tasks.workspace import Place
+from unilogit.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,3 +85,61 @@ def test_every_path_has_one_stage_that_makes_it_and_comes_before():
             assert not ours or any(path == one or path.startswith(f"{one}/") for one in seen), (name, path)
         assert not seen & set(outputs(stage))
         seen |= set(outputs(stage))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with git, DVC and this project's .dvcignore, where models and records lie in some places."""
+    for name in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):
+        monkeypatch.setenv(f"DVC_{name}_DIR", str(tmp_path / name.lower()))
+    folder = tmp_path / "project"
+    for place in ("var/retain_models/a", "var/models/a", "models/a", "unilogit", "tasks"):
+        (folder / place).mkdir(parents=True)
+        (folder / place / "config.json").write_text("{}")
+    for name in (".dvcignore", ".gitignore", "params.yaml"):
+        shutil.copy(ROOT / name, folder)
+    for package in ("tasks", "unilogit"):
+        shutil.copytree(ROOT / package, folder / package, dirs_exist_ok=True)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=folder, check=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def write(*overrides):
+    return write_stages(load_params("params.yaml", list(overrides)))
+
+
+def test_what_lies_where_dvc_does_not_look_is_refused(project):
+    with pytest.raises(InputError, match=r"model.retain: var/retain_models/a lies where DVC does not look"):
+        write("model.retain=var/retain_models/a")
+    assert not (project / "dvc.yaml").exists()
+    assert write("model.retain=var/models/a").startswith("dvc.yaml: 13 stages")
+
+
+def test_what_an_experiment_would_commit_is_warned_of(project):
+    assert "warning: model.retain: git sees models/a, so `dvc exp run` commits it" in write("model.retain=models/a")
+    subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", "models/a"], check=True)
+    assert "warning" not in write("model.retain=models/a")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("model.base=org/model",),
+        ("data.holdout=null",),
+        ("model.retain=var/models/a",),
+        ("model.base=org/model", "data.holdout=null", "model.retain=null"),
+    ],
+)
+def test_dvc_understands_what_is_written(project, overrides):
+    write(*overrides)
+    with Repo() as repository:
+        paths = {stage.addressing: {part.def_path for part in stage.deps} for stage in repository.index.stages}
+        repository.index.check_graph()
+    of_the_example = {"example", "train"} if "data.holdout=null" in overrides else set()
+    assert set(paths) == {*NAMES, "summary"} - {"store"} - of_the_example
+    assert ("var/models/a" in paths["retain_model"]) == ("model.retain=var/models/a" in overrides)
+    assert "org/model" not in paths["parent"] | paths["retain_model"]
+    assert ("var/example/holdout.jsonl" in paths["extract"]) == ("data.holdout=null" not in overrides)

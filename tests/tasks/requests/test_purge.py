@@ -13,7 +13,7 @@ from tasks.requests.purge import purge
 from tasks.requests.purge_plan import plan_file
 from tasks.stamp import digest
 from tasks.steps import load_step
-from tasks.workspace import Place, Workspace
+from tasks.workspace import Place, Workspace, reproductions
 from tests.e2e.leaks import leaks
 from tests.tasks.requests.forgetting_home import (
     FORGOTTEN,
@@ -217,3 +217,11 @@ def test_what_others_share_with_them_stays_in_dvc_and_the_next_run_is_stored(pro
     subprocess.run(pull, cwd=first.root.parent, check=True)
     assert stored.data_md5
     assert digest(first.path(Place.DATA)) == digest(project.run(0).path(Place.DATA))
+
+
+def test_what_is_left_of_a_version_that_was_made_again_goes(project):
+    shutil.copytree(project.run(0).path(Place.DATA), reproductions() / "model-1" / "workspace" / Place.DATA)
+    done = purge(project.params, later(), RUN)
+    assert str(reproductions()) in done.removed
+    assert not reproductions().exists()
+    assert found(project, FORGOTTEN) == set()
