@@ -30,6 +30,9 @@ _HEAD = """\
 _OF_THE_EXAMPLE = ("example", "train")
 _NO_STAGE = ("store",)  # DVC versions what stages make by itself
 _PLOTS = (Place.PLOTS,)
+_DOCS = (Place.REQUEST_DOCS, Place.CORPUS_DOCS, Place.CORPUS_TOTALS_DOCS, Place.REFERENCE_DOCS)
+LEFT_OUT = (Place.PARENT_FILES, *_DOCS)
+"""What is no output to DVC: the base model lies where it is, and pages show a file's time: no two are the same."""
 
 
 def write_stages(params: Params, file: Path = FILE) -> str:
@@ -100,7 +103,7 @@ def stages(params: Params) -> str:
 
 
 def _stage(step: Step[object], workspace: Workspace, params: Params) -> dict[str, object]:
-    written = [place for place in step.writes if place not in (Place.PARENT_FILES, *_PLOTS)]
+    written = [place for place in step.writes if place not in (*LEFT_OUT, *_PLOTS)]
     stage: dict[str, object] = {
         "desc": step.summary,
         "cmd": f"python -m {step.module} --workspace {workspace.root}",
