@@ -1,5 +1,7 @@
 """dvc.yaml is what the steps declare, for the paths that params.yaml names."""
 
+import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from tasks.dvc import LEFT_OUT, stages, write_stages
 from tasks.params import load_params
 from tasks.stamp import code_files
 from tasks.steps import NAMES, load_step
+from tasks.workspace import Workspace
+from unilogit.data.example import generate_example
 from unilogit.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -141,3 +145,46 @@ def test_dvc_understands_what_is_written(project, overrides):
     assert ("var/models/a" in paths["retain_model"]) == ("model.retain=var/models/a" in overrides)
     assert "org/model" not in paths["parent"] | paths["retain_model"]
     assert ("var/example/holdout.jsonl" in paths["extract"]) == ("data.holdout=null" not in overrides)
+
+
+SAME_EVERYWHERE = ["example", "validate", "intake", "extract"]
+
+
+def locked():
+    return yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+
+
+def md5(file):
+    return hashlib.md5(file.read_bytes()).hexdigest()
+
+
+def test_the_committed_lock_is_of_the_stages_whose_hashes_are_the_same_everywhere(tmp_path):
+    lock, written = locked(), made()
+    assert sorted(lock) == sorted(SAME_EVERYWHERE)
+    for name, stage in lock.items():
+        assert sorted(out["path"] for out in stage["outs"]) == sorted(outputs(written[name]))
+        assert stage["cmd"] == written[name]["cmd"]
+    generate_example(tmp_path, **load_params("params.yaml").example.model_dump())
+    hashes = {out["path"]: out["md5"] for out in lock["example"]["outs"]}
+    for name in ("corpus.jsonl", "holdout.jsonl"):
+        assert hashes[f"var/example/{name}"] == md5(tmp_path / name)
+
+
+@pytest.mark.slow
+def test_the_example_gives_the_locked_hashes_here(tmp_path, monkeypatch):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNILOGIT_HOME", str(tmp_path / "var"))
+    for name in SAME_EVERYWHERE:
+        workspace = Workspace(Path("var/example" if name == "example" else "var/repro"))
+        load_step(name).run(workspace, load_params("params.yaml"))
+        for out in locked()[name]["outs"]:
+            path = Path(out["path"])
+            if path.is_dir():
+                entries = [
+                    {"md5": md5(file), "relpath": str(file.relative_to(path))}
+                    for file in sorted(path.rglob("*"))
+                    if file.is_file()
+                ]
+                listed = hashlib.md5(json.dumps(entries).encode()).hexdigest() + ".dir"
+            assert out["md5"] == (listed if path.is_dir() else md5(path)), path
