@@ -69,8 +69,8 @@ def check_out(md5: str, workspace: Workspace) -> None:
 
     remote, pointer = default_remote(), workspace.path(Place.DATA_POINTER)
     pointer.parent.mkdir(parents=True, exist_ok=True)
-    out = {"md5": md5, "hash": "md5", "path": Place.DATA.value}
-    write_text(pointer, yaml.safe_dump({"outs": [out]}, sort_keys=False))
+    entry = {"md5": md5, "hash": "md5", "path": Place.DATA.value}
+    write_text(pointer, yaml.safe_dump({"outs": [entry]}, sort_keys=False))
     try:
         with runs_repository(Repo, workspace.root.parent, remote) as repository:
             repository.pull([str(pointer.resolve())], force=True)
