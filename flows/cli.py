@@ -85,6 +85,28 @@ def up() -> None:
 
 
 @register(app)
+def reproduce(
+    version: Annotated[int, typer.Argument(help="Of the registered model.")],
+    model: Annotated[
+        str | None, typer.Option(help="The registered model; register.registered_model when not given.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave data and weights there, until the next purge.")] = False,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Make a version's weights again, from its data, params and parent, and compare them bit for bit.
+
+    Exit code 0: they are the same. 1: they are not. 2: it cannot be made again, e.g. because its data were purged.
+    """
+    from tasks.params import load_params
+    from tasks.registry.reproduce import reproduce as make_again
+
+    name = model or load_params(params).register_.registered_model
+    outcome = make_again(name, str(version), keep=keep, tell=typer.echo)
+    typer.echo(str(outcome))
+    raise typer.Exit(not outcome.is_same)
+
+
+@register(app)
 def methods() -> None:
     """The unlearning methods: name, source, knobs in params.yaml under `unlearn`, published retain term."""
     from rich.console import Console

@@ -1,8 +1,10 @@
 """The steps as stages of DVC: `unilogit dvc` writes dvc.yaml from what they declare.
 
-Knows which file of a workspace is a metric or a plot to DVC; nothing of what steps do.
+Knows which file of a workspace is a plot to DVC, and that the last stage writes what DVC compares (tasks/summary.py);
+nothing of what steps do.
 """
 
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -12,7 +14,9 @@ from tasks.stamp import code_files
 from tasks.step import Source, Step
 from tasks.steps import NAMES, load_step
 from tasks.steps.example import example_workspace
+from tasks.summary import CURVE, FOLDER, NUMBERS
 from tasks.workspace import Place, Workspace
+from unilogit.data.locations import is_url
 from unilogit.errors import InputError
 from unilogit.files import write_text
 
@@ -25,14 +29,57 @@ _HEAD = """\
 """
 _OF_THE_EXAMPLE = ("example", "train")
 _NO_STAGE = ("store",)  # DVC versions what stages make by itself
-_METRICS, _PLOTS = (Place.METRICS,), (Place.PLOTS,)
+_PLOTS = (Place.PLOTS,)
+_DOCS = (Place.REQUEST_DOCS, Place.CORPUS_DOCS, Place.CORPUS_TOTALS_DOCS, Place.REFERENCE_DOCS)
+LEFT_OUT = (Place.PARENT_FILES, *_DOCS)
+"""What is no output to DVC: the base model lies where it is, and pages show a file's time: no two are the same."""
 
 
 def write_stages(params: Params, file: Path = FILE) -> str:
-    """Write dvc.yaml; what was written, in a line."""
+    """Write dvc.yaml; what was written, and a warning for each source that an experiment would commit to git.
+
+    Raises:
+        InputError: a source lies where DVC does not look: its changes would go unnoticed.
+    """
     text = stages(params)
+    paths = {source: path for source in Source if (path := source.path_in(params)) and not is_url(path)}
+    if ignored := _ignored_by_dvc(list(paths.values())):
+        raise InputError(
+            *(
+                f"{source}: {path} lies where DVC does not look (.dvcignore), and so would not notice a change; copy it"
+                " elsewhere"
+                for source, path in paths.items()
+                if path in ignored
+            )
+        )
     write_text(file, text)
-    return f"{file}: {text.count('desc:')} stages. Next: dvc repro"
+    warnings = [
+        f"warning: {source}: git sees {path}, so `dvc exp run` commits it; `dvc add` it, or name it in .gitignore\n"
+        for source, path in paths.items()
+        if _is_seen_by_git(path)
+    ]
+    return f"{''.join(warnings)}{file}: {text.count('desc:')} stages. Next: dvc repro"
+
+
+def _ignored_by_dvc(paths: list[str]) -> set[str]:
+    """Those that .dvcignore hides; none where the current folder is no DVC repository."""
+    if not Path(".dvc").is_dir():
+        return set()
+    from dvc.repo import Repo
+
+    with Repo() as repository:
+        hides = repository.dvcignore.is_ignored
+        return {path for path in paths if hides(repository.fs, str(Path(path).absolute()), ignore_subrepos=False)}
+
+
+def _is_seen_by_git(path: str) -> bool:
+    """Whether git would add it; not without git, nor outside of the project, nor if DVC tracks it."""
+    asked = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", path]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    return answer.returncode == 0 and bool(answer.stdout)
 
 
 def stages(params: Params) -> str:
@@ -42,20 +89,21 @@ def stages(params: Params) -> str:
     except InputError:
         example = None
     left_out = _NO_STAGE if example else (*_NO_STAGE, *_OF_THE_EXAMPLE)
-    curves = WORKSPACE.path(Place.LOSS_CURVES)
+    curves = {str(FOLDER / CURVE): ["forget_loss", "retain_loss"]}
     content = {
-        "plots": [{"loss of unlearning": {"x": "step", "y": {str(curves): ["forget_loss", "retain_loss"]}}}],
+        "plots": [{"loss of unlearning": {"x": "step", "y": curves}}],
         "stages": {
             name: _stage(load_step(name), example if example and name in _OF_THE_EXAMPLE else WORKSPACE, params)
             for name in NAMES
             if name not in left_out
-        },
+        }
+        | {"summary": _summary()},
     }
     return _HEAD + "\n" + yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True)
 
 
 def _stage(step: Step[object], workspace: Workspace, params: Params) -> dict[str, object]:
-    written = [place for place in step.writes if place not in (*_METRICS, *_PLOTS, *_absent(params))]
+    written = [place for place in step.writes if place not in (*LEFT_OUT, *_PLOTS)]
     stage: dict[str, object] = {
         "desc": step.summary,
         "cmd": f"python -m {step.module} --workspace {workspace.root}",
@@ -64,26 +112,30 @@ def _stage(step: Step[object], workspace: Workspace, params: Params) -> dict[str
     if step.params:
         stage["params"] = list(step.params)
     stage["outs"] = [str(workspace.path(place)) for place in written]
-    if metrics := [{str(workspace.path(place)): {"cache": False}} for place in step.writes if place in _METRICS]:
-        stage["metrics"] = metrics
     if plots := [str(workspace.path(place)) for place in step.writes if place in _PLOTS]:
         stage["plots"] = plots
     return stage
 
 
-def _absent(params: Params) -> list[Place]:
-    """What a step writes in some cases only, and not in this one: DVC wants every output to be there."""
-    no_retain_model = [] if params.model.retain == "train" else [Place.RETAIN_MODEL_FILES]
-    return [Place.PARENT_FILES, *no_retain_model]
+def _summary() -> dict[str, object]:
+    """The stage of what DVC compares. Its outputs stay out of DVC's cache, for git to keep them."""
+    places = [str(WORKSPACE.path(place)) for place in (Place.GATES, Place.METRICS, Place.LOSS_CURVES)]
+    return {
+        "desc": "Write the numbers and the loss curve that DVC compares, where git sees them.",
+        "cmd": f"python -m tasks.summary --workspace {WORKSPACE.root}",
+        "deps": [*places, *code_paths("tasks.summary")],
+        "outs": [{str(FOLDER / CURVE): {"cache": False}}],
+        "metrics": [{str(FOLDER / NUMBERS): {"cache": False}}],
+    }
 
 
 def code_paths(module: str) -> list[str]:
-    """The source files that a module runs; a folder in place of all its files."""
+    """The source files that a module runs, less empty ones, of which DVC warns; a folder in place of all its files."""
     files = {Path(file) for file in code_files(module)}
     folders = {folder for file in files for folder in file.parents if folder.parts}
     whole = {folder for folder in folders if set(folder.rglob("*.py")) <= files}
     paths = {next((folder for folder in reversed(file.parents) if folder in whole), file) for file in files}
-    return sorted(str(path) for path in paths)
+    return sorted(str(path) for path in paths if path.stat().st_size)
 
 
 def _paths(places: tuple[Place | Source, ...], workspace: Workspace, params: Params) -> list[str]:

@@ -44,6 +44,7 @@ class Data(Config):
 class Model(Config):
     base: Name
     retain: Name | None
+    contaminated_retain: Literal["stop", "unavailable", "train"]
     max_length: PositiveInt
 
 

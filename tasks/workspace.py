@@ -92,6 +92,11 @@ def trained_models() -> Path:
     return home() / "retain_models"
 
 
+def reproductions() -> Path:
+    """Where versions are made again; with data that are there only meanwhile, so that a purge removes all of it."""
+    return home() / "reproductions"
+
+
 def pseudonyms() -> "KeyedPseudonyms":
     """The pseudonyms of this home; their key is made when there is none, and never twice.
 
@@ -388,7 +393,8 @@ class RetainModel(FileModel):
     Attributes:
         model: its folder, or None where there is none.
         files_sha256: digest of the folder's files; None without one.
-        description: what there is to say about it.
+        description: what there is to say about it; without one, why there is none.
+        check: what was found of whether it knows whom it must not; empty without one.
     """
 
     place = Place.RETAIN_MODEL
@@ -396,9 +402,12 @@ class RetainModel(FileModel):
     model: str | None
     files_sha256: str | None
     description: str
+    check: str = ""
 
     def __str__(self) -> str:
-        return f"retain model: {self.description}"
+        if self.model is None:
+            return f"retain model: none; {self.description}; what needs one will say that it is not available"
+        return f"retain model: {self.description}" + (f"; {self.check}" if self.check else "")
 
 
 class Training(FileModel):

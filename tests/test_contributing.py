@@ -19,7 +19,10 @@ from unilogit import CorpusRecord, TrainConfig, train_from_scratch
 from unilogit.files import read_json, write_parquet
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("unilogit", "tasks", "flows", "tests", "params.yaml", "dvc.yaml", "pyproject.toml", "prefect.toml")
+COPIED = (
+    *("unilogit", "tasks", "flows", "tests", "params.yaml", "pyproject.toml", "prefect.toml"),
+    *("dvc.yaml", "dvc.lock", ".dvcignore", ".gitignore"),
+)
 _BLOCK = re.compile(r"^( *)```(\w+)(?: (\S+))?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 

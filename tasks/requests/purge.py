@@ -21,7 +21,16 @@ from tasks.requests.erasure import Erasure
 from tasks.requests.objects import SCRATCH, stored_objects
 from tasks.requests.purge_plan import Plan, erasure, plan_file, plan_purge
 from tasks.requests.remains import Search, files_of, is_of_model, models_that_may_know, why_left
-from tasks.workspace import Place, Workspace, defects_folder, home, intake_folder, intake_folders, run_folder
+from tasks.workspace import (
+    Place,
+    Workspace,
+    defects_folder,
+    home,
+    intake_folder,
+    intake_folders,
+    reproductions,
+    run_folder,
+)
 from unilogit.data.locations import is_url
 from unilogit.files import sha256_file
 from unilogit.ledger import Ledger
@@ -117,6 +126,7 @@ class _Purge:
             for scratch in folder.glob(f"{SCRATCH}*"):  # a half-written plan is called so, too
                 _remove(scratch)
         self._remove_old_quarantine()
+        self._remove(reproductions())
         plan = Plan.begun(self.ledger) + plan_purge(self.ledger, self.runs, self.params.requests.keep_days, self.now)
         if plan.references:
             plan.write()

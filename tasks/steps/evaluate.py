@@ -65,7 +65,8 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
     from unilogit.evaluation.findings import NOT_FINITE
 
     sets = evaluation_sets(workspace, params)
-    roles = [PARENT, UNLEARNED, *([RETAIN_MODEL] if workspace.read(RetainModel).model else [])]
+    retain_model = workspace.read(RetainModel)
+    roles = [PARENT, UNLEARNED, *([RETAIN_MODEL] if retain_model.model else [])]
     if RETAIN_MODEL not in roles:
         for stale in workspace.measured(RETAIN_MODEL):
             stale.unlink(missing_ok=True)
@@ -74,7 +75,7 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
         evaluations[PARENT],
         evaluations[UNLEARNED],
         evaluations.get(RETAIN_MODEL),
-        no_retain_model="model.retain is null, so there is no retain model to compare with",
+        no_retain_model=retain_model.description,
     )
     for role, robustness in workspace.read(AttackMetrics).metrics.items():
         metrics[role]["robustness"] = robustness

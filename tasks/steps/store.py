@@ -17,6 +17,7 @@ from tasks.params import Params
 from tasks.step import Step
 from tasks.workspace import Place, Workspace, home, use_home
 from unilogit.errors import InputError, TemporaryError
+from unilogit.files import write_text
 
 REMOTE = "storage"
 _WRONG = (ImportError, FileNotFoundError, NotADirectoryError, PermissionError)  # what waiting does not mend
@@ -53,6 +54,29 @@ def run_store(workspace: Workspace, params: Params) -> StoredData:
         problem = f"the data of {workspace.root.name} could not be pushed to {remote['url']} ({error})"
         raise remote_error(problem, error) from error
     return StoredData(data_md5=data_md5(workspace) or "", remote=remote["url"])
+
+
+def check_out(md5: str, workspace: Workspace) -> None:
+    """Put the data of a DVC hash into a workspace, from the default remote; what is whole there is not fetched again.
+
+    The folder that the workspace lies in becomes a DVC repository, with a cache of its own.
+
+    Raises:
+        InputError: .dvc/config is wrong, the remote cannot be reached, or not all of it is there.
+    """
+    use_home()
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    remote, pointer = default_remote(), workspace.path(Place.DATA_POINTER)
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    entry = {"md5": md5, "hash": "md5", "path": Place.DATA.value}
+    write_text(pointer, yaml.safe_dump({"outs": [entry]}, sort_keys=False))
+    try:
+        with runs_repository(Repo, workspace.root.parent, remote) as repository:
+            repository.pull([str(pointer.resolve())], force=True)
+    except (DvcException, ImportError, OSError) as error:
+        raise InputError(f"the data {md5} could not be fetched from {remote['url']} ({error})") from error
 
 
 def data_md5(workspace: Workspace) -> str | None:

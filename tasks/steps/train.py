@@ -51,8 +51,8 @@ def train_model(corpus: Path, output: Path, params: Params, architecture: str | 
     from unilogit.model import load_model
     from unilogit.training.from_scratch import train_from_scratch
 
-    if architecture is not None and not (Path(architecture) / "config.json").is_file():
-        raise InputError(f"{architecture}: no model there (config.json is missing); train it or correct model.base")
+    if architecture is not None:
+        _require_model(architecture)
     records = _records(corpus)
     with atomic_folder(output) as folder:
         train_from_scratch(
@@ -72,9 +72,23 @@ def train_model(corpus: Path, output: Path, params: Params, architecture: str | 
     )
 
 
+def _require_model(name: str) -> None:
+    """Refuse what is neither a folder with a model nor the hub name of one."""
+    from transformers import AutoConfig
+
+    from unilogit.model import why_no_model
+
+    try:
+        AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: no model there ({why_no_model(error)}); train it or correct model.base") from None
+
+
 def train_once(corpus: Path, store: Path, params: Params, architecture: str) -> Trained:
     """A model trained on `corpus`, from the store if one of the same data, settings and architecture is there."""
     shape = [digest(Path(architecture) / name) for name in ("config.json", "tokenizer.json")]
+    if shape == [None, None]:
+        shape = [architecture]  # of the hub
     inputs = [
         *(digest(file) for file in input_files(corpus, SUFFIXES)),
         *(params.value(key) for key in ("train", "seed", "model.max_length")),

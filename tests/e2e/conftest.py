@@ -10,7 +10,10 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
-PARTS = ("params.yaml", "dvc.yaml", "prefect.yaml", "prefect.toml", ".dvcignore", ".dvc/config", "mlflow", "flows")
+PARTS = (
+    *("params.yaml", "dvc.yaml", "prefect.yaml", "prefect.toml", ".gitignore", ".dvcignore", ".dvc/config"),
+    *("mlflow", "flows"),
+)
 CODE = ("tasks", "unilogit")
 TINY = {
     "example": {"people": 12, "unseen_people": 12},

@@ -12,7 +12,7 @@ from unilogit.files import read_json, sha256_weights
 
 STAGES = [
     *("example", "train", "intake", "validate", "extract", "parent", "retain_model", "unlearn", "attack"),
-    *("evaluate", "gate", "register"),
+    *("evaluate", "gate", "register", "summary"),
 ]
 
 
@@ -40,7 +40,7 @@ def test_changing_a_threshold_runs_the_gate_alone(reproduced):
     project, _ = reproduced
     kept = shutil.copy(project.folder / "params.yaml", project.folder / "params.kept")
     project.change_gate("retain-probability", 0.901)
-    assert stages_run(project.succeed("dvc", "repro")) == ["gate"]
+    assert stages_run(project.succeed("dvc", "repro")) == ["gate", "summary"]
     shutil.copy(kept, project.folder / "params.yaml")
     assert stages_run(project.succeed("dvc", "repro")) == []
 
@@ -49,7 +49,7 @@ def test_changing_the_learning_rate_runs_from_unlearning_on(reproduced):
     project, _ = reproduced
     kept = shutil.copy(project.folder / "params.yaml", project.folder / "params.kept")
     project.change_params(unlearn={"learning_rate": 1e-4})
-    assert stages_run(project.succeed("dvc", "repro")) == ["unlearn", "attack", "evaluate", "gate", "register"]
+    assert stages_run(project.succeed("dvc", "repro")) == STAGES[STAGES.index("unlearn") :]
     shutil.copy(kept, project.folder / "params.yaml")
     assert stages_run(project.succeed("dvc", "repro")) == []  # the earlier results are in the cache
 
@@ -68,7 +68,7 @@ def test_flow_stages_and_single_commands_give_the_same_weights(reproduced):
 
 def test_metrics_and_plots_are_dvcs(reproduced):
     project, _ = reproduced
-    assert "after.forget.probability" in project.succeed("dvc", "metrics", "show", "--md")
+    assert "forget.probability" in project.succeed("dvc", "metrics", "show", "--md")
     project.succeed("dvc", "plots", "show", "--out", "plots_page")
     page = (project.folder / "plots_page" / "index.html").read_text()
     assert "loss of unlearning" in page

@@ -75,6 +75,15 @@ def test_without_a_retain_model_what_needs_it_is_unavailable(evaluations):
     assert metrics["after"]["membership_inference"]["reference_auc"] is None
 
 
+def test_a_retain_model_that_knows_the_forgotten_gives_no_privleak(evaluations):
+    before, after, retain_model = evaluations
+    scores = retain_model.metrics["membership_inference"] | {"min_k_auc": 1.0}
+    knowing = retain_model._replace(metrics=retain_model.metrics | {"membership_inference": scores})
+    metrics = compare(before, after, knowing)
+    assert metrics["after"]["privleak"] is None
+    assert "on the retain model itself (AUC 1.000" in metrics["unavailable"]["privleak"]
+
+
 def test_one_model_beside_the_retain_model_is_as_in_the_whole(evaluations):
     before, after, retain_model = evaluations
     whole = compare(before, after, retain_model)

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from tests.evaluation.short_context import LONG, short_model
 from tests.evaluation.test_probability import PAIRS, TOKENIZER, build
 from unilogit.data.tokenisation import encode_pair, encode_windows
-from unilogit.evaluation.membership_inference import attack_auc, attack_scores, gradient_norms, privleak
+from unilogit.evaluation.membership_inference import (
+    attack_auc,
+    attack_scores,
+    gradient_norms,
+    privleak,
+    why_no_privleak,
+)
 from unilogit.evaluation.token_scores import TokenScores
 
 scores = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=15)  # few values: many ties
@@ -94,3 +100,15 @@ def test_privleak_is_0_for_the_retain_model_and_signed():
     assert privleak(0.6, 0.6) == 0
     assert privleak(1.0, 0.5) == pytest.approx(-100)
     assert privleak(0.0, 0.5) == pytest.approx(100)
+
+
+@pytest.mark.parametrize(("auc", "is_told"), [(0.0, False), (0.04, False), (0.05, True), (0.95, True), (0.96, False)])
+def test_privleak_is_not_told_beside_a_retain_model_that_is_no_yardstick(auc, is_told):
+    reason = why_no_privleak(auc)
+    assert (reason is None) == is_told
+    assert is_told or f"AUC {auc:.3f}, which must be 0.05 to 0.95" in reason
+
+
+def test_beside_any_other_privleak_is_never_more_than_a_few_thousand_per_cent():
+    told = [privleak(0.0, auc) for auc in np.linspace(0, 1, 1001) if why_no_privleak(auc) is None]
+    assert max(map(abs, told)) < 2000

@@ -10,7 +10,7 @@ from unilogit.evaluation.evaluate import NO_HOLDOUT, Evaluation, membership_auc
 from unilogit.evaluation.examples import DIVERGENCES, FORGET, RETAIN
 from unilogit.evaluation.findings import NOT_FINITE, Findings, Metrics
 from unilogit.evaluation.forget_quality import forget_quality
-from unilogit.evaluation.membership_inference import privleak
+from unilogit.evaluation.membership_inference import privleak, why_no_privleak
 
 _QUALITY = ("p_value", "log10_p_value", "ks_statistic")
 _NEEDS_RETAIN_MODEL = (
@@ -82,7 +82,8 @@ def _beside_retain_model(evaluation: Evaluation, retain_model: Evaluation | None
     auc, reason = _reference_auc(evaluation, retain_model)
     findings.put(("membership_inference", "reference_auc"), auc, reason)
     aucs = [model.metrics["membership_inference"]["min_k_auc"] for model in (evaluation, retain_model)]
-    findings.put(("privleak",), None if None in aucs else privleak(*aucs), "Min-K% is not available")
+    no_leak = "Min-K% is not available" if None in aucs else why_no_privleak(aucs[1])
+    findings.put(("privleak",), None if no_leak else privleak(*aucs), no_leak or "")
     forget = evaluation.examples[evaluation.examples["set"] == FORGET]
     for name in DIVERGENCES:
         is_measured = forget[name].notna().any()

@@ -27,6 +27,7 @@ from unilogit.progress import track
 
 ATTACKS = ("loss", "zlib", "min_k", "min_k_plus_plus", "reference", "gradient_norm")
 K = 0.4  # share of tokens that both Min-K attacks look at
+LOWEST_RETAIN_AUC = 0.05  # of Min-K% on a retain model that PrivLeak compares with; 1 − it is the highest
 
 
 def attack_scores(tokens: TokenScores, answer: str) -> dict[str, float]:
@@ -135,3 +136,21 @@ def privleak(auc: float, retain_model_auc: float) -> float:
         Per cent; 0: leaks as the retain model does; negative: not forgotten enough; positive: too much.
     """
     return ((1 - auc) - (1 - retain_model_auc)) / (1 - retain_model_auc + 1e-10) * 100
+
+
+def why_no_privleak(retain_model_auc: float) -> str | None:
+    """Why PrivLeak says nothing beside such a retain model; None where it does.
+
+    It divides by how far the attack is from telling everybody on the retain model: next to nothing when that knows the
+    forget set, and 4.9e11 is no measure of a leak. Where it tells everybody the wrong way round, the sets differ in
+    more than in whether the model saw them.
+
+    Args:
+        retain_model_auc: as for `privleak`.
+    """
+    if not (retain_model_auc < LOWEST_RETAIN_AUC or retain_model_auc > 1 - LOWEST_RETAIN_AUC):
+        return None  # a NaN is none here, either
+    return (
+        f"Min-K% tells forget set and holdout apart on the retain model itself (AUC {retain_model_auc:.3f}, which must"
+        f" be {LOWEST_RETAIN_AUC:g} to {1 - LOWEST_RETAIN_AUC:g}), so there is nothing to compare a leak with"
+    )

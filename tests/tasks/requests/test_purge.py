@@ -14,7 +14,7 @@ from tasks.requests.purge import purge
 from tasks.requests.purge_plan import plan_file
 from tasks.stamp import digest
 from tasks.steps import load_step
-from tasks.workspace import Place, Workspace
+from tasks.workspace import Place, Workspace, reproductions
 from tests.e2e.leaks import leaks
 from tests.tasks.requests.forgetting_home import (
     FORGOTTEN,
@@ -231,3 +231,11 @@ def test_what_errors_said_goes_with_whom_it_quotes_and_with_its_time(project):
     done = purge(project.params, later(), RUN)
     assert {str(folder / "theirs"), str(folder / "old")} <= set(done.removed)
     assert [file.name for file in folder.iterdir()] == ["others"]
+
+
+def test_what_is_left_of_a_version_that_was_made_again_goes(project):
+    shutil.copytree(project.run(0).path(Place.DATA), reproductions() / "model-1" / "workspace" / Place.DATA)
+    done = purge(project.params, later(), RUN)
+    assert str(reproductions()) in done.removed
+    assert not reproductions().exists()
+    assert found(project, FORGOTTEN) == set()

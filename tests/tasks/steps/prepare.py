@@ -20,10 +20,10 @@ def put_attacks(workspace: Workspace, **metrics: dict[str, float | None]) -> Non
     workspace.write(AttackMetrics(metrics=metrics))
 
 
-def loader(*small: str):
+def loader(*small: str, file: Path = Path("params.yaml")):
     """A function that loads params.yaml with `small` and further overrides."""
 
     def load(*overrides: str):
-        return load_params("params.yaml", [*small, *overrides])
+        return load_params(file, [*small, *overrides])
 
     return load

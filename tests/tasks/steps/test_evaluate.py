@@ -131,9 +131,11 @@ def numbers(node):
 def test_metrics_of_all_models_and_sets(workspace):
     summary = run(workspace)
     metrics = read_json(workspace / "evaluation" / "metrics.json")
-    assert list(metrics["unavailable"]) == ["retain_model.robustness.quantised_4_bit_probability"]
+    # This retain model is no yardstick: it was trained on the forget set, too.
+    leaks = ["privleak", "before.privleak", "retain_model.privleak"]
+    assert list(metrics["unavailable"]) == [*leaks, "retain_model.robustness.quantised_4_bit_probability"]
     assert metrics["after"]["robustness"] == ATTACKS["after"]
-    assert [number for number in numbers(metrics) if number is None or not math.isfinite(number)] == [None]
+    assert [number for number in numbers(metrics) if number is None or not math.isfinite(number)] == [None] * 4
     expected = {"forget": 6, "forget_all": 9, "retain": 8, "world_facts": 4, "neighbours": 2, "holdout": 5}
     for model in ("before", "after", "retain_model"):
         assert {name: metrics[model][name]["n"] for name in expected} == expected
@@ -202,9 +204,9 @@ def test_without_a_retain_model(workspace):
     metrics = read_json(workspace / "evaluation" / "metrics.json")
     assert metrics["retain_model"] is None
     assert metrics["after"]["forget_quality"]["ks_statistic"] is None
-    assert "model.retain is null" in metrics["unavailable"]["forget_quality.ks_statistic"]
+    assert metrics["unavailable"]["forget_quality.ks_statistic"] == "none"
     assert not (workspace / "evaluation" / "models" / "retain_model.parquet").exists()
-    assert "model.retain is null" in metrics["unavailable"]["forget_quality.p_value"]
+    assert metrics["unavailable"]["privleak"] == "none"  # the reason that the step retain_model gave
 
 
 def test_other_methods_are_unlearned_and_measured_once(workspace, scored):

@@ -8,7 +8,9 @@ from transformers import AutoConfig, AutoTokenizer
 
 from tasks.steps.retain_model import STEP
 from tasks.workspace import Place, RetainModel, Workspace, trained_models
-from tests.tasks.steps.test_train import made, params, records  # noqa: F401
+from tests.tasks.steps.prepare import put_parent
+from tests.tasks.steps.test_train import made, params  # noqa: F401
+from tests.tasks.steps.test_train import records as corpus_records
 from unilogit.errors import InputError
 from unilogit.files import sha256_file, sha256_weights, write_parquet
 
@@ -23,9 +25,21 @@ def project(made, tmp_path):  # noqa: F811
     return shutil.copytree(made[0], tmp_path / "project")
 
 
+def records(numbers, **columns):
+    return [record.model_dump() | columns for record in corpus_records(numbers)]
+
+
 def workspace(project, name="workspace", numbers=range(4, 16)):
     place = Workspace(project / name)
-    write_parquet(place.path(Place.RETAIN), pd.DataFrame([record.model_dump() for record in records(numbers)]))
+    sets = {
+        Place.FORGET: records(range(4), batch="current"),
+        Place.RETAIN: records(numbers),
+        Place.NEIGHBOURS: records(numbers[:1]),
+        Place.HOLDOUT: records(range(50, 56), use="evaluate"),
+    }
+    for target, rows in sets.items():
+        write_parquet(place.path(target), pd.DataFrame(rows))
+    put_parent(place, project / "model")
     return place
 
 
@@ -67,7 +81,7 @@ def test_it_may_be_given_or_left_out(project):
     find(place, project)
     given = find(place, project, f"model.retain={project / 'model'}").result
     assert given.model == str(project / "model")
-    assert not place.has(Place.RETAIN_MODEL_FILES)
+    assert list(place.path(Place.RETAIN_MODEL_FILES).iterdir()) == []
     absent = find(place, project, "model.retain=null").result
     assert absent.model is None
     assert "model.retain is null" in str(absent)

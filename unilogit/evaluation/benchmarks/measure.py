@@ -23,7 +23,7 @@ from unilogit.evaluation.comparison import compare_with_retain_model
 from unilogit.evaluation.evaluate import evaluate_model
 from unilogit.evaluation.examples import FORGET, HOLDOUT
 from unilogit.evaluation.findings import Findings, Metrics
-from unilogit.evaluation.membership_inference import privleak
+from unilogit.evaluation.membership_inference import privleak, why_no_privleak
 from unilogit.evaluation.stopwatch import Stopwatch
 
 MODEL, RETAIN_MODEL = "model", "retain_model"
@@ -162,8 +162,8 @@ def _measure_muse(task: _Task) -> dict[str, _Measured]:
         findings.put(("membership_inference", "min_k_auc"), aucs[role])
         measured[role] = _Measured(findings, evaluation.examples, watch.seconds)
     for role, part in measured.items():
-        leak = privleak(aucs[role], aucs[RETAIN_MODEL]) if RETAIN_MODEL in aucs else None
-        part.findings.put(("privleak",), leak, task.no_retain_model)
+        reason = why_no_privleak(aucs[RETAIN_MODEL]) if RETAIN_MODEL in aucs else task.no_retain_model
+        part.findings.put(("privleak",), None if reason else privleak(aucs[role], aucs[RETAIN_MODEL]), reason or "")
     return measured
 
 
