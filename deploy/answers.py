@@ -1,4 +1,4 @@
-"""Whether a server answers, for health checks: python deploy/answers.py URL. Asks it directly, whatever proxies are set."""
+"""Whether a server answers, for health checks: python deploy/answers.py URL. Asks past all proxies."""
 
 import sys
 import urllib.request

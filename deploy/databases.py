@@ -1,8 +1,8 @@
 """A database and its user for each of Prefect, MLflow and the ledger: python deploy/databases.py
 
 None of the three can open another's: the ledger names people, the others do not. May be run again at any time; a
-password that has changed is taken over. Reads the server's address and administrator from libpq's PGHOST, PGPORT, PGUSER
-and PGPASSWORD, and the users' passwords from PREFECT_DATABASE_PASSWORD, MLFLOW_DATABASE_PASSWORD and
+password that has changed is taken over. Reads the server's address and administrator from libpq's PGHOST, PGPORT,
+PGUSER and PGPASSWORD, and the users' passwords from PREFECT_DATABASE_PASSWORD, MLFLOW_DATABASE_PASSWORD and
 LEDGER_DATABASE_PASSWORD.
 """
 
