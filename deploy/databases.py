@@ -22,7 +22,8 @@ def main() -> None:
     if missing:
         sys.exit(f"error: {', '.join(missing)} not set; run deploy/credentials.sh, then take its variables from there")
     try:
-        with psycopg.connect(autocommit=True) as connection:  # a database is not made in a transaction
+        # A database is not made in a transaction. Any that is there will do to connect to.
+        with psycopg.connect(dbname=os.environ.get("PGDATABASE", "postgres"), autocommit=True) as connection:
             for name, variable in variables.items():
                 make_database(connection, name, os.environ[variable])
     except psycopg.Error as error:

@@ -83,10 +83,10 @@ def answer(url: str) -> int | None:
 
 
 @contextmanager
-def running_store(folder: Path, environment: dict[str, str], host: str = "127.0.0.1") -> Iterator[str]:
+def running_store(folder: Path, environment: dict[str, str], host: str, *options: str) -> Iterator[str]:
     """The S3 store of deploy/store.sh; gives its address."""
     port = free_port((1, 2, 3, 10000, 10001, 10002, 10003))
-    command = [DEPLOY / "store.sh", folder, host, str(port)]
+    command = [DEPLOY / "store.sh", folder, host, str(port), *options]
     with answering(command, environment, folder.with_suffix(".log"), f"http://{host}:{port}/healthz"):
         yield f"http://{host}:{port}"
 

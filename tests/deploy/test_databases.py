@@ -43,7 +43,7 @@ def test_each_user_opens_its_own_database_and_no_other(server):
             with pytest.raises(psycopg.OperationalError, match="permission denied"):
                 connect(server, user, database, password)
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-            connect(server, user, user, "")
+            connect(server, user, user, "guessed")
     run(server)  # what is there stays
     with connect(server, "ledger", "ledger", PASSWORDS["ledger"]) as connection:
         assert connection.execute("SELECT text FROM kept").fetchall() == [("é",)]

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import uuid
+from http.client import HTTPConnection
 
 import httpx
 import pytest
@@ -124,15 +125,25 @@ def test_other_spellings_of_a_route_are_refused_too(server):
         *(f"/health/..{path}", f"/static-files/..{path}", f"/api/health/..{path}", f"/api/ready/..{path}"),
         *(path.upper(), f"{path}#/health", path.replace("/mlflow/", "/./mlflow/"), f"{path}/health"),
     ]
-    with server.client(None) as stranger:
-        for spelling in spellings:
-            for method in ("GET", "POST"):
-                request = httpx.Request(method, server.url + path, json={} if method == "POST" else None)
-                request.url = httpx.URL(server.url).copy_with(raw_path=spelling.encode())
-                answer = stranger.send(request)
-                assert SECRET not in answer.text, f"{method} {spelling}"
-                is_page = "<html" in answer.text  # of the interface, whatever is asked for that is no route
-                assert answer.status_code in (307, 308, 401, 404, 405) or is_page, f"{method} {spelling}"
+    for spelling in spellings:
+        for method in ("GET", "POST"):
+            status, text = ask(server, method, spelling)
+            assert SECRET not in text, f"{method} {spelling}"
+            is_page = "<html" in text  # of the interface, whatever is asked for that is no route
+            assert status in (307, 308, 401, 404, 405) or is_page, f"{method} {spelling}: {status}"
+
+
+def ask(server, method, spelling):
+    """Ask for a path as it is spelt, which no client of HTTP would."""
+    connection = HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+    try:
+        connection.putrequest(method, spelling)
+        connection.putheader("Content-Length", "0")
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    finally:
+        connection.close()
 
 
 def test_what_is_open_tells_nothing(server):
