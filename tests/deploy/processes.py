@@ -89,7 +89,7 @@ class Deployment:
 
     def _here(self, value: str | None) -> str:
         text = _VARIABLE.sub(lambda match: self.settings.get(match[1], match[2] or ""), str(value or ""))
-        text = re.sub(r"\b(store|prefect|mlflow):(?=\d)", "127.0.0.1:", text)
+        text = re.sub(r"\b(store|prefect|mlflow):(?=(8333|4200|5000)\b)", "127.0.0.1:", text)
         text = text.replace("0.0.0.0", "127.0.0.1").replace("@postgresql/", f"@127.0.0.1:{self.database}/")
         text = text.replace("/var/lib/", f"{self.folder}/var/lib/")
         text = "127.0.0.1" if text == "postgresql" else text
