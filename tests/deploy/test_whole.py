@@ -5,9 +5,9 @@ A batch goes the whole way through it, from request to purge; a backup is put ba
 
 import json
 import os
-import re
 import shutil
 import subprocess
+import time
 from contextlib import ExitStack, contextmanager
 
 import boto3
@@ -15,9 +15,10 @@ import psycopg
 import pytest
 import requests
 
+from tests.deploy.guide import blocks
 from tests.deploy.processes import Deployment
 from tests.deploy.servers import free_port, running, running_database
-from tests.deploy.settings import DEPLOY, ROOT, make_credentials
+from tests.deploy.settings import DEPLOY, make_credentials
 from tests.e2e.conftest import make_project
 
 pytestmark = [
@@ -75,8 +76,14 @@ def running_proxy(whole):
         **{f"{name}_ADDRESS": address.removeprefix("http://") for name, address in addresses.items()},
     }
     command = ["caddy", "run", "--config", DEPLOY / "Caddyfile", "--adapter", "caddyfile"]
-    with running(command, environment, whole.folder / "proxy.log"):
-        yield data / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+    root, log = data / "caddy" / "pki" / "authorities" / "local" / "root.crt", whole.folder / "proxy.log"
+    with running(command, environment, log) as process:
+        deadline = time.monotonic() + 60
+        while not root.exists():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield root
 
 
 @pytest.fixture(scope="module")
@@ -204,13 +211,6 @@ def test_a_purge_reaches_the_store(whole, batch):
     whole.project.succeed("unilogit", "purge", "--set", "requests.keep_days=0")
     after = whole.bucket("dvc")
     assert len(after) < len(before)
-
-
-def blocks(section):
-    """The commands that docs/production.md gives in a section, in order."""
-    text = (ROOT / "docs" / "production.md").read_text()
-    part = re.split(r"^## ", text.split(f"\n## {section}\n")[1], flags=re.MULTILINE)[0]
-    return re.findall(r"^```sh\n(.*?)^```$", part, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_a_backup_is_put_back(whole, batch, tmp_path):
