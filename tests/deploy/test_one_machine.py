@@ -3,7 +3,6 @@
 import shutil
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -82,14 +81,3 @@ def test_a_run_of_the_worker_is_a_run_in_both_servers(machine):
     assert demo.returncode == 0, demo.stdout + demo.stderr
     again = type_in("prefect deployment run unlearn/production --watch")
     assert again.returncode == 0, again.stdout + again.stderr
-
-
-def test_a_reviewer_gets_an_account_as_the_guide_says(machine, tmp_path):
-    type_in, _, mlflow = machine
-    (program,) = blocks("Passwords", "python")
-    head = f"MLFLOW, PASSWORD = {mlflow!r}, 'a long enough password'\n"
-    tail = "print(users.get_user('reviewer').username)\n"
-    file = Path(tmp_path / "program.py")
-    file.write_text(head + program + tail)
-    done = type_in(f"python {file}")
-    assert done.stdout.strip().endswith("reviewer"), done.stdout + done.stderr
