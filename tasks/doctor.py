@@ -44,7 +44,7 @@ class Finding:
         remedy: what a person can do about it; empty where nobody has to.
     """
 
-    what: str
+    subject: str
     state: str
     remedy: str = ""
 
@@ -79,7 +79,7 @@ def examine(findings: Callable[[], Iterable[Finding]]) -> int:
     current = Table("what", "state", "what to do", title="now", title_justify="left")
     told = list(findings())
     for finding in told:
-        current.add_row(escape(finding.what), escape(finding.state), escape(finding.remedy))
+        current.add_row(escape(finding.subject), escape(finding.state), escape(finding.remedy))
     console.print(current)
     return int(any(finding.remedy for finding in told))
 
