@@ -156,10 +156,10 @@ def _alone(home: Path, prefect: str, mlflow: str) -> Iterator[None]:
             yield
             told.unlink(missing_ok=True)
     except Timeout:
-        other = read_json(told)
+        living = read_json(told)
         raise InputError(
-            f"it is up already: Prefect {other['prefect']}  MLflow {other['mlflow']};"
-            f" end it first (`kill {other['process']}`), or choose another UNILOGIT_HOME"
+            f"it is up already: Prefect {living['prefect']}  MLflow {living['mlflow']};"
+            f" end it first (`kill {living['process']}`), or choose another UNILOGIT_HOME"
         ) from None
 
 
