@@ -1,23 +1,22 @@
 """The way with real servers: `unilogit up`, a deployment run by a worker, the version in MLflow's own API."""
 
-import fcntl
 import json
-import os
-import pty
 import signal
 import socket
 import subprocess
-import termios
+import sys
 import time
 import urllib.request
 from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from flows.processes import marked
 from tasks.doctor import answers
 from tasks.workspace import Workspace
 from tests.e2e.leaks import leaks, names_of_the_forgotten, texts_of_the_forgotten
+from unilogit.files import read_json
 
 pytestmark = pytest.mark.slow
 
@@ -125,62 +124,50 @@ def test_late_requests_are_an_event_and_a_promotion_in_mlflow_closes_requests(se
     assert project.run("prefect", "deployment", "run", "purge/production", "--watch").returncode == 0
 
 
+def kill_one(home, child):
+    """Kill the first process of a child, and wait until all of its processes are new ones."""
+    before = [entry.process for entry in marked(home, child=child)]
+    assert 1 <= len(before) <= 2, f"{child} is more than a server and who watches it: {before}"
+    before[0].kill()
+    wait_until(lambda: marked(home, child=child) and not any(process.is_running() for process in before))
+
+
 def test_what_dies_is_started_again_and_a_second_up_says_that_there_is_one(servers):
     project, mlflow, ports = servers
-    home = project.folder / "var"
+    prefect = f"http://127.0.0.1:{ports['UNILOGIT_PREFECT_PORT']}"
     second = project.run("unilogit", "up")
     assert second.returncode == 2
-    assert (
-        f"it is up already: Prefect http://127.0.0.1:{ports['UNILOGIT_PREFECT_PORT']}  MLflow {mlflow}" in second.stderr
-    )
+    assert f"it is up already: Prefect {prefect}  MLflow {mlflow}" in second.stderr
     for child in ("mlflow", "worker", "prefect", "guard"):
-        before = [entry.process for entry in marked(home, child=child)]
-        assert len(before) <= 2, f"{child} is more than a server and who watches it: {before}"
-        before[0].kill()
-        wait_until(lambda: marked(home, child=child) and not any(process.is_running() for process in before))
-    wait_until(lambda: answers(f"{mlflow}/health") and answers(f"{project.environment['PREFECT_API_URL']}/health"))
+        kill_one(project.folder / "var", child)
+    wait_until(lambda: answers(f"{mlflow}/health") and answers(f"{prefect}/api/health"))
     assert project.run("prefect", "deployment", "run", "unlearn/production", "--watch").returncode == 0
 
 
 def test_when_the_terminal_dies_nothing_is_left_and_the_run_is_given_up(demo):
     project, _ = demo
     home = project.folder / "var"
-    ports = free_ports()
-    environment = {**project.environment, **ports}
-    ours, theirs = pty.openpty()
-
-    def own_terminal():
-        os.setsid()
-        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-
-    process = subprocess.Popen(
-        ["unilogit", "up"],
+    terminal = subprocess.Popen(
+        [sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])", "unilogit", "up"],
         cwd=project.folder,
-        env=environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        preexec_fn=own_terminal,
+        env={**project.environment, **free_ports()},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    os.close(theirs)
-    told = b""
-    while b"Ctrl-C" not in told:
-        told += os.read(ours, 1000)
-    [command] = [line for line in told.decode().splitlines() if line.startswith("In another terminal: ")]
-    command = command.removeprefix("In another terminal: ").removesuffix(" --watch")
-    plain = {name: value for name, value in project.environment.items() if not name.startswith(("PREFECT", "UNILOGIT"))}
-    subprocess.run(command, shell=True, cwd=project.folder, env=plain, check=True, stdout=subprocess.DEVNULL)
+    told = next(line for line in terminal.stdout if line.startswith("In another terminal: "))
+    command = told.strip().removeprefix("In another terminal: ").removesuffix(" --watch")
+    subprocess.run(command, shell=True, cwd=project.folder, check=True, stdout=subprocess.DEVNULL)
     wait_until(lambda: any(entry.flow_run for entry in marked(home)))
-    os.close(ours)
-    assert process.wait(timeout=90) == 0
+    supervisor = psutil.Process(read_json(home / "up.json")["process"])
+    terminal.kill()
+    supervisor.wait(timeout=90)
     assert marked(home) == []
     with running_servers(project):
-        [run] = ask(
-            f"{project.environment['PREFECT_API_URL']}/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1}
-        )
-        assert run["state_type"] in ("CRASHED", "SCHEDULED", "COMPLETED"), run
-        limits = ask(f"{project.environment['PREFECT_API_URL']}/v2/concurrency_limits/filter", {})
-        assert sum(limit["active_slots"] for limit in limits) <= (run["state_type"] == "SCHEDULED")
+        api = project.environment["PREFECT_API_URL"]
+        [run] = ask(f"{api}/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+        assert run["state_type"] in ("CRASHED", "COMPLETED"), run
+        assert sum(limit["active_slots"] for limit in ask(f"{api}/v2/concurrency_limits/filter", {})) == 0
 
 
 def test_a_taken_port_is_said_at_once(demo):
