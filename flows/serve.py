@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,11 +26,12 @@ from flows.supervisor import Child, Supervisor
 from tasks.doctor import PREFECT_PORT, answers, mlflow_address, prefect_address
 from tasks.registry.connection import make_database
 from tasks.workspace import keys_folder, mlflow_database, use_home
-from unilogit.errors import InputError
+from unilogit.errors import InputError, TemporaryError
 from unilogit.files import private_folder, read_json, write_json, write_text
 
 HOST = "127.0.0.1"
 _LOOK = 15  # seconds between two looks at what is stuck
+_PAUSES = (2, 4, 8, 16, 32)  # seconds
 _WORKER_PATIENCE = 30  # seconds for the worker to hand its runs back
 
 
@@ -42,6 +43,7 @@ def up() -> int:
 
     Raises:
         InputError: it is up already, a port is taken, or a server does not come up.
+        TemporaryError: Prefect has come up, but does not take the deployments.
     """
     prefect, mlflow = prefect_address(), mlflow_address()
     ports = {"UNILOGIT_PREFECT_PORT": _port(prefect), "UNILOGIT_MLFLOW_PORT": _port(mlflow)}
@@ -78,10 +80,14 @@ def _run(supervisor: Supervisor, home: Path, prefect: str, mlflow: str) -> None:
     from flows.runs import POOL, prefect_client
     from flows.stuck import Janitor
 
-    deploy(api)
     janitor = Janitor(home, _say)
-    with prefect_client(api) as client:
-        janitor.tidy(client, grace=timedelta(0))  # there is no worker yet: whatever is at work has no process
+
+    def prepare() -> None:
+        deploy(api)
+        with prefect_client(api) as client:
+            janitor.tidy(client, grace=timedelta(0))  # there is no worker yet: whatever is at work has no process
+
+    _insist(prepare, supervisor, prefect)
     worker_command = (prefect_command, "worker", "start", "--pool", POOL, "--name", "local", "--with-healthcheck")
     worker_health = f"http://{HOST}:{os.environ['PREFECT_WORKER_WEBSERVER_PORT']}/health"
     supervisor.start(Child("worker", worker_command, partial(answers, worker_health)))
@@ -97,6 +103,22 @@ def _run(supervisor: Supervisor, home: Path, prefect: str, mlflow: str) -> None:
                 janitor.tidy(client)
             look = time.monotonic() + _LOOK
         time.sleep(1)
+
+
+def _insist(work: Callable[[], None], supervisor: Supervisor, server: str) -> None:
+    """Do what can be repeated, until the server has answered all of it.
+
+    Raises:
+        TemporaryError: it does not.
+    """
+    for pause in _PAUSES:
+        try:
+            return work()
+        except httpx.HTTPError as error:
+            _say(f"Prefect at {server} does not answer ({type(error).__name__}); tried again in {pause} s")
+        supervisor.tend()
+        time.sleep(pause)
+    raise TemporaryError(f"Prefect at {server} answers its health check and nothing else; see its log")
 
 
 def _stop(supervisor: Supervisor, home: Path, api: str) -> None:
