@@ -44,8 +44,9 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="module")
 def api(project):
     port = free_port()
+    (project.folder / "var" / "prefect").mkdir(parents=True)
     project.environment |= {
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
         "UNILOGIT_HOME": str(project.folder / "var"),
         "PREFECT_HOME": str(project.folder / "var" / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
@@ -53,9 +54,10 @@ def api(project):
     }
     environment = {**project.environment, **mark(project.folder, "test", "prefect")}
     command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with open(project.folder / "server.log", "w") as log:
+        subprocess.Popen(command, cwd=project.folder, env=environment, stdout=log, stderr=log)
     api = project.environment["PREFECT_API_URL"]
-    wait_until(lambda: answers(f"{api}/health"), 180)
+    wait_until(lambda: answers(f"{api}/health"), 400)
     project.succeed("python", "-m", "flows.deployments")
     yield api
     end(entry.process for entry in marked(project.folder))
