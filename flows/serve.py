@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from flows.processes import end, marked, new_token
 from flows.supervisor import Child, Supervisor
-from tasks.doctor import PREFECT_PORT, answers, mlflow_address, prefect_address
+from tasks.doctor import PREFECT_PORT, answers, mlflow_address, prefect_address, webhook_address
 from tasks.registry.connection import make_database
 from tasks.workspace import keys_folder, mlflow_database, use_home
 from unilogit.errors import InputError, TemporaryError
@@ -46,7 +46,8 @@ def up() -> int:
         TemporaryError: Prefect has come up, but does not take the deployments.
     """
     prefect, mlflow = prefect_address(), mlflow_address()
-    ports = {"UNILOGIT_PREFECT_PORT": _port(prefect), "UNILOGIT_MLFLOW_PORT": _port(mlflow)}
+    addresses = {"PREFECT": prefect, "MLFLOW": mlflow, "WEBHOOK": webhook_address()}
+    ports = {f"UNILOGIT_{server}_PORT": _port(address) for server, address in addresses.items()}
     home = use_home()
     with _alone(home, prefect, mlflow), suppress(KeyboardInterrupt):
         _raise_on_signals()
@@ -91,8 +92,10 @@ def _run(supervisor: Supervisor, home: Path, prefect: str, mlflow: str) -> None:
     worker_command = (prefect_command, "worker", "start", "--pool", POOL, "--name", "local", "--with-healthcheck")
     worker_health = f"http://{HOST}:{os.environ['PREFECT_WORKER_WEBSERVER_PORT']}/health"
     supervisor.start(Child("worker", worker_command, partial(answers, worker_health)))
-    print("waiting for MLflow and the worker …", flush=True)
-    for name in ("mlflow", "worker"):
+    receiver_health = partial(answers, f"{webhook_address()}/health")
+    supervisor.start(Child("receiver", (python, "-m", "flows.receiver"), receiver_health))
+    print("waiting for MLflow, the worker and the receiver of MLflow's webhooks …", flush=True)
+    for name in ("mlflow", "worker", "receiver"):
         supervisor.wait_for(name)
     print(_greeting(supervisor.log("worker").parent, prefect, mlflow), flush=True)
     look = time.monotonic()
@@ -210,7 +213,8 @@ def _port(url: str) -> int:
         return urlsplit(url).port or 0
     except ValueError:
         raise InputError(
-            f"{url}: no port to listen on; set UNILOGIT_PREFECT_PORT and UNILOGIT_MLFLOW_PORT to numbers"
+            f"{url}: no port to listen on; set UNILOGIT_PREFECT_PORT, UNILOGIT_MLFLOW_PORT and UNILOGIT_WEBHOOK_PORT"
+            " to numbers"
         ) from None
 
 

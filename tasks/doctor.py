@@ -127,6 +127,11 @@ def mlflow_address() -> str:
     return f"http://127.0.0.1:{os.environ.get('UNILOGIT_MLFLOW_PORT', '5000')}"
 
 
+def webhook_address() -> str:
+    """Where `unilogit up` serves the receiver of MLflow's webhooks."""
+    return f"http://127.0.0.1:{os.environ.get('UNILOGIT_WEBHOOK_PORT', '5055')}"
+
+
 def answers(url: str, timeout: float = 5.0) -> bool:
     """Whether an HTTP server answers at `url`, be it that it asks who we are. Never through a proxy on loopback."""
     is_here = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
