@@ -8,7 +8,7 @@ import pytest
 from tasks.params import load_params
 from tasks.steps.extract import STEP
 from tasks.validation.tables import write_requests
-from tasks.workspace import Extraction, Place, Suppressions, Workspace, pseudonyms
+from tasks.workspace import Extraction, Place, Suppressions, Workspace
 from unilogit.data.records import COLUMNS, CORPUS_SCHEMA
 from unilogit.data.requests import DeletionRequest
 from unilogit.errors import InputError
@@ -52,7 +52,7 @@ def extract(tmp_path):
         write_requests(workspace.path(Place.EARLIER_REQUESTS), earlier)
         write_json(workspace.path(Place.APPROVALS), approvals or {})
         write_json(workspace.path(Place.SNAPSHOTS), [str(file) for file in snapshots])
-        workspace.write(suppressions or Suppressions())
+        workspace.write(Suppressions())
         files = {"corpus": tmp_path / "corpus.jsonl", "holdout": tmp_path / "holdout.jsonl"}
         for file, records in zip(files.values(), (corpus, holdout), strict=True):
             file.write_text("".join(json.dumps(row) + "\n" for row in records), encoding="utf-8")
