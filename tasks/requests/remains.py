@@ -63,7 +63,7 @@ def why_left(file: Path, params: Params) -> str:
     for source, remedy in (
         (
             params.data.corpus,
-            "the corpus: remove them there; whole records are left out of the next batches, but nothing that quotes them",
+            "the corpus: remove them there; whole records are left out of the next batches, what quotes them is not",
         ),
         (params.data.holdout, "the holdout: remove them there"),
         (params.data.requests, "what requests came in: others' in it have not ended, or it was taken in elsewhere"),
