@@ -78,10 +78,10 @@ def require_key(checks: Collection[str], check: str) -> None:
     Raises:
         InputError: another key made some of it.
     """
-    if others := sorted(set(checks) - {check}):
+    if other_keys := sorted(set(checks) - {check}):
         raise InputError(
-            f"the suppression list was made under another key for pseudonyms (check value {others[0]}) than the present"
-            f" one ({check}); put that key back: whoever shares a ledger must share the key (docs/purge.md)"
+            f"the suppression list was made under another key for pseudonyms (check value {other_keys[0]}) than the"
+            f" present one ({check}); put that key back: whoever shares a ledger must share the key (docs/purge.md)"
         )
 
 

@@ -95,14 +95,14 @@ class SuppressionList:
         connection.execute("CREATE TEMP TABLE suppressed_hits (row_number BIGINT, reference VARCHAR)")
         people, ids = NAMES[Kind.SUBJECT_ID], NAMES[Kind.RECORD_ID]
         # A person has many records, and is looked up once.
-        found = self._known(connection, Identity.SUBJECT, f"SELECT DISTINCT name, name || chr(0) FROM ({people})")
-        _insert(connection, found, pa.string(), f"SELECT row_number, name AS item FROM ({people})")
+        known = self._known(connection, Identity.SUBJECT, f"SELECT DISTINCT name, name || chr(0) FROM ({people})")
+        _insert(connection, known, pa.string(), f"SELECT row_number, name AS item FROM ({people})")
         for identity, query in (
             (Identity.RECORD, f"SELECT row_number, name || chr(0) FROM ({ids})"),
             (Identity.TEXT, WHOLE_TEXTS),
         ):
-            found = self._known(connection, identity, query)
-            _insert(connection, found, pa.int64(), "SELECT row_number, row_number AS item FROM corpus")
+            known = self._known(connection, identity, query)
+            _insert(connection, known, pa.int64(), "SELECT row_number, row_number AS item FROM corpus")
         connection.execute(
             "CREATE TEMP TABLE suppressed AS SELECT row_number, min(reference) AS reference"
             " FROM suppressed_hits GROUP BY row_number"
@@ -140,13 +140,13 @@ def suppress(connection: duckdb.DuckDBPyConnection, suppression: SuppressionList
 
 
 def _insert(
-    connection: duckdb.DuckDBPyConnection, found: list[tuple[object, str]], kind: pa.DataType, rows: str
+    connection: duckdb.DuckDBPyConnection, known: list[tuple[object, str]], kind: pa.DataType, rows: str
 ) -> None:
-    """Add what was found to `suppressed_hits`; `rows` says of which row_number each item is."""
-    if found:
-        items, references = zip(*found, strict=True)
-        connection.register("found", pa.table({"item": pa.array(items, kind), "reference": pa.array(references)}))
+    """Add what is known to `suppressed_hits`; `rows` says of which row_number each item is."""
+    if known:
+        items, references = zip(*known, strict=True)
+        connection.register("known", pa.table({"item": pa.array(items, kind), "reference": pa.array(references)}))
         connection.execute(
-            f"INSERT INTO suppressed_hits SELECT row_number, reference FROM ({rows}) JOIN found USING (item)"
+            f"INSERT INTO suppressed_hits SELECT row_number, reference FROM ({rows}) JOIN known USING (item)"
         )
-        connection.unregister("found")
+        connection.unregister("known")
