@@ -147,6 +147,7 @@ class Place(StrEnum):
     EARLIER_REQUESTS = "requests/earlier.parquet"
     APPROVALS = "requests/approvals.json"  # what a request is called → what a person approved, as it was held for it
     SNAPSHOTS = "requests/snapshots.json"  # paths of forget sets of other batches, the latest last
+    SUPPRESSIONS = "requests/suppressions.json"
     REQUEST_COUNTS = "requests/counts.json"
     REFUSED_REQUESTS = "quarantine/requests.jsonl"
     REQUEST_DOCS = "data_docs/requests"
@@ -165,6 +166,7 @@ class Place(StrEnum):
     HOLDOUT = "data/holdout.parquet"
     NEIGHBOURS = "data/neighbours.parquet"
     IN_REVIEW = "data/near_duplicates.parquet"
+    SUPPRESSED = "data/suppressed.csv"  # where in the corpus, and by which purged request it is known
     EXTRACTION = "data/extraction.json"
     DATA_POINTER = "data.dvc"
     # the models
@@ -310,6 +312,20 @@ class ExpectationResult(BaseModel):
     unexpected_count: int
 
 
+class Suppressions(FileModel):
+    """The suppression list as a batch was taken with it: keyed digests of the people of purged requests.
+
+    Attributes:
+        key_check: by what the key of the digests is known again; empty where there are none.
+        digests: digest → reference of the request.
+    """
+
+    place = Place.SUPPRESSIONS
+
+    key_check: str = ""
+    digests: dict[str, str] = {}
+
+
 class RequestCounts(RowCounts):
     place = Place.REQUEST_COUNTS
     name = "requests"
@@ -336,6 +352,7 @@ class Extraction(FileModel):
         forget, earlier, retain, holdout, neighbours: records; `neighbours` are some of `retain`.
         near_duplicates: of the records to forget, those that only read nearly like one that was matched.
         in_review: records that read nearly like a matched one and wait for a person's decision; in no set.
+        suppressed: records of the corpus and the holdout whose people's requests are purged; in no set.
         not_found: requests of which nothing is in the corpus, and which are not held.
         held: requests that a person must look at first → why: a reason, a colon, a sentence.
         warnings: a sentence for all that a person should know: what matches nothing, what matches in another spelling.
@@ -352,6 +369,7 @@ class Extraction(FileModel):
     neighbours: int
     near_duplicates: int = 0
     in_review: int = 0
+    suppressed: int = 0
     not_found: list[str] = []
     held: dict[str, list[str]] = {}
     warnings: list[str]

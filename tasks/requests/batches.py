@@ -13,6 +13,7 @@ from itertools import islice
 from filelock import FileLock, Timeout
 
 from tasks.params import Params
+from tasks.requests.suppressions import suppression_list
 from tasks.stamp import digest
 from tasks.validation.tables import read_refused, read_requests, write_requests
 from tasks.workspace import Extraction, Place, Workspace, home, intake_folder, ledger_location, pseudonyms, run_folder
@@ -190,10 +191,14 @@ def take_batch(params: Params, retry_failed: bool, run: str) -> TakenBatch | Non
 
     Returns:
         None when nothing is pending.
+
+    Raises:
+        InputError: the suppression list was made under another key than this home's.
     """
     corpus = digest(params.data.corpus) or ""
     with open_ledger() as ledger:
         ledger.close_watched(params.requests.watch_days, corpus, datetime.now(UTC), run)
+        suppressions = suppression_list(ledger)
         batch = ledger.open_batch(
             params.batch.max_requests, run, corpus, params.batch.max_attempts, retry_failed=retry_failed
         )
@@ -207,6 +212,7 @@ def take_batch(params: Params, retry_failed: bool, run: str) -> TakenBatch | Non
         Place.EARLIER_REQUESTS: lambda file: write_requests(file, earlier),
         Place.APPROVALS: lambda file: write_json(file, batch.approved),
         Place.SNAPSHOTS: lambda file: write_json(file, _snapshots(workspace)),
+        Place.SUPPRESSIONS: lambda file: write_json(file, suppressions.model_dump()),
     }.items():
         if not workspace.has(place):
             write(workspace.path(place))

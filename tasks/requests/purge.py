@@ -21,6 +21,7 @@ from tasks.requests.erasure import Erasure
 from tasks.requests.objects import SCRATCH, stored_objects
 from tasks.requests.purge_plan import Plan, erasure, plan_file, plan_purge
 from tasks.requests.remains import Search, files_of, is_of_model, models_that_may_know, why_left
+from tasks.requests.suppressions import put_on_list
 from tasks.workspace import (
     Place,
     Workspace,
@@ -41,7 +42,7 @@ _COUNTS = (
     *(Place.REQUEST_COUNTS, Place.CORPUS_COUNTS, Place.EARLIER_CORPUS_COUNTS, Place.EXTRACTION, Place.DATA_POINTER),
     *(Place.PARENT, Place.RETAIN_MODEL, Place.TRAINING, Place.LOSS_CURVES, Place.RUN_PARAMS, Place.ATTACK_METRICS),
     *(Place.METRICS, Place.BASELINES, Place.GATES, Place.VERDICT, Place.REGISTRATION, Place.VERSION_PARAMS),
-    *(Place.APPROVALS, Place.SNAPSHOTS),
+    *(Place.APPROVALS, Place.SNAPSHOTS, Place.SUPPRESSIONS, Place.SUPPRESSED),
 )
 """What holds nobody's data by its contract, and is the evidence of a batch: it stays, whatever words are in it."""
 
@@ -129,6 +130,7 @@ class _Purge:
         self._remove(reproductions())
         plan = Plan.begun(self.ledger) + plan_purge(self.ledger, self.runs, self.params.requests.keep_days, self.now)
         if plan.references:
+            put_on_list(plan.references, self.ledger, self.runs)  # first, while it is known whose records these are
             plan.write()
             self._erase(plan, run)
         else:

@@ -20,7 +20,7 @@ from tasks.step import Source, Step
 from tasks.validation.expectations import PLACE, PROBLEM, Table, text_columns
 from tasks.validation.judge import Judges, judging
 from tasks.validation.tables import request_columns, request_writer, write_requests
-from tasks.workspace import Place, RequestCounts, Workspace, pseudonyms
+from tasks.workspace import Place, RequestCounts, Suppressions, Workspace, pseudonyms
 from unilogit.data.inbox import scan_inbox
 from unilogit.data.locations import UnreadableFile, file_name, modified_time
 from unilogit.data.pseudonyms import Pseudonyms
@@ -54,10 +54,11 @@ def run_intake(workspace: Workspace, params: Params) -> RequestCounts:
             break
         except _PersonalName as error:  # known now: begin again, so that the name is nowhere
             names[error.file] = error.pseudonym
-    # Outside a flow no batch came before, and nobody has approved anything.
+    # Outside a flow no batch came before, nobody has approved anything, and nothing is purged.
     write_requests(workspace.path(Place.EARLIER_REQUESTS), [])
     write_json(workspace.path(Place.APPROVALS), {})
     write_json(workspace.path(Place.SNAPSHOTS), [])
+    workspace.write(Suppressions())
     workspace.write(counts)
     return counts
 
@@ -234,6 +235,7 @@ STEP = Step(
         Place.EARLIER_REQUESTS,
         Place.APPROVALS,
         Place.SNAPSHOTS,
+        Place.SUPPRESSIONS,
         Place.REQUEST_COUNTS,
         Place.REFUSED_REQUESTS,
         Place.REQUEST_DOCS,

@@ -7,12 +7,13 @@ nothing of where the key is kept.
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from unilogit.data.locations import file_name
 from unilogit.data.request_files import SUFFIXES
 from unilogit.data.requests import DeletionRequest
 from unilogit.data.text import normal_form
+from unilogit.errors import InputError
 
 _HEXADECIMAL = re.compile(
     r"\b([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[0-9a-f]*[0-9])[0-9a-f]{6,})\b"
@@ -31,6 +32,7 @@ _COMMON = re.compile(
 """Words that request files and requests are called by, and that name nobody."""
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
 _WORD = re.compile(r"[^\W\d_]{3,}")  # three letters or more
+_BLOCK = 64  # bytes that SHA-256 takes at once
 
 
 class Pseudonyms:
@@ -70,6 +72,29 @@ class Pseudonyms:
                 sentence = sentence.replace(name, self.file(name, []))
         return sentence
 
+    @property
+    def check(self) -> str:
+        """By what the key is known again: 16 hexadecimal digits that say nothing of it."""
+        return self.digester("check")("").hex()[:16]
+
+    def digester(self, kind: str) -> Callable[[str], bytes]:
+        """A function that makes the digest of a text of one kind: HMAC-SHA256 (RFC 2104) of `kind:text`.
+
+        Its state is prepared once, as there may be millions of texts.
+        """
+        key = self._key if len(self._key) <= _BLOCK else hashlib.sha256(self._key).digest()
+        key = key.ljust(_BLOCK, b"\0")
+        inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key) + f"{kind}:".encode())
+        outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+
+        def digest(text: str) -> bytes:
+            said, sealed = inner.copy(), outer.copy()
+            said.update(text.encode())
+            sealed.update(said.digest())
+            return sealed.digest()
+
+        return digest
+
     def _name(self, kind: str, text: str) -> str:
         return f"{kind}-{hmac.new(self._key, f'{kind}:{text}'.encode(), hashlib.sha256).hexdigest()[:16]}"
 
@@ -91,6 +116,23 @@ def _names_nobody(name: str, requests: Iterable[DeletionRequest]) -> bool:
 
 def _is_year(number: str) -> bool:
     return len(number) == 4 and number[:2] in ("19", "20")
+
+
+def require_key(checks: Collection[str], check: str) -> None:
+    """Do nothing if all of a list of digests was made under this key, as by another nothing in it is found.
+
+    Args:
+        checks: Pseudonyms.check of the keys that it was made under.
+        check: that of the present key.
+
+    Raises:
+        InputError: another key made some of it.
+    """
+    if other_keys := sorted(set(checks) - {check}):
+        raise InputError(
+            f"the suppression list was made under another key for pseudonyms (check value {other_keys[0]}) than the"
+            f" present one ({check}); put that key back: whoever shares a ledger must share the key (docs/purge.md)"
+        )
 
 
 def looks_personal(name: str, requests: Iterable[DeletionRequest]) -> bool:

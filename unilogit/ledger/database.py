@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from unilogit.errors import AnotherRuns, InputError, TemporaryError
 from unilogit.ledger.tables import SchemaRow
 
-SCHEMA_VERSION = 2  # the last of migrations/versions
+SCHEMA_VERSION = 3  # the last of migrations/versions
 SECONDS_TO_WAIT = 30  # for another process to end its transaction
 _UPGRADE_LOCK, _RUN_LOCK = 0x756E696C, 0x756E696D  # any numbers of our own
 _ON_CONNECT = [

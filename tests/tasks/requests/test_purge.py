@@ -97,7 +97,7 @@ def test_what_is_left_is_named_with_what_to_do(project):
     done = purge(project.params, later(), RUN)
     assert len(done.left) == 2
     told = "\n".join(done.left)
-    assert "corpus.jsonl: the corpus: remove them there, or the next batch teaches the model again" in told
+    assert "corpus.jsonl: the corpus: remove them there; whole records are left out of the next batches" in told
     assert "others' in it have not ended" in told
     assert "both.jsonl" not in str(done)
     assert not any(secret in str(done) for secret in texts(FORGOTTEN))
