@@ -27,10 +27,10 @@ ROOT = Path(__file__).parents[1]
 MODEL_WORK, REST = "model work", "everything else"  # as the sampler calls them
 
 
-def environment(home: Path, samples: Path, **more: str) -> dict[str, str]:
+def environment(home: Path, samples: Path, **variables: str) -> dict[str, str]:
     path = os.pathsep.join([str(Path(__file__).parent / "sampler"), str(ROOT)])
     paths = {"PYTHONPATH": path, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    return {**os.environ, **paths, "UNILOGIT_HOME": str(home), "FLOW_COST_FOLDER": str(samples), **more}
+    return {**os.environ, **paths, "UNILOGIT_HOME": str(home), "FLOW_COST_FOLDER": str(samples), **variables}
 
 
 def make_example(home: Path, settings: list[str]) -> None:
