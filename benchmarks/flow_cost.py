@@ -20,16 +20,17 @@ from typing import Any
 
 from benchmarks.measure import RESULTS, write_result
 from benchmarks.servers import free_port
+from tasks.workspace import Place
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]
 MODEL_WORK, REST = "model work", "everything else"  # as the sampler calls them
 
 
-def environment(home: Path, samples: Path, **more: str) -> dict[str, str]:
+def environment(home: Path, samples: Path, **variables: str) -> dict[str, str]:
     path = os.pathsep.join([str(Path(__file__).parent / "sampler"), str(ROOT)])
     paths = {"PYTHONPATH": path, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    return {**os.environ, **paths, "UNILOGIT_HOME": str(home), "FLOW_COST_FOLDER": str(samples), **more}
+    return {**os.environ, **paths, "UNILOGIT_HOME": str(home), "FLOW_COST_FOLDER": str(samples), **variables}
 
 
 def make_example(home: Path, settings: list[str]) -> None:
@@ -53,8 +54,8 @@ def in_process(home: Path, settings: list[str]) -> dict[str, Any]:
     nobody = {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
     options = [word for setting in settings for word in ("--set", setting)]
     begin = time.time()
-    subprocess.run([BIN / "unilogit", "run", *options], env=environment(home, samples, **nobody), check=True)
-    return cost(samples, begin, time.time())
+    subprocess.run([BIN / "unilogit", "run", *options], env=environment(home, samples, **nobody), check=False)
+    return cost(home, begin, time.time())
 
 
 def at_servers(home: Path, settings: list[str]) -> dict[str, Any]:
@@ -71,17 +72,18 @@ def at_servers(home: Path, settings: list[str]) -> dict[str, Any]:
         command = ["prefect", "deployment", "run", "unlearn/production", "--watch"]
         command += ["--param", f"overrides={json.dumps(settings)}"]
         begin = time.time()
-        subprocess.run(command, env=variables | api, check=True)
+        subprocess.run(command, env=variables | api, check=False)
         end = time.time()
     finally:
         servers.terminate()
         servers.wait()
-    return cost(samples, begin, end)
+    return cost(home, begin, end)
 
 
-def cost(samples: Path, begin: float, end: float) -> dict[str, Any]:
+def cost(home: Path, begin: float, end: float) -> dict[str, Any]:
     """The parts of the time between, by the process that did the model work; what was before and after it are parts."""
-    processes = [json.loads(file.read_text()) for file in samples.glob("*.json")]
+    assert list(home.glob(f"runs/*/{Place.REGISTRATION}")), "the run did not come to its end"  # gates may fail
+    processes = [json.loads(file.read_text()) for file in (home / "samples").glob("*.json")]
     flow = max(processes, key=lambda process: float(process["seconds"].get(MODEL_WORK, 0)))
     parts = {name: float(seconds) for name, seconds in flow["seconds"].items()}
     parts["until the flow's process starts"] = float(flow["began"]) - begin

@@ -27,6 +27,7 @@ from tasks.registry.connection import reach
 from tasks.registry.live import live_run
 from tasks.report.review import Review, read_review
 from tasks.requests import batches
+from tasks.requests.outlook import outlook as find_outlook
 from tasks.steps import NAMES, load_step
 from tasks.workspace import Registration, Workspace
 from unilogit.errors import InputError, TemporaryError
@@ -142,7 +143,7 @@ def _verdict(review: Review, registration: Registration) -> str:
 
 def _tell_outlook(params: Params) -> None:
     """Say what is left for people and later runs; requests that are or will be late are an event, too."""
-    outlook = batches.outlook(params)
+    outlook = find_outlook(params)
     print(outlook)
     if outlook.overdue and is_recorded():
         emit_event(

@@ -16,7 +16,7 @@ from unilogit.files import JsonObject, read_json, write_json, write_text
 from unilogit.gates import GateReport
 
 FOLDER = Path("metrics")
-NUMBERS, CURVE = "summary.json", "loss.csv"
+NUMBERS, CURVE = "summary.json", Path(Place.LOSS_CURVES).name
 UTILITY = "model_utility"  # told whether a gate is on it or not
 
 

@@ -16,16 +16,17 @@ from types import FrameType
 
 BEGAN = time.time()
 PERIOD = 0.01  # seconds
-PARTS = (  # part of a path → what it belongs to; of several frames, the innermost that is here
+PARTS = (  # part of "path:function" → what it belongs to; of several frames, the innermost that is here
     ("importlib._bootstrap", "imports"),
     ("/unilogit/training/", "model work"),
     ("/unilogit/evaluation/", "model work"),
     ("/unilogit/losses/", "model work"),
-    ("/unilogit/model.py", "loading and saving models"),
-    ("/mlflow/", "MLflow"),
-    ("/dvc", "DVC"),
-    ("/great_expectations/", "Great Expectations"),
-    ("/prefect/", "Prefect"),
+    ("/unilogit/model.py:load_model", "loading and saving models"),
+    ("/unilogit/model.py:save_model", "loading and saving models"),
+    ("/site-packages/mlflow/", "MLflow"),
+    ("/site-packages/dvc", "DVC"),
+    ("/site-packages/great_expectations/", "Great Expectations"),
+    ("/site-packages/prefect/", "Prefect"),
     ("/tasks/report/", "report and pictures"),
     ("/unilogit/ledger/", "ledger"),
     ("/unilogit/data/", "reading, matching and writing data"),
@@ -37,8 +38,9 @@ REST = "everything else"
 def part(frame: FrameType | None) -> str:
     """What a stack is busy with."""
     while frame is not None:
+        place = f"{frame.f_code.co_filename}:{frame.f_code.co_name}"
         for pattern, name in PARTS:
-            if pattern in frame.f_code.co_filename:
+            if pattern in place:
                 return name
         frame = frame.f_back
     return REST

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 
 from filelock import FileLock, Timeout
@@ -23,7 +23,7 @@ from unilogit.data.requests import Rejection
 from unilogit.data.rows import PROBLEMS_SHOWN
 from unilogit.errors import AnotherRuns, InputError
 from unilogit.files import sha256_json, write_json, write_text
-from unilogit.ledger import Ledger, LedgerRow, Receipt
+from unilogit.ledger import Ledger, Receipt
 
 
 @contextmanager
@@ -273,30 +273,3 @@ def finish(batch: TakenBatch, run: str, passed: bool | None) -> None:
     """Close the batch: its requests await promotion, or failed, or (None) there was nothing to do for them."""
     with open_ledger() as ledger:
         ledger.finish_batch(batch.batch_id, passed, run)
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """What is left for people and for later runs."""
-
-    watched: int
-    held: int
-    refused: int
-    overdue: list[LedgerRow]
-
-    def __str__(self) -> str:
-        told = [
-            (len(self.overdue), "late, or will be before the next run: `unilogit requests overdue`"),
-            (self.held, "held until a person decides: `unilogit requests list --state held`"),
-            (self.watched, "not found, still watched: `unilogit requests list --state watched`"),
-            (self.refused, "refused: `unilogit requests quarantine`"),
-        ]
-        return "\n".join(f"{count} {words}" for count, words in told if count)
-
-
-def outlook(params: Params) -> Outlook:
-    """What waits, and what is late or will be before the next run."""
-    with open_ledger() as ledger:
-        counts = ledger.counts()
-        late = list(ledger.overdue(datetime.now(UTC), timedelta(hours=params.requests.hours_between_runs)))
-    return Outlook(watched=counts["watched"], held=counts["held"], refused=counts["rejected"], overdue=late)

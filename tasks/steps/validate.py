@@ -181,8 +181,7 @@ class _Refused:
 
 def _without_names(sentences: list[str], corpus: Path) -> list[str]:
     """Files of a folder go by pseudonyms where a name may be somebody's; quarantine has the names."""
-    names = {file.name for file in corpus.rglob("*")} if corpus.is_dir() else set()
-    return [pseudonyms().hide(sentence, names) for sentence in sentences]
+    return [pseudonyms().hide(sentence, {file.name for file in corpus.rglob("*")}) for sentence in sentences]
 
 
 def _write_quarantine(file: Path, *streams: Iterable[tuple[BadRecord, str]]) -> _Refused:

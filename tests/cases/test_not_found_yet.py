@@ -6,7 +6,8 @@ import os
 import pytest
 
 from tasks.params import load_params
-from tasks.requests.batches import finish, open_ledger, outlook, record_extraction, take_batch, take_in_new
+from tasks.requests.batches import finish, open_ledger, record_extraction, take_batch, take_in_new
+from tasks.requests.outlook import outlook
 from tasks.steps import load_step
 
 ROWS = [

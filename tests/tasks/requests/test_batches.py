@@ -20,7 +20,6 @@ from tasks.requests.batches import (
     new_in,
     one_run_at_a_time,
     open_ledger,
-    outlook,
     put_back,
     record_extraction,
     record_unlearned,
@@ -28,6 +27,7 @@ from tasks.requests.batches import (
     take_in,
     take_in_new,
 )
+from tasks.requests.outlook import outlook
 from tasks.workspace import Extraction, Place
 from unilogit.errors import AnotherRuns, InputError
 from unilogit.files import read_json, write_json

