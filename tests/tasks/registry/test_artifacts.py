@@ -42,6 +42,13 @@ def test_folders_by_their_own_address(home):
     assert artifact_folder("s3://bucket/key", "sqlite:///x") is None
 
 
+def fetch_champion(folder):
+    """The fetched model and its version."""
+    with connect() as store:
+        version = str(store.get_model_version_by_alias(NAME, CHAMPION).version)
+        return fetch(store, NAME, version, folder), version
+
+
 @pytest.fixture
 def champion(store, home, params):
     """The digest of a version that is registered without a server and promoted."""
