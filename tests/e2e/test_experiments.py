@@ -40,22 +40,22 @@ def numbers(project):
 
 
 def test_two_experiments_are_shown_with_their_numbers(project):
-    expected = {"master": numbers(project)}
+    expected = {}
     for name, rate in (("slow", "1e-4"), ("fast", "2e-3")):
         project.succeed("dvc", "exp", "run", "--name", name, "--set-param", f"unlearn.learning_rate={rate}")
         expected[name] = numbers(project)
     shown = json.loads(project.succeed("dvc", "exp", "show", "--json"))
     [baseline] = [row for row in shown if row["rev"] != "workspace"]
-    rows = {row["name"]: row for row in [baseline, *(one["revs"][0] for one in baseline["experiments"])]}
+    rows = {row["name"]: row for row in (one["revs"][0] for one in baseline["experiments"])}
     assert set(rows) >= {"slow", "fast"}
     for name in ("slow", "fast"):
         [metrics] = rows[name]["data"]["metrics"].values()
         assert metrics["data"] == expected[name]
     assert expected["slow"]["forget"] != expected["fast"]["forget"]
     table = project.succeed("dvc", "exp", "show", "--csv", "--no-pager")
-    assert f"{expected['fast']['forget']['probability']:.5}"[:6] in table
+    assert str(expected["fast"]["forget"]["probability"]) in table
     difference = json.loads(project.succeed("dvc", "metrics", "diff", "--json", "slow", "fast"))
-    told = difference["diff"]["metrics/summary.json"]["forget.probability"]
+    told = difference["metrics/summary.json"]["forget.probability"]
     assert told["diff"] == pytest.approx(told["new"] - told["old"])
     assert (told["old"], told["new"]) == tuple(expected[name]["forget"]["probability"] for name in ("slow", "fast"))
     project.succeed("dvc", "plots", "diff", "slow", "fast", "--out", "plots_page")
@@ -65,7 +65,7 @@ def test_two_experiments_are_shown_with_their_numbers(project):
 
 
 def test_an_experiment_commits_nobodys_data(project):
-    files = project.succeed("git", "ls-tree", "-r", "--name-only", "refs/heads/master").splitlines()
+    files = project.succeed("git", "ls-tree", "-r", "--name-only", "HEAD").splitlines()
     for name in project.succeed("dvc", "exp", "list", "--name-only").split():
         [ref] = project.succeed("git", "for-each-ref", "--format=%(refname)", f"refs/exps/**/{name}").split()
         assert set(project.succeed("git", "ls-tree", "-r", "--name-only", ref).splitlines()) <= set(files)
