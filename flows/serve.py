@@ -181,11 +181,10 @@ def _alone(home: Path, prefect: str, mlflow: str) -> Iterator[None]:
             yield
             told.unlink(missing_ok=True)
     except Timeout:
-        living = read_json(told)
-        raise InputError(
-            f"it is up already: Prefect {living['prefect']}  MLflow {living['mlflow']};"
-            f" end it first (`kill {living['process']}`), or choose another UNILOGIT_HOME"
-        ) from None
+        living = read_json(told) if told.exists() else {}
+        where = f": Prefect {living['prefect']}  MLflow {living['mlflow']}" if living else ""
+        how = f" (`kill {living['process']}`)" if living else ""
+        raise InputError(f"it is up already{where}; end it first{how}, or choose another UNILOGIT_HOME") from None
 
 
 def _greeting(logs: Path, prefect: str, mlflow: str) -> str:
