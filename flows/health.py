@@ -75,13 +75,13 @@ def _requests(is_up: bool) -> Iterator[Finding]:
             told = f"open since {batch.opened_at:%Y-%m-%d %H:%M}, taken up {batch.attempts} times"
             nobody = not is_up and holder(home() / "unlearn.lock") is None
             yield Finding(f"batch {batch.batch_id}", told, "`unilogit run` takes it up" if nobody else "")
-    for count, what, remedy in (
+    for count, name, remedy in (
         (late, "late", "`unilogit requests overdue`"),
         (counts["held"], "held", "`unilogit requests list --state held`, then approve or reject"),
         (counts["failed"], "failed", "change `unlearn` in params.yaml, then `unilogit run --retry-failed`"),
     ):
         if count:
-            yield Finding(f"requests {what}", f"{count}{' or more' * (count == _COUNTED)}", remedy)
+            yield Finding(f"requests {name}", f"{count}{' or more' * (count == _COUNTED)}", remedy)
 
 
 def _runs(api: str, is_up: bool) -> Iterator[Finding]:

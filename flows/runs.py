@@ -33,10 +33,10 @@ _POOL = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
 
 @contextmanager
 def prefect_client(api: str) -> Iterator[SyncPrefectClient]:
-    """A client that says at once when the server does not answer."""
+    """A client that does not insist when the server does not answer."""
     with (
         temporary_settings({PREFECT_API_URL: api, PREFECT_CLIENT_MAX_RETRIES: 0}),
-        get_client(httpx_settings={"timeout": 10}, sync_client=True) as client,
+        get_client(httpx_settings={"timeout": 30}, sync_client=True) as client,
     ):
         yield client
 

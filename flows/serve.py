@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,14 +23,15 @@ from filelock import FileLock, Timeout
 
 from flows.processes import end, marked, new_token
 from flows.supervisor import Child, Supervisor
-from tasks.doctor import PREFECT_PORT, answers, mlflow_address, prefect_address
+from tasks.doctor import PREFECT_PORT, answers, mlflow_address, prefect_address, webhook_address
 from tasks.registry.connection import make_database
 from tasks.workspace import keys_folder, mlflow_database, use_home
-from unilogit.errors import InputError
+from unilogit.errors import InputError, TemporaryError
 from unilogit.files import private_folder, read_json, write_json, write_text
 
 HOST = "127.0.0.1"
 _LOOK = 15  # seconds between two looks at what is stuck
+_PAUSES = (2, 4, 8, 16, 32)  # seconds
 _WORKER_PATIENCE = 30  # seconds for the worker to hand its runs back
 
 
@@ -42,9 +43,11 @@ def up() -> int:
 
     Raises:
         InputError: it is up already, a port is taken, or a server does not come up.
+        TemporaryError: Prefect has come up, but does not take the deployments.
     """
     prefect, mlflow = prefect_address(), mlflow_address()
-    ports = {"UNILOGIT_PREFECT_PORT": _port(prefect), "UNILOGIT_MLFLOW_PORT": _port(mlflow)}
+    addresses = {"PREFECT": prefect, "MLFLOW": mlflow, "WEBHOOK": webhook_address()}
+    ports = {f"UNILOGIT_{server}_PORT": _port(address) for server, address in addresses.items()}
     home = use_home()
     with _alone(home, prefect, mlflow), suppress(KeyboardInterrupt):
         _raise_on_signals()
@@ -78,15 +81,21 @@ def _run(supervisor: Supervisor, home: Path, prefect: str, mlflow: str) -> None:
     from flows.runs import POOL, prefect_client
     from flows.stuck import Janitor
 
-    deploy(api)
     janitor = Janitor(home, _say)
-    with prefect_client(api) as client:
-        janitor.tidy(client, grace=timedelta(0))  # there is no worker yet: whatever is at work has no process
+
+    def prepare() -> None:
+        deploy(api)
+        with prefect_client(api) as client:
+            janitor.tidy(client, grace=timedelta(0))  # there is no worker yet: whatever is at work has no process
+
+    _insist(prepare, supervisor, prefect)
     worker_command = (prefect_command, "worker", "start", "--pool", POOL, "--name", "local", "--with-healthcheck")
     worker_health = f"http://{HOST}:{os.environ['PREFECT_WORKER_WEBSERVER_PORT']}/health"
     supervisor.start(Child("worker", worker_command, partial(answers, worker_health)))
-    print("waiting for MLflow and the worker …", flush=True)
-    for name in ("mlflow", "worker"):
+    receiver_health = partial(answers, f"{webhook_address()}/health")
+    supervisor.start(Child("receiver", (python, "-m", "flows.receiver"), receiver_health))
+    print("waiting for MLflow, the worker and the receiver of MLflow's webhooks …", flush=True)
+    for name in ("mlflow", "worker", "receiver"):
         supervisor.wait_for(name)
     print(_greeting(supervisor.log("worker").parent, prefect, mlflow), flush=True)
     look = time.monotonic()
@@ -97,6 +106,22 @@ def _run(supervisor: Supervisor, home: Path, prefect: str, mlflow: str) -> None:
                 janitor.tidy(client)
             look = time.monotonic() + _LOOK
         time.sleep(1)
+
+
+def _insist(work: Callable[[], None], supervisor: Supervisor, server: str) -> None:
+    """Do what can be repeated, until the server has answered all of it.
+
+    Raises:
+        TemporaryError: it does not.
+    """
+    for pause in _PAUSES:
+        try:
+            return work()
+        except httpx.HTTPError as error:
+            _say(f"Prefect at {server} does not answer ({type(error).__name__}); tried again in {pause} s")
+        supervisor.tend()
+        time.sleep(pause)
+    raise TemporaryError(f"Prefect at {server} answers its health check and nothing else; see its log")
 
 
 def _stop(supervisor: Supervisor, home: Path, api: str) -> None:
@@ -156,11 +181,10 @@ def _alone(home: Path, prefect: str, mlflow: str) -> Iterator[None]:
             yield
             told.unlink(missing_ok=True)
     except Timeout:
-        other = read_json(told)
-        raise InputError(
-            f"it is up already: Prefect {other['prefect']}  MLflow {other['mlflow']};"
-            f" end it first (`kill {other['process']}`), or choose another UNILOGIT_HOME"
-        ) from None
+        living = read_json(told) if told.exists() else {}
+        where = f": Prefect {living['prefect']}  MLflow {living['mlflow']}" if living else ""
+        how = f" (`kill {living['process']}`)" if living else ""
+        raise InputError(f"it is up already{where}; end it first{how}, or choose another UNILOGIT_HOME") from None
 
 
 def _greeting(logs: Path, prefect: str, mlflow: str) -> str:
@@ -188,7 +212,8 @@ def _port(url: str) -> int:
         return urlsplit(url).port or 0
     except ValueError:
         raise InputError(
-            f"{url}: no port to listen on; set UNILOGIT_PREFECT_PORT and UNILOGIT_MLFLOW_PORT to numbers"
+            f"{url}: no port to listen on; set UNILOGIT_PREFECT_PORT, UNILOGIT_MLFLOW_PORT and UNILOGIT_WEBHOOK_PORT"
+            " to numbers"
         ) from None
 
 

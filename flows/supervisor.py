@@ -14,7 +14,7 @@ from pathlib import Path
 from flows.processes import end, mark, marked
 from unilogit.errors import InputError
 
-PATIENCE = 180  # seconds for a child to come up
+PATIENCE = 300  # seconds for a child to come up
 STEADY = 60  # seconds after which a child that lives is taken to be well
 LONGEST_PAUSE = 60  # seconds before a child is started again; the first pause is one, each next one double
 FRUITLESS = 5  # starts without ever having come up, after which nothing is tried any more

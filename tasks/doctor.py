@@ -44,7 +44,7 @@ class Finding:
         remedy: what a person can do about it; empty where nobody has to.
     """
 
-    what: str
+    subject: str
     state: str
     remedy: str = ""
 
@@ -79,7 +79,7 @@ def examine(findings: Callable[[], Iterable[Finding]]) -> int:
     current = Table("what", "state", "what to do", title="now", title_justify="left")
     told = list(findings())
     for finding in told:
-        current.add_row(escape(finding.what), escape(finding.state), escape(finding.remedy))
+        current.add_row(escape(finding.subject), escape(finding.state), escape(finding.remedy))
     console.print(current)
     return int(any(finding.remedy for finding in told))
 
@@ -125,6 +125,11 @@ def prefect_api() -> str:
 def mlflow_address() -> str:
     """Where `unilogit up` serves MLflow."""
     return f"http://127.0.0.1:{os.environ.get('UNILOGIT_MLFLOW_PORT', '5000')}"
+
+
+def webhook_address() -> str:
+    """Where `unilogit up` serves the receiver of MLflow's webhooks."""
+    return f"http://127.0.0.1:{os.environ.get('UNILOGIT_WEBHOOK_PORT', '5055')}"
 
 
 def answers(url: str, timeout: float = 5.0) -> bool:

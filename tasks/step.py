@@ -65,7 +65,7 @@ class Step(Generic[Result]):
         writes: what is there afterwards.
         params: the sections or keys of params.yaml that it depends on.
         retries: for steps that talk to servers: how often what may pass is tried again, with growing pauses.
-        timeout: seconds after which it is given up in a flow; None for never.
+        timeout: seconds after which it is given up in a flow; the next run goes on from there.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Step(Generic[Result]):
     writes: tuple[Place, ...]
     params: tuple[str, ...] = ()
     retries: int = 0
-    timeout: float | None = None
+    timeout: float = 48 * 3600
 
     @property
     def module(self) -> str:

@@ -97,7 +97,6 @@ STEP = Step(
     reads=(Place.FORGET, Place.MODEL, Place.RETAIN_MODEL),
     writes=(Place.ATTACKS,),
     params=("seed", "evaluate.batch_size", "evaluate.max_new_tokens", "evaluate.robustness", "model.max_length"),
-    timeout=48 * 3600,
 )
 
 if __name__ == "__main__":

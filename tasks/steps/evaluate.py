@@ -200,7 +200,6 @@ STEP = Step(
     ),
     writes=(Place.METRICS, Place.MEASURED),
     params=("seed", "evaluate", "unlearn", "data.utility_groups", "model.max_length"),
-    timeout=48 * 3600,
 )
 
 if __name__ == "__main__":

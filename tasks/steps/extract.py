@@ -150,7 +150,6 @@ STEP = Step(
         *("seed", "data.corpus", "data.holdout", "data.neighbours", "extract"),
         *("batch.max_share_of_corpus", "batch.min_text_length"),
     ),
-    timeout=48 * 3600,
 )
 
 if __name__ == "__main__":

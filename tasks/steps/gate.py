@@ -28,7 +28,6 @@ STEP = Step(
     reads=(Place.METRICS,),
     writes=(Place.GATES, Place.VERDICT),
     params=("gates",),
-    timeout=3600,
 )
 
 if __name__ == "__main__":

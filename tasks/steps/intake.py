@@ -239,7 +239,6 @@ STEP = Step(
         Place.REQUEST_DOCS,
     ),
     params=("data.request_mapping",),
-    timeout=12 * 3600,
 )
 
 if __name__ == "__main__":

@@ -293,7 +293,6 @@ STEP = Step(
         *(Place.CORPUS_DOCS, Place.CORPUS_TOTALS_DOCS),
     ),
     params=("data.bad_corpus_rows", "model.max_length", "model.base"),
-    timeout=12 * 3600,
 )
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from flows.processes import end, marked
 from tests.e2e.conftest import make_project
 from tests.e2e.quick import QUICK, pass_all_gates
 from tests.e2e.test_kills import outcome
-from tests.e2e.test_servers import free_port
+from tests.e2e.test_servers import free_ports
 from unilogit.ledger import Ledger
 
 pytestmark = pytest.mark.slow
@@ -84,9 +84,8 @@ class Night:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.home, self.log = folder, folder / "var", folder / "up.log"
-        prefect, mlflow = free_port(), free_port()
-        self.api = f"http://127.0.0.1:{prefect}/api"
-        ports = {"UNILOGIT_PREFECT_PORT": str(prefect), "UNILOGIT_MLFLOW_PORT": str(mlflow)}
+        ports = free_ports()
+        self.api = f"http://127.0.0.1:{ports['UNILOGIT_PREFECT_PORT']}/api"
         self.service = subprocess.Popen(
             ["bash", "-c", SERVICE], cwd=folder, env={**environment, **ports}, start_new_session=True
         )
