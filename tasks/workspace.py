@@ -98,11 +98,25 @@ def pseudonyms() -> "KeyedPseudonyms":
     Raises:
         InputError: the key's file is damaged.
     """
-    from filelock import FileLock
-
     from unilogit.data.pseudonyms import Pseudonyms as KeyedPseudonyms
 
-    file = home() / "keys" / "pseudonyms.key"
+    return KeyedPseudonyms(_secret_key("pseudonyms"))
+
+
+def webhook_secret() -> str:
+    """What MLflow signs its webhooks to this home with; made when there is none, and never twice.
+
+    Raises:
+        InputError: its file is damaged.
+    """
+    return _secret_key("webhook").hex()
+
+
+def _secret_key(name: str) -> bytes:
+    """32 random bytes of this home."""
+    from filelock import FileLock
+
+    file = keys_folder() / f"{name}.key"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.parent.chmod(0o700)
@@ -117,7 +131,7 @@ def pseudonyms() -> "KeyedPseudonyms":
         key = b""
     if len(key) != 32:
         raise InputError(f"{file}: is no key of 32 bytes in hexadecimal; put it back from a backup")
-    return KeyedPseudonyms(key)
+    return key
 
 
 class Place(StrEnum):
@@ -203,6 +217,11 @@ class Workspace:
     """
 
     root: Path
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether a batch of the ledger is worked on in it; not so of `dvc repro`, or of commands typed one by one."""
+        return self.root.absolute() == run_folder(self.root.name)
 
     def path(self, place: Place, *names: str) -> Path:
         """Where a place is, or something inside it."""
@@ -469,7 +488,7 @@ class Registration(FileModel):
 
     Attributes:
         version: of `registered_model`, as MLflow writes it.
-        alias: `candidate`; None when a gate failed.
+        alias: `candidate`; None when a gate failed, a newer version has it, or this is an experiment.
         gates: passed | failed.
         tags: of the version.
     """
@@ -484,7 +503,7 @@ class Registration(FileModel):
     tags: dict[str, str]
 
     def __str__(self) -> str:
-        state = self.alias or "gates failed: no alias"
+        state = self.alias or f"gates {self.gates}: no alias"
         return f"{self.registered_model} version {self.version}, {state}"
 
 

@@ -119,6 +119,7 @@ def connect(uri: str | None = None) -> Iterator["MlflowClient"]:
     from mlflow.exceptions import MlflowException, RestException
 
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    environment = os.environ.get("MLFLOW_TRACKING_URI")  # which MLflow changes, too
     mlflow.set_tracking_uri(connected.tracking_uri)
     try:
         yield connected
@@ -128,6 +129,10 @@ def connect(uri: str | None = None) -> Iterator["MlflowClient"]:
         raise _silent(connected.tracking_uri, _innermost(error)) from error
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
+        if environment is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = environment
 
 
 def experiment_id(store: "MlflowClient", name: str) -> str:

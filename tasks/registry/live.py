@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from tasks.curves import read_curves
 from tasks.params import Params
-from tasks.registry.artifacts import is_server
 from tasks.registry.connection import connect
 from tasks.registry.datasets import log_datasets
 from tasks.registry.points import live_points
@@ -23,7 +22,6 @@ from unilogit.errors import TemporaryError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
 SECONDS = 3.0  # from one look to the next
@@ -36,15 +34,11 @@ class LiveRun:
 
     Attributes:
         run_id: MLflow's.
-        page: of the run in the server's pages; None without a server.
         status: how it ends, as MLflow writes it.
     """
 
-    def __init__(self, store: "MlflowClient", run: "Run") -> None:
-        self.run_id, self.status = run.info.run_id, FINISHED
-        address = store.tracking_uri.rstrip("/")
-        here = f"{address}/{run_route(run.info.experiment_id, self.run_id)}"
-        self.page = here if is_server(address) else None
+    def __init__(self, run_id: str) -> None:
+        self.run_id, self.status = run_id, FINISHED
 
     def put_back(self) -> None:
         """The batch does not come to its end: somebody withdrew."""
@@ -68,9 +62,9 @@ def live_run(workspace: Workspace, params: Params) -> Iterator[LiveRun]:
     """
     with connect() as store:
         run = open_run(store, workspace.root.name, params)
-    live, follower = LiveRun(store, run), _Follower(store, run.info.run_id, workspace)
+    live, follower = LiveRun(run.info.run_id), _Follower(store, run.info.run_id, workspace)
     follower.start()
-    stop_measuring = _measure_system(store, run.info.run_id)
+    stop_measuring = _measure_system(store, live.run_id)
     try:
         yield live
     except Exception:
@@ -89,7 +83,7 @@ def _end(follower: "_Follower", live: LiveRun) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        with connect() as store:
+        with connect(follower.store.tracking_uri) as store:
             follower.look()
             end_run(store, live.run_id, live.status)
     except (MlflowException, TemporaryError) as error:  # an error of the batch itself is not to be hidden by this one
@@ -104,7 +98,7 @@ def _measure_system(store: "MlflowClient", run_id: str) -> Callable[[], None]:
     monitor.start()
 
     def stop() -> None:
-        ending = threading.Thread(target=monitor.finish, daemon=True)  # which waits for the server
+        ending = threading.Thread(target=monitor.finish, daemon=True, name="live run's end")  # it waits for the server
         ending.start()
         ending.join(_PATIENCE)
 

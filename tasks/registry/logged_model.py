@@ -4,6 +4,7 @@ MLflow is imported inside functions.
 """
 
 import inspect
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from tasks.workspace import Place, Training, Workspace
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
+    from mlflow.entities.model_registry import ModelVersion
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 REQUIREMENTS = ("accelerate", "safetensors", "tokenizers", "torch", "transformers")  # of the logged model
@@ -55,6 +57,19 @@ def log_model(store: "MlflowClient", run: "Run", workspace: Workspace, params: P
         store.log_outputs(run_id, [LoggedModelOutput(model_id, workspace.read(Training).steps)])
     _link(store, run, workspace, params, model_id)
     return model_id
+
+
+def name_version(store: "MlflowClient", version: "ModelVersion") -> None:
+    """Say on the model's page which version it is; a server does so itself, MLflow without a server does not."""
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+    named = [{"name": version.name, "version": str(version.version)}]
+    store.set_logged_model_tags(model_id_of(version), {MLFLOW_MODEL_VERSIONS: json.dumps(named)})
+
+
+def model_id_of(version: "ModelVersion") -> str:
+    """Of the logged model that a version is."""
+    return str(version.source).removeprefix("models:/")
 
 
 def _link(store: "MlflowClient", run: "Run", workspace: Workspace, params: Params, model_id: str) -> None:

@@ -37,22 +37,25 @@ def one_run_at_a_time() -> Iterator[None]:
 
 
 @contextmanager
-def one_reconciliation_at_a_time() -> Iterator[None]:
-    """Hold the right to write certificates, which a run of hours does not keep from anybody.
+def one_reconciliation_at_a_time(patience: float = 0) -> Iterator[None]:
+    """Hold the right to change champions and write certificates, which a run of hours does not keep from anybody.
+
+    Args:
+        patience: seconds to wait for another process.
 
     Raises:
         AnotherRuns: another process holds it.
     """
-    with _home_lock("reconcile"):
+    with _home_lock("reconcile", patience):
         yield
 
 
 @contextmanager
-def _home_lock(kind: str) -> Iterator[None]:
+def _home_lock(kind: str, patience: float = 0) -> Iterator[None]:
     """A lock of this home; the system frees it when the process dies."""
     home().mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(home() / f"{kind}.lock", timeout=0):
+        with FileLock(home() / f"{kind}.lock", timeout=patience):
             yield
     except Timeout:
         raise AnotherRuns(f"another run is at work in {home()}; wait for it to end, then try again") from None

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from tasks.params import Params
 from tasks.registry.connection import connect
+from tasks.registry.lineage import offer
 from tasks.registry.live import run_route
+from tasks.registry.logged_model import model_id_of, name_version
 from tasks.registry.run import complete_run, find_or_create_run, opening_tags
 from tasks.registry.versions import CANDIDATE, FAILED, PASSED, REGISTRATION, create_version, find_version
 from tasks.report.markdown import describe_version
@@ -25,13 +27,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+EXPERIMENTS = "-experiments"  # what follows the registered model's name where a workspace is no batch's
 _ARTIFACTS = {"Report": Place.LOGGED_REPORT, "Gates": Place.GATES, "Plots": Place.PLOTS}  # link → what it leads to
 
 
 def run_register(workspace: Workspace, params: Params) -> Registration:
-    """Log the run and register its model as a version: `candidate` when every gate passed.
+    """Log the run and register its model as a version: `candidate` when every gate passed and none newer is.
 
-    A new version only when weights, parameters, gates or batch are new.
+    A new version only when weights, parameters, gates or batch are new. What is no batch's is an experiment: a version
+    of a model of its own, without alias.
 
     Raises:
         InputError: the model is not what the step unlearn wrote.
@@ -43,7 +47,7 @@ def run_register(workspace: Workspace, params: Params) -> Registration:
             f" run `python -m tasks.steps.unlearn --workspace {workspace.root}` and the steps after it again"
         )
     tags = _tags(workspace, params, review)
-    name = params.register_.registered_model
+    name = params.register_.registered_model + ("" if workspace.is_batch else EXPERIMENTS)
     with connect() as store:
         version = find_version(store, name, tags[REGISTRATION])
         write_report(workspace, review, params)
@@ -52,14 +56,14 @@ def run_register(workspace: Workspace, params: Params) -> Registration:
             model_id = complete_run(store, run, workspace, params)
             version = create_version(store, name, run, model_id, tags)
         if not version.description:
+            name_version(store, version)
             store.update_model_version(name, version.version, _describe(store, review, version, workspace))
-        if review.gates.passed:
-            store.set_registered_model_alias(name, CANDIDATE, version.version)
+        is_candidate = workspace.is_batch and review.gates.passed and offer(store, name, str(version.version))
     registration = Registration(
         registered_model=name,
         version=str(version.version),
         run_id=str(version.run_id),
-        alias=CANDIDATE if review.gates.passed else None,
+        alias=CANDIDATE if is_candidate else None,
         gates=_verdict(review.gates.passed),
         tags=dict(version.tags),
     )
@@ -93,8 +97,10 @@ def _describe(store: "MlflowClient", review: Review, version: "ModelVersion", wo
     page = run_route(experiment, str(version.run_id))
     links = {"Run": page}
     links |= {name: f"{page}/artifacts/{Path(place).name}" for name, place in _ARTIFACTS.items()}
-    links["Model"] = f"#/experiments/{experiment}/models/{str(version.source).removeprefix('models:/')}"
-    if review.gates.passed:
+    links["Model"] = f"#/experiments/{experiment}/models/{model_id_of(version)}"
+    if not workspace.is_batch:
+        next_step = "nothing: this is an experiment, which answers no request and is never promoted."
+    elif review.gates.passed:
         next_step = (
             f"read the report, then `unilogit models promote {version.name} {version.version}`"
             " or give it alias champion here."

@@ -94,7 +94,7 @@ def test_a_deployment_run_takes_a_new_request_file_to_a_version_in_mlflow(server
     tags = {tag["key"]: tag["value"] for tag in newest["tags"]}
     assert tags["gates"] == "passed"
     assert tags["requests"] == "1"
-    assert f"{mlflow}/#/experiments/" in newest["description"]
+    assert "[Run](#/experiments/" in newest["description"]
     alias = f"{mlflow}/api/2.0/mlflow/registered-models/alias?name=example-assistant&alias=candidate"
     assert ask(alias)["model_version"]["version"] == newest["version"]
     batch = Workspace(max((project.folder / "var" / "runs").glob("[!.]*")))

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.registry.artifacts import artifact_folder, check_artifacts_arrive
 from tasks.registry.connection import client, connect, experiment_id
-from tasks.registry.versions import CHAMPION, champion_model
+from tasks.registry.versions import CHAMPION, fetch
 from tasks.steps.register import run_register
 from tasks.workspace import Place
 from tests.tasks.registry.servers import serving
@@ -35,6 +35,13 @@ def test_folders_by_their_own_address(home):
     assert artifact_folder("s3://bucket/key", "sqlite:///x") is None
 
 
+def fetch_champion(folder):
+    """The fetched model and its version."""
+    with connect() as store:
+        version = str(store.get_model_version_by_alias(NAME, CHAMPION).version)
+        return fetch(store, NAME, version, folder), version
+
+
 @pytest.fixture
 def champion(store, home, params):
     """The digest of a version that is registered without a server and promoted."""
@@ -48,7 +55,7 @@ def test_a_moved_home_keeps_its_champion_and_what_was_logged(champion, home, tmp
     moved = tmp_path / "moved here"
     home.rename(moved)
     monkeypatch.setenv("UNILOGIT_HOME", str(moved))
-    model, version = champion_model(NAME, tmp_path / "fetched")
+    model, version = fetch_champion(tmp_path / "fetched")
     assert (sha256_weights(model), version) == (champion, "1")
     store = client()
     assert "report.html" in {file.path for file in store.list_artifacts(store.get_model_version(NAME, "1").run_id)}
@@ -66,7 +73,7 @@ def test_with_a_server_too_on_this_machine_and_elsewhere(champion, home, params,
             address = client().get_model_version_download_uri(NAME, "1")
             folder = artifact_folder(address, uri)
             assert folder == (moved / "mlartifacts" / address.partition(":/")[2] if place == moved else None)
-            model, version = champion_model(NAME, tmp_path / f"fetched by {place.name}")
+            model, version = fetch_champion(tmp_path / f"fetched by {place.name}")
             assert (sha256_weights(model), version) == (champion, "1")
         workspace = build_registrable(elsewhere / "runs" / "batch-2", params, seed=1)
         registration = run_register(workspace, params)
@@ -76,11 +83,11 @@ def test_with_a_server_too_on_this_machine_and_elsewhere(champion, home, params,
         assert "report.html" in {file.path for file in store.list_artifacts(registration.run_id)}
         shutil.rmtree(elsewhere)
         store.set_registered_model_alias(NAME, CHAMPION, "2")
-        second, _ = champion_model(NAME, tmp_path / "second")
+        second, _ = fetch_champion(tmp_path / "second")
         assert sha256_weights(second) == registration.tags["weights_sha256"]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.setenv("UNILOGIT_HOME", str(moved))
-    model, version = champion_model(NAME, tmp_path / "without the server again")
+    model, version = fetch_champion(tmp_path / "without the server again")
     assert (sha256_weights(model), version) == (registration.tags["weights_sha256"], "2")
 
 

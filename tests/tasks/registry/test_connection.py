@@ -120,6 +120,15 @@ def test_a_connection_is_the_current_store_until_it_ends(home):
     assert not mlflow.is_tracking_uri_set()
 
 
+def test_a_connection_leaves_the_environment_as_it_was(home, monkeypatch):
+    for name in ("first", "second"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{name}.db")
+        with connect() as store:
+            assert store.tracking_uri == f"sqlite:///{name}.db"
+        assert tracking_uri() == f"sqlite:///{name}.db"
+    mlflow.set_tracking_uri(None)
+
+
 def test_an_experiment_is_made_once_and_its_artifacts_name_no_folder(store, home):
     number = experiment_id(store, "some experiment")
     assert experiment_id(client(), "some experiment") == number
