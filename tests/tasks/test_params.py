@@ -94,3 +94,12 @@ def test_a_misspelt_knob_of_a_method_is_named():
 def test_a_group_may_not_take_the_name_of_what_is_measured(name):
     with pytest.raises(InputError, match=f"a group may not be called {name}"):
         load_params(SHIPPED, [f"data.utility_groups=[{name}]"])
+
+
+def test_what_others_see_names_no_request_file_that_may_be_called_after_somebody(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNILOGIT_HOME", str(tmp_path))
+    for location, is_told in (("inbox/requests.csv", True), ("inbox/ann-lee", True), ("inbox/ann-lee.csv", False)):
+        params = load_params(SHIPPED, [f"data.requests={location}"])
+        shown = params.shown()
+        assert (shown["data"]["requests"] == location) == is_told
+        assert shown | {"data": None} == params.as_dict() | {"data": None}

@@ -18,13 +18,6 @@ from unilogit.files import sha256_weights
 NAME = "example-assistant"
 
 
-def fetch_champion(folder):
-    """Its files, and its version."""
-    with connect() as store:
-        version = str(store.get_registered_model(NAME).aliases[CHAMPION])
-        return fetch(store, NAME, version, folder), version
-
-
 def test_without_a_server_artifacts_lie_in_the_home(store, home):
     run = store.create_run(experiment_id(store, "some experiment"))
     assert run.info.artifact_uri == f"mlflow-artifacts:/1/{run.info.run_id}/artifacts"
