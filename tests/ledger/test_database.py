@@ -10,17 +10,18 @@ import sqlalchemy as sa
 from tests.ledger.lives import connect, numbered_requests, processes, run_sql, states, take
 from unilogit.errors import AnotherRuns, InputError, TemporaryError
 from unilogit.ledger import Ledger, database
+from unilogit.ledger.database import SCHEMA_VERSION
 
 
 def test_a_newer_schema_is_refused_and_left_alone(closed):
-    run_sql(closed, "UPDATE ledger_schema SET version = 3")
-    with pytest.raises(InputError, match=r"the ledger has schema version 3, .* up to 2"):
+    run_sql(closed, "UPDATE ledger_schema SET version = 99")
+    with pytest.raises(InputError, match=rf"the ledger has schema version 99, .* up to {SCHEMA_VERSION}"):
         Ledger(closed)
-    assert run_sql(closed, "SELECT version FROM ledger_schema") == [(3,)]
+    assert run_sql(closed, "SELECT version FROM ledger_schema") == [(99,)]
 
 
 def test_a_ledger_that_became_newer_while_it_was_open_is_not_written(ledger, location):
-    run_sql(location, "UPDATE ledger_schema SET version = 3")
+    run_sql(location, "UPDATE ledger_schema SET version = 99")
     with pytest.raises(InputError, match="use the newer program"):
         take(ledger, *numbered_requests(1))
 
