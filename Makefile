@@ -20,7 +20,7 @@ demo: $(READY)  ## From deletion requests to a gated, registered model (ARGS="--
 	$(BIN)/unilogit demo $(ARGS)
 
 test: $(READY)  ## Everything that is checked on every change
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 test-all: $(READY)  ## The slow checks as well
 	$(BIN)/pytest -m '' $(ARGS)
@@ -37,6 +37,7 @@ bench: $(READY)  ## Measure, and write benchmarks/results and docs/performance.m
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.threads
 	$(BIN)/python -m benchmarks.ledger
+	$(BIN)/python -m benchmarks.flow_cost --servers
 	$(BIN)/python -m benchmarks.table
 
 up: $(READY)  ## Prefect and MLflow servers, a worker and the deployments, on loopback, until Ctrl-C

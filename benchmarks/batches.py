@@ -53,7 +53,7 @@ def work_on(batch: int, people: list[str], work: Path, file: Path) -> dict[str, 
     """File requests, unlearn, promote, close; what was measured."""
     from flows.reconcile import reconcile_in_process
     from flows.unlearn import run_in_process
-    from tasks.registry.versions import promote
+    from tasks.requests.promotion import promote
     from tasks.workspace import run_folder
 
     now = datetime.now(UTC).isoformat()
@@ -67,7 +67,7 @@ def work_on(batch: int, people: list[str], work: Path, file: Path) -> dict[str, 
     registration = workspace.read(Registration)
     metrics = workspace.read(Metrics)
     if code == 0:
-        promote(registration.registered_model, int(registration.version), "benchmark")
+        promote(registration.registered_model, registration.version, "benchmark")
         reconcile_in_process(file)
         delete_people(work / "example" / Place.EXAMPLE_CORPUS, set(people))
     return {"gates": registration.gates, "before": metrics.before, "after": metrics.after}

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import flow_cost_table
 from benchmarks.batches_table import write_batches
 from benchmarks.measure import RESULTS
 from tasks.report.names import number
@@ -255,9 +256,9 @@ def draw(results: list[dict[str, Any]], file: Path) -> None:
 
 
 def main() -> None:
-    loss, step, evaluation, threads, tofu, batches = (
+    loss, step, evaluation, threads, tofu, batches, flow_cost = (
         [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
-        for kind in ("loss", "step", "evaluation", "threads", "tofu", "batches")
+        for kind in ("loss", "step", "evaluation", "threads", "tofu", "batches", "flow-cost")
     )
     DOCS.mkdir(exist_ok=True)
     draw(loss, DOCS / "performance.svg")
@@ -266,6 +267,8 @@ def main() -> None:
     parts += [EVALUATION, *map(evaluation_section, evaluation)]
     if threads:
         parts += [THREADS, *map(threads_section, threads)]
+    if flow_cost:
+        parts += [flow_cost_table.INTRODUCTION, *map(flow_cost_table.flow_cost_section, flow_cost)]
     page.write_text("\n".join(parts))
     print(page)
     if tofu:

@@ -3,13 +3,17 @@
 Imports nothing heavy until a command needs it, so that `--help` is instant. Holds no logic of its own.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.commands import certificates, models, requests
 from flows.commands.options import PARAMS, Overrides, ParamsFile, register
+
+if TYPE_CHECKING:
+    from tasks.doctor import Finding
 
 app = typer.Typer(
     name="unilogit",
@@ -52,6 +56,7 @@ def run(
     """Unlearn what the pending requests ask for, in this process; no server is needed.
 
     Exit code 0: done, or nothing to do. 1: gates failed. 2: the input cannot be used, or matches nothing.
+    75: a server does not answer, or another run is at work; try again later.
     """
     _run(requests, params, set_, retry_failed)
 
@@ -189,10 +194,18 @@ def explain_gates(
 
 @register(app)
 def doctor() -> None:
-    """What is installed, where state lives, whether a GPU is there, which servers answer."""
-    from tasks.doctor import examine
+    """What is installed, which servers answer, what is at work or stuck, and what to do.
 
-    raise typer.Exit(examine())
+    Exit code 1: something is missing, or needs a person.
+    """
+    from tasks.doctor import examine, prefect_api
+
+    def findings() -> "Iterator[Finding]":
+        from flows.health import findings
+
+        return findings(prefect_api())
+
+    raise typer.Exit(examine(findings))
 
 
 @register(app)

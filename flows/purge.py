@@ -9,16 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import flow
-from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, State
 
 from flows.in_process import run_flow
+from tasks.outcome import as_task, call, end_flow, run_id
 from tasks.params import load_params
 from tasks.requests.purge import purge as remove_texts
-from tasks.step import BAD_INPUT, as_task, call
-from unilogit.errors import InputError
 
-remove_texts_task = as_task(remove_texts, "remove texts", retries=2)
+remove_texts_task = as_task(remove_texts, "remove texts", retries=3, timeout=12 * 3600)
 
 
 @flow(name="purge", log_prints=True)
@@ -29,12 +27,13 @@ def purge(params_file: str = "params.yaml", overrides: list[str] | None = None) 
         params_file: the file with every knob.
         overrides: `section.key=value` for single knobs.
     """
-    try:
+
+    def work() -> State:
         params = load_params(params_file, overrides)
-        purged = call(remove_texts_task, params, datetime.now(UTC), str(flow_run.get_id()))
+        purged = call(remove_texts_task, params, datetime.now(UTC), run_id())
         return Completed(message=str(purged))
-    except InputError as error:
-        return Failed(name=BAD_INPUT, message=str(error))
+
+    return end_flow(work)
 
 
 def purge_in_process(params: Path, overrides: list[str] | None = None) -> int:

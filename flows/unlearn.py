@@ -1,7 +1,7 @@
 """The flow `unlearn`: from pending deletion requests to a gated, registered model.
 
-Says what runs and in which order; what each step does is in tasks/steps/. Runs in-process without any server
-(`unilogit run`) or through the deployment `unlearn/production`.
+Says what runs and in which order; what each step does is in tasks/steps/. Runs in-process (`unilogit run`), where no
+server is needed, or through the deployment `unlearn/production`.
 
 A killed run leaves its batch open; the next run takes it up and keeps the steps that were finished.
 """
@@ -15,22 +15,26 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
-from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
 
-from flows.in_process import BAD, DONE, GATES_FAILED, end_state, tell_problems
+from flows.artifacts import show_verdict
+from flows.in_process import DONE, GATES_FAILED, end_state, exit_code, tell_problems
+from tasks.bad_input import BAD
+from tasks.outcome import as_task, call, end_flow, is_recorded, name_run, result_of, run_id
 from tasks.params import Params, load_params
+from tasks.registry.connection import reach
+from tasks.registry.live import live_run
+from tasks.report.review import Review, read_review
 from tasks.requests import batches
-from tasks.step import BAD_INPUT, as_task, call
 from tasks.steps import NAMES, load_step
-from tasks.workspace import Workspace
-from unilogit.errors import InputError
-from unilogit.gates import GateReport
+from tasks.workspace import Registration, Workspace
+from unilogit.errors import InputError, TemporaryError
 
-take_in = as_task(batches.take_in, "take in requests")
-take_batch = as_task(batches.take_batch, "take batch")
+reach_registry = as_task(reach, "reach MLflow", retries=3)
+look = as_task(batches.new_in, "look for requests", retries=3, timeout=3600)
+take_in = as_task(batches.take_in, "take in requests", retries=3, timeout=12 * 3600)
+take_batch = as_task(batches.take_batch, "take batch", retries=3, timeout=3600)
 STEPS = {name: load_step(name).task() for name in NAMES if name not in ("example", "train", "intake")}
 OVERDUE = "unilogit.requests.overdue"  # the event that an automation can act on
 
@@ -45,94 +49,107 @@ def unlearn(
     """Unlearn what the pending deletion requests ask for.
 
     Args:
-        requests: a file or folder of deletion requests; data.requests of params.yaml when not given.
+        requests: a file or folder of deletion requests; data.requests of params.yaml when not given. Prefect keeps
+            what is given here: let no name in it be somebody's.
         params_file: the file with every knob.
         overrides: `section.key=value` for single knobs.
         retry_failed: take requests of batches that failed their gates, too.
 
     Returns:
         Completed, or Completed named NothingToDo (no request is pending), NotFound (nothing of theirs is in the
-        corpus; they are watched) or Held (a person must decide); Failed named GatesFailed, or BadInput with what to
-        correct.
+        corpus; they are watched), Held (a person must decide) or AnotherRuns; Failed named GatesFailed, BadInput with
+        what to correct, Unavailable with what may pass (the next run goes on from there), or Defect.
     """
-    try:
+
+    def work() -> State:
         params = load_params(params_file, overrides)
         with batches.one_run_at_a_time():
-            state = _unlearn(params, requests or params.data.requests, retry_failed)
+            state = _unlearn(params, requests or params.data.requests, retry_failed, run_id())
             _tell_outlook(params)
             return state
-    except InputError as error:
-        return Failed(name=BAD_INPUT, message=str(error))
+
+    return end_flow(work)
 
 
-def _unlearn(params: Params, requests: str, retry_failed: bool) -> State:
-    run_id = str(flow_run.get_id())
-    refused = batches.take_in_new(requests, params, run_id, lambda *arguments: call(take_in, *arguments))
-    while batch := call(take_batch, params, retry_failed, run_id):
+def _unlearn(params: Params, requests: str, retry_failed: bool, run: str) -> State:
+    call(reach_registry)  # before anything is begun that needs it
+    refused = batches.take_in_new(
+        requests,
+        params,
+        run,
+        lambda *arguments: call(look, *arguments),
+        lambda *arguments: call(take_in, *arguments),
+    )
+    while batch := call(take_batch, params, retry_failed, run):
         print(batch)
-        if state := _work(batch, params, run_id):
-            return state
+        name_run(f"unlearn {batch.batch_id}")
+        try:
+            with live_run(batch.workspace, params) as live:
+                if state := _work(batch, params, run):
+                    return state
+                live.put_back()
+        except TemporaryError:
+            batches.spare_attempt(batch)
+            raise
     if refused:
         raise InputError(*refused)
     return Completed(name="NothingToDo", message="no deletion request is pending; nothing was changed")
 
 
-def _work(batch: batches.TakenBatch, params: Params, run_id: str) -> State | None:
+def _work(batch: batches.TakenBatch, params: Params, run: str) -> State | None:
     """Bring a batch to its end; None when it was put back, because somebody withdrew."""
 
-    def run(name: str, once: bool = False) -> Any:
+    def step(name: str, once: bool = False) -> Any:
         outcome = call(STEPS[name], batch.workspace, params, once)
         print(outcome)
         return outcome.result
 
     try:
-        run("validate", once=True)
-        extraction = run("extract", once=True)
-        batches.record_extraction(batch, extraction, run_id)
+        step("validate", once=True)
+        extraction = step("extract", once=True)
+        batches.record_extraction(batch, extraction, run)
         if not extraction.forget:
-            batches.finish(batch, run_id, passed=None)
+            batches.finish(batch, run, passed=None)
             return Completed(name="Held" if extraction.held else "NotFound", message="\n".join(extraction.warnings))
         for name in ("store", "parent", "retain_model"):
-            run(name)
+            step(name)
     except InputError:
-        batches.put_back(batch, run_id)
+        batches.put_back(batch, run)
         raise
-    if not batches.begin_training(batch, run_id):
+    if not batches.begin_training(batch, run):
         print(f"batch {batch.batch_id}: a request was withdrawn; the others are taken up anew")
         return None
-    run("unlearn")
-    batches.record_unlearned(batch, run_id)
-    run("attack")
-    run("evaluate")
-    report = run("gate")
-    _show_gates(report, batch.batch_id)
-    registration = run("register")
-    batches.finish(batch, run_id, passed=report.passed)
-    if report.passed:
-        return Completed(data=batch.batch_id, message=f"{registration}")
-    failed = "; ".join(verdict.reason for verdict in report.gates if not verdict.passed)
-    return Failed(data=batch.batch_id, name="GatesFailed", message=f"{registration}; {failed}")
+    step("unlearn")
+    batches.record_unlearned(batch, run)
+    step("attack")
+    step("evaluate")
+    passed = step("gate").passed
+    registration = step("register")
+    review = read_review(batch.workspace)
+    show_verdict(review, registration, batch.workspace)
+    batches.finish(batch, run, passed=passed)
+    message = _verdict(review, registration)
+    if passed:
+        return Completed(data=batch.batch_id, message=message)
+    return Failed(data=batch.batch_id, name="GatesFailed", message=message)
+
+
+def _verdict(review: Review, registration: Registration) -> str:
+    """A sentence, then a line for the version and one for each gate that failed."""
+    failed = [f"{gate.name}: {gate.reason}" for gate in review.gates.gates if not gate.passed]
+    return "\n".join([review.verdict, f"{registration}, batch {review.batch_id}", *failed])
 
 
 def _tell_outlook(params: Params) -> None:
     """Say what is left for people and later runs; requests that are or will be late are an event, too."""
     outlook = batches.outlook(params)
     print(outlook)
-    if outlook.overdue:
+    if outlook.overdue and is_recorded():
         emit_event(
             OVERDUE,
             resource={"prefect.resource.id": "unilogit.requests"},
             payload={"requests": [row.reference for row in outlook.overdue]},
         )
-
-
-def _show_gates(report: GateReport, batch_id: str) -> None:
-    columns = ("name", "scope", "metric", "op", "threshold", "value", "margin", "passed", "reason")
-    create_table_artifact(
-        key="gates",
-        table=[verdict.model_dump(include=set(columns)) for verdict in report.gates],
-        description=f"Gates of batch {batch_id}: {'passed' if report.passed else 'failed'}",
-    )
 
 
 def run_in_process(
@@ -142,20 +159,19 @@ def run_in_process(
 
     Returns:
         The exit code: 0 done, nothing to do, or a person must decide; 1 gates failed; 2 bad input, or nothing of theirs
-        is in the corpus.
+        is in the corpus; 75 something that may pass, or another run is at work.
+
+    Raises:
+        Defect: anything else.
     """
     from tasks.report.terminal import show_run
 
     state = end_state(unlearn, requests, str(params), overrides, retry_failed)
     match state.name:
-        case "BadInput" | "NotFound":
+        case "NotFound":
             tell_problems(state)
             return BAD
-        case "NothingToDo" | "Held":
-            print(state.message)
-            return DONE
-    if state.is_completed() or state.name == "GatesFailed":
-        show_run(Workspace(run_folder(str(state.result(raise_on_failure=False)))))
-        return DONE if state.is_completed() else GATES_FAILED
-    state.result()  # a defect: let its traceback be seen
-    return GATES_FAILED
+        case "Completed" | "GatesFailed":
+            show_run(Workspace(run_folder(str(result_of(state)))))
+            return DONE if state.is_completed() else GATES_FAILED
+    return exit_code(state)

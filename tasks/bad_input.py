@@ -1,4 +1,7 @@
-"""How a command ends when its input cannot be used. Imports nothing heavy, for `--help` is to be instant."""
+"""How a command ends when its input cannot be used, or when something that may pass is in its way.
+
+Imports nothing heavy, for `--help` is to be instant.
+"""
 
 import sys
 from collections.abc import Callable
@@ -7,14 +10,16 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from unilogit.errors import InputError
+from unilogit.errors import InputError, TemporaryError
+
+BAD, TRY_AGAIN = 2, 75  # exit codes; the second is that of sysexits.h
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
 def tells_bad_input(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """`function`, whose InputError becomes one "error: …" line a problem on stderr and exit code 2."""
+    """`function`, whose InputError and TemporaryError become "error: …" lines on stderr and an exit code."""
 
     @wraps(function)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -23,6 +28,9 @@ def tells_bad_input(function: Callable[Arguments, Result]) -> Callable[Arguments
         except InputError as error:
             for problem in error.problems:
                 typer.echo(f"error: {problem}", err=True)
-            sys.exit(2)
+            sys.exit(BAD)
+        except TemporaryError as error:
+            typer.echo(f"error: {error}", err=True)
+            sys.exit(TRY_AGAIN)
 
     return run

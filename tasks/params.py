@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator
 
+from tasks.workspace import pseudonyms
 from unilogit.errors import InputError
 from unilogit.evaluation.config import EvaluateConfig
 from unilogit.gates import Gate
@@ -116,6 +117,12 @@ class Params(Config):
     def as_dict(self) -> dict[str, Any]:
         """The parameters as plain JSON values, keyed as in params.yaml."""
         return self.model_dump(mode="json", by_alias=True)
+
+    def shown(self) -> dict[str, Any]:
+        """`as_dict` for where others see it: a request file goes by a pseudonym where its name may be somebody's."""
+        values = self.as_dict()
+        values["data"]["requests"] = pseudonyms().location(values["data"]["requests"])
+        return values
 
 
 def load_params(path: Path | str = DEFAULT_PARAMS, overrides: list[str] | None = None) -> Params:

@@ -17,7 +17,17 @@ from unilogit.files import Json, JsonObject, read_json, sha256_file, sha256_json
 
 Result = TypeVar("Result")
 
-_DECLARATIONS = {"tasks", "tasks.step", "tasks.stamp", "tasks.workspace", "tasks.params", "tasks.steps", "unilogit"}
+_DECLARATIONS = {
+    "tasks",
+    "tasks.step",
+    "tasks.outcome",
+    "tasks.defects",
+    "tasks.stamp",
+    "tasks.workspace",
+    "tasks.params",
+    "tasks.steps",
+    "unilogit",
+}
 _OURS = ("tasks", "unilogit")
 
 

@@ -1,6 +1,6 @@
 """A step is declared once; its Prefect task, its command, its DVC stage and what a killed run keeps all follow.
 
-The only module below flows/ that knows Prefect. Knows nothing of what any step does.
+Knows nothing of what any step does.
 """
 
 import inspect
@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Generic, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar, get_type_hints
 
 import typer
 
 from tasks.bad_input import tells_bad_input
+from tasks.outcome import Outcome, as_task
 from tasks.params import DEFAULT_PARAMS, Params, load_params
 from tasks.stamp import Keeper, code_digest, digest, stamped_outputs
 from tasks.steps import step_that_writes
@@ -26,17 +26,13 @@ from unilogit.files import Json
 
 if TYPE_CHECKING:
     from prefect import Task
-    from prefect.client.schemas.objects import TaskRun
-    from prefect.states import State
 
 Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The file with every knob.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override one knob: section.key=value. May be repeated.")
 ]
-BAD_INPUT, KEPT = "BadInput", "Kept"
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
@@ -59,17 +55,6 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[Result]):
-    """What a step returned; `kept` when an earlier run had finished it."""
-
-    result: Result
-    kept: bool
-
-    def __str__(self) -> str:
-        return f"kept: {self.result}" if self.kept else str(self.result)
-
-
-@dataclass(frozen=True)
 class Step(Generic[Result]):
     """One step of the pipeline.
 
@@ -79,8 +64,8 @@ class Step(Generic[Result]):
         reads: what must be there before; a Source may be absent (a hub name, null).
         writes: what is there afterwards.
         params: the sections or keys of params.yaml that it depends on.
-        retries: for steps that talk to servers: how often what is no bad input is tried again, with growing pauses.
-        timeout: seconds after which it is given up in a flow; None for never.
+        retries: for steps that talk to servers: how often what may pass is tried again, with growing pauses.
+        timeout: seconds after which it is given up in a flow; the next run goes on from there.
     """
 
     name: str
@@ -89,7 +74,7 @@ class Step(Generic[Result]):
     writes: tuple[Place, ...]
     params: tuple[str, ...] = ()
     retries: int = 0
-    timeout: float | None = None
+    timeout: float = 48 * 3600
 
     @property
     def module(self) -> str:
@@ -140,7 +125,9 @@ class Step(Generic[Result]):
 
     def task(self) -> "Task[[Workspace, Params, bool], Outcome[Result]]":
         """The step as a Prefect task; a step that was kept shows as `Kept`."""
-        return as_task(self.run, self.name.replace("_", " "), retries=self.retries, timeout=self.timeout)
+        name = self.name.replace("_", " ")
+        run_name = f"{name} {{workspace.root.name}}"
+        return as_task(self.run, name, run_name=run_name, retries=self.retries, timeout=self.timeout)
 
     def command(self) -> None:
         """Run the step with the command line's options; print what it returned, or an error a line and exit 2."""
@@ -189,56 +176,3 @@ def _make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be made a folder ({error.strerror}); choose another --workspace") from error
-
-
-def as_task(
-    function: Callable[Arguments, Result], name: str, *, retries: int = 0, timeout: float | None = None
-) -> "Task[Arguments, Result]":
-    """A function as a Prefect task: bad input is never tried again, and ends it as `BadInput`.
-
-    Args:
-        name: shown in the UI and in logs.
-        retries: with pauses of 10, 20, 40 … seconds.
-        timeout: seconds; None for no limit.
-    """
-    from prefect import Task
-    from prefect.cache_policies import NO_CACHE
-    from prefect.states import Completed, Failed
-    from prefect.tasks import exponential_backoff
-
-    @wraps(function)
-    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> "State[Result]":
-        try:
-            result = function(*args, **kwargs)
-        except InputError as error:
-            return Failed(name=BAD_INPUT, message=str(error))
-        if isinstance(result, Outcome) and result.kept:
-            return Completed(name=KEPT, data=result, message="finished by an earlier run")
-        return Completed(data=result)
-
-    return Task(
-        fn=run,  # type: ignore[arg-type]  # a state stands for its result
-        name=name,
-        retries=retries,
-        retry_delay_seconds=exponential_backoff(backoff_factor=10),
-        retry_condition_fn=_is_not_bad_input,
-        timeout_seconds=timeout,
-        cache_policy=NO_CACHE,  # steps know by their stamps what they finished before a kill
-    )
-
-
-def _is_not_bad_input(task: "Task[..., object]", run: "TaskRun", state: "State[object]") -> bool:
-    return state.name != BAD_INPUT
-
-
-def call(task: "Task[Arguments, Result]", *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-    """Run a task and return its result.
-
-    Raises:
-        InputError: its input cannot be used.
-    """
-    state = task(*args, return_state=True, **kwargs)
-    if state.name == BAD_INPUT:
-        raise InputError(*(state.message or "").splitlines())
-    result: Result = state.result()
-    return result

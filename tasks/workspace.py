@@ -67,6 +67,11 @@ def certificates_folder() -> Path:
     return home() / "certificates"
 
 
+def defects_folder() -> Path:
+    """What errors of ours said, a file each; it may quote somebody."""
+    return home() / "defects"
+
+
 def run_folder(batch_id: str) -> Path:
     """The workspace of a batch."""
     return home() / "runs" / batch_id
@@ -98,11 +103,25 @@ def pseudonyms() -> "KeyedPseudonyms":
     Raises:
         InputError: the key's file is damaged.
     """
-    from filelock import FileLock
-
     from unilogit.data.pseudonyms import Pseudonyms as KeyedPseudonyms
 
-    file = home() / "keys" / "pseudonyms.key"
+    return KeyedPseudonyms(_secret_key("pseudonyms"))
+
+
+def webhook_secret() -> str:
+    """What MLflow signs its webhooks to this home with; made when there is none, and never twice.
+
+    Raises:
+        InputError: its file is damaged.
+    """
+    return _secret_key("webhook").hex()
+
+
+def _secret_key(name: str) -> bytes:
+    """32 random bytes of this home."""
+    from filelock import FileLock
+
+    file = keys_folder() / f"{name}.key"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.parent.chmod(0o700)
@@ -117,7 +136,7 @@ def pseudonyms() -> "KeyedPseudonyms":
         key = b""
     if len(key) != 32:
         raise InputError(f"{file}: is no key of 32 bytes in hexadecimal; put it back from a backup")
-    return KeyedPseudonyms(key)
+    return key
 
 
 class Place(StrEnum):
@@ -128,6 +147,7 @@ class Place(StrEnum):
     EARLIER_REQUESTS = "requests/earlier.parquet"
     APPROVALS = "requests/approvals.json"  # what a request is called → what a person approved, as it was held for it
     SNAPSHOTS = "requests/snapshots.json"  # paths of forget sets of other batches, the latest last
+    SUPPRESSIONS = "requests/suppressions.json"
     REQUEST_COUNTS = "requests/counts.json"
     REFUSED_REQUESTS = "quarantine/requests.jsonl"
     REQUEST_DOCS = "data_docs/requests"
@@ -146,6 +166,7 @@ class Place(StrEnum):
     HOLDOUT = "data/holdout.parquet"
     NEIGHBOURS = "data/neighbours.parquet"
     IN_REVIEW = "data/near_duplicates.parquet"
+    SUPPRESSED = "data/suppressed.csv"  # where in the corpus, and by which purged request it is known
     EXTRACTION = "data/extraction.json"
     DATA_POINTER = "data.dvc"
     # the models
@@ -156,6 +177,7 @@ class Place(StrEnum):
     MODEL = "model"
     CHECKPOINTS = "checkpoints"
     TRAINING = "training.json"
+    CURVES = "curves.jsonl"  # what is logged while the model is trained, as it is logged
     LOSS_CURVES = "loss.csv"
     RUN_PARAMS = "params.json"
     # measurements
@@ -202,6 +224,11 @@ class Workspace:
     """
 
     root: Path
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether a batch of the ledger is worked on in it; not so of `dvc repro`, or of commands typed one by one."""
+        return self.root.absolute() == run_folder(self.root.name)
 
     def path(self, place: Place, *names: str) -> Path:
         """Where a place is, or something inside it."""
@@ -285,6 +312,20 @@ class ExpectationResult(BaseModel):
     unexpected_count: int
 
 
+class Suppressions(FileModel):
+    """The suppression list as a batch was taken with it: keyed digests of the people of purged requests.
+
+    Attributes:
+        key_check: by what the key of the digests is known again; empty where there are none.
+        digests: digest → reference of the request.
+    """
+
+    place = Place.SUPPRESSIONS
+
+    key_check: str = ""
+    digests: dict[str, str] = {}
+
+
 class RequestCounts(RowCounts):
     place = Place.REQUEST_COUNTS
     name = "requests"
@@ -311,6 +352,7 @@ class Extraction(FileModel):
         forget, earlier, retain, holdout, neighbours: records; `neighbours` are some of `retain`.
         near_duplicates: of the records to forget, those that only read nearly like one that was matched.
         in_review: records that read nearly like a matched one and wait for a person's decision; in no set.
+        suppressed: records of the corpus and the holdout whose people's requests are purged; in no set.
         not_found: requests of which nothing is in the corpus, and which are not held.
         held: requests that a person must look at first → why: a reason, a colon, a sentence.
         warnings: a sentence for all that a person should know: what matches nothing, what matches in another spelling.
@@ -327,6 +369,7 @@ class Extraction(FileModel):
     neighbours: int
     near_duplicates: int = 0
     in_review: int = 0
+    suppressed: int = 0
     not_found: list[str] = []
     held: dict[str, list[str]] = {}
     warnings: list[str]
@@ -472,7 +515,7 @@ class Registration(FileModel):
 
     Attributes:
         version: of `registered_model`, as MLflow writes it.
-        alias: `candidate`; None when a gate failed.
+        alias: `candidate`; None when a gate failed, a newer version has it, or this is an experiment.
         gates: passed | failed.
         tags: of the version.
     """
@@ -487,7 +530,7 @@ class Registration(FileModel):
     tags: dict[str, str]
 
     def __str__(self) -> str:
-        state = self.alias or "gates failed: no alias"
+        state = self.alias or f"gates {self.gates}: no alias"
         return f"{self.registered_model} version {self.version}, {state}"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CLEAN = ["unilogit", "tasks", "flows", "benchmarks"]
+CLEAN = ["unilogit", "tasks", "flows", "deploy", "benchmarks"]
 COLUMNS = {"at"}  # of the ledger's tables: its name is part of every hash in the audit chain
 PREPOSITIONS = (
     "about above across against along amid among around as at behind below beneath beside besides between beyond by "

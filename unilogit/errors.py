@@ -1,7 +1,8 @@
-"""What goes wrong because of what somebody gave us, as opposed to a defect of ours.
+"""What goes wrong because of what somebody gave us, or of what may pass, as opposed to a defect of ours.
 
-Every entry point (CLI, `python -m tasks.…`, `python -m flows.…`) prints an InputError as plain
-sentences and exits with code 2; anything else is a defect and keeps its traceback.
+Every entry point (CLI, `python -m tasks.…`, `python -m flows.…`) prints an InputError as plain sentences and exits
+with code 2, a TemporaryError with code 75 (of sysexits.h: try again later); anything else is a defect and keeps its
+traceback.
 """
 
 
@@ -18,3 +19,15 @@ class InputError(Exception):
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class TemporaryError(Exception):
+    """Something that may pass, as a server that does not answer: trying again later may help, correcting nothing.
+
+    Args:
+        message: one sentence, saying what could not be done and why.
+    """
+
+
+class AnotherRuns(TemporaryError):
+    """Another process does this work at present, and what is asked for here it may do as well."""

@@ -86,9 +86,12 @@ class ProgressBar:
 
     def _write(self, *parts: str) -> None:
         figures = (f"{name} {value}" for name, value in self.figures.items())
-        facts = ", ".join(part for part in (*parts, *figures) if part)
-        sys.stderr.write(f"{self.title}: {self.done}/{self.total} {self.unit}s, {facts}\n")
-        sys.stderr.flush()
+        line = f"{self.title}: {self.done}/{self.total} {self.unit}s, {', '.join(filter(None, (*parts, *figures)))}"
+        if time.monotonic() - self.start < self.line_seconds:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        else:  # long work is worth a line in the log of a flow, which is of what is printed
+            print(line, file=sys.stderr, flush=True)
 
 
 def track(items: Collection[T], title: str | None, unit: str = "record") -> Iterator[T]:

@@ -1,9 +1,8 @@
-"""Where MLflow keeps runs and models.
+"""Where MLflow keeps runs and models, and whether it answers.
 
 Knows nothing of what a run or a version holds. MLflow is imported inside functions: it takes seconds.
 """
 
-import ipaddress
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +12,16 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from tasks.workspace import home, mlflow_database, use_home
-from unilogit.errors import InputError
+from tasks.registry.artifacts import ROOT, is_server, resolve_artifacts
+from tasks.workspace import mlflow_database, use_home
+from unilogit.errors import InputError, TemporaryError
 from unilogit.files import atomic_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
+_PATIENCE = 4  # seconds for a server to answer that it is there; it is asked twice
 
 
 def tracking_uri() -> str:
@@ -29,14 +30,60 @@ def tracking_uri() -> str:
 
 
 def client(uri: str | None = None) -> "MlflowClient":
-    """A client of the runs and the registry at `uri`, which is `tracking_uri()` when not given."""
+    """A client of the runs and the registry at `uri`, which is `tracking_uri()` when not given.
+
+    Raises:
+        TemporaryError: it is a server, and does not answer.
+    """
     use_home()
     from mlflow import MlflowClient
 
     uri = uri or tracking_uri()
-    if uri.startswith(_SQLITE):
+    if is_server(uri):
+        _reach(uri)
+    elif uri.startswith(_SQLITE):
         make_database(Path(uri.removeprefix(_SQLITE)))
+    resolve_artifacts()
     return MlflowClient(uri, uri)
+
+
+def reach() -> None:
+    """See to it that what needs the registry later on need not be begun in vain.
+
+    Raises:
+        TemporaryError: it is on a server, and that does not answer.
+    """
+    client()
+
+
+def _reach(uri: str) -> None:
+    """Ask a server for a sign of life, and not for long: MLflow's own client would wait for minutes."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    server = get_default_host_creds(uri)
+    try:
+        answer = http_request(server, "/health", "GET", timeout=_PATIENCE, max_retries=1, raise_on_status=False)
+    except MlflowException as error:
+        raise _silent(uri, _innermost(error)) from None
+    if answer.status_code >= 500:
+        raise _silent(uri, f"{answer.status_code} {answer.reason}")
+
+
+def _silent(uri: str, reason: str) -> TemporaryError:
+    parts = urlsplit(uri)
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # without a password
+    return TemporaryError(
+        f"MLflow at {address} does not answer ({reason}); `unilogit up` starts one, MLFLOW_TRACKING_URI names another"
+    )
+
+
+def _innermost(error: BaseException) -> str:
+    """What the system said, of all that libraries wrapped around it."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return str(error) or type(error).__name__
 
 
 def make_database(file: Path) -> None:
@@ -47,7 +94,7 @@ def make_database(file: Path) -> None:
     """
     if file.exists():
         return
-    from mlflow import MlflowClient
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):
@@ -57,29 +104,41 @@ def make_database(file: Path) -> None:
             left.unlink()
         with atomic_path(file) as temporary:
             temporary.unlink()  # an empty file would be taken for a database
-            uri = f"{_SQLITE}{temporary}"
-            MlflowClient(uri, uri).search_registered_models(max_results=1)
+            SqlAlchemyStore(f"{_SQLITE}{temporary}", ROOT)
 
 
 @contextmanager
 def connect(uri: str | None = None) -> Iterator["MlflowClient"]:
-    """`client(uri)`, whose store also is the process's current one meanwhile, for MLflow's plain functions."""
+    """`client(uri)`, whose store also is the process's current one meanwhile, for MLflow's plain functions.
+
+    Raises:
+        TemporaryError: it is a server, and does not answer, or does not do so any more.
+    """
     connected = client(uri)
     import mlflow
+    from mlflow.exceptions import MlflowException, RestException
 
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    environment = os.environ.get("MLFLOW_TRACKING_URI")  # which MLflow changes, too
     mlflow.set_tracking_uri(connected.tracking_uri)
     try:
         yield connected
+    except MlflowException as error:
+        if isinstance(error, RestException) or not str(error).startswith("API request to "):
+            raise
+        raise _silent(connected.tracking_uri, _innermost(error)) from error
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
+        if environment is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = environment
 
 
 def experiment_id(store: "MlflowClient", name: str) -> str:
     """The id of an experiment, which is made when there is none.
 
-    A new one keeps its artifacts in UNILOGIT_HOME/mlartifacts unless the store is a server elsewhere, so that
-    what a server on this machine shows and what a step reads without a server are the same files.
+    A server says where it keeps the artifacts of a new one; without a server they are where `unilogit up` serves them.
 
     Raises:
         InputError: the experiment was deleted.
@@ -88,9 +147,8 @@ def experiment_id(store: "MlflowClient", name: str) -> str:
 
     experiment = store.get_experiment_by_name(name)
     if experiment is None:
-        location = (home() / "mlartifacts").as_uri() if _is_here(store.tracking_uri) else None
         try:
-            return str(store.create_experiment(name, artifact_location=location))
+            return _create_experiment(store, name)
         except MlflowException:
             experiment = store.get_experiment_by_name(name)  # another process was faster
             if experiment is None:
@@ -104,13 +162,9 @@ def experiment_id(store: "MlflowClient", name: str) -> str:
     return str(experiment.experiment_id)
 
 
-def _is_here(uri: str) -> bool:
-    """Whether the store is a database opened by this process or a server on loopback."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https"):
-        return True
-    host = parts.hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _create_experiment(store: "MlflowClient", name: str) -> str:
+    if is_server(store.tracking_uri):
+        return str(store.create_experiment(name))
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    return str(SqlAlchemyStore(store.tracking_uri, ROOT).create_experiment(name))

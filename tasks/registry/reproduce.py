@@ -16,10 +16,10 @@ import yaml
 
 from tasks.params import Params, load_params
 from tasks.registry.connection import connect
+from tasks.registry.run import git_commit
 from tasks.registry.versions import fetch, unless_missing
 from tasks.stamp import digest
 from tasks.steps import load_step
-from tasks.steps.register import git_commit
 from tasks.steps.store import check_out
 from tasks.workspace import ParentModel, Place, Training, Workspace, ledger_location, reproductions
 from unilogit.errors import InputError

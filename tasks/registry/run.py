@@ -1,16 +1,14 @@
-"""A judged workspace as one MLflow run: params, metrics, artifacts and the model.
+"""A workspace as one MLflow run: opened with the batch and resumed with it, completed when it is registered, ended.
 
-A run is found again by its tag `registration`, and what is missing of it is logged: a call after a kill completes
-it. Prompts, answers and people stay in the workspace, unless `register.log_generations` let generations into the
-logged report. MLflow is imported inside functions.
+A run is found again by its tags: `opening` names batch and params, `registration` what was made of them. What is
+missing of it is logged: a call after a kill completes it. Prompts, answers and people stay in the workspace, unless
+`register.log_generations` let generations into the logged report. MLflow is imported inside functions.
 """
 
-import inspect
-import logging
-import math
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,86 +16,122 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from tasks.params import Params
+from tasks.registry.artifacts import check_artifacts_arrive
 from tasks.registry.connection import experiment_id
+from tasks.registry.datasets import log_datasets
+from tasks.registry.logged_model import log_model
+from tasks.registry.points import param_points, run_points
 from tasks.registry.versions import REGISTRATION
-from tasks.report.review import flatten, numbers
-from tasks.workspace import Extraction, Metrics, Place, Training, Workspace
+from tasks.workspace import Extraction, Place, Workspace, run_folder
+from unilogit.files import sha256_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param, Run
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from mlflow.entities import Run
 
-REQUIREMENTS = ("accelerate", "safetensors", "tokenizers", "torch", "transformers")  # of the logged model
+OPENING, KILLS = "opening", "kills"  # tags of a run
+RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"  # how MLflow writes a run's status
+_PARAMS = "params.yaml"  # an artifact
 
-_LONGEST_KEY = 250  # that MLflow takes
+
+def opening_tags(batch_id: str, params: Params) -> dict[str, str]:
+    """What is known of a run before anything is done."""
+    canonical = json.dumps(params.as_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    params_md5 = hashlib.md5(canonical.encode(), usedforsecurity=False).hexdigest()
+    return {
+        OPENING: sha256_json([batch_id, params_md5]),
+        "batch_id": batch_id,
+        "git_commit": git_commit(),
+        "unilogit_version": installed_version("unilogit"),
+        "params_md5": params_md5,
+    }
+
+
+def git_commit() -> str:
+    """The commit of the current folder, with "+changes" when tracked files differ; empty without git."""
+    describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
+    try:
+        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def open_run(store: "MlflowClient", batch_id: str, params: Params) -> "Run":
+    """The run of a batch, which is running from now on; call it while no other process works on batches of this home.
+
+    A batch that is taken up again with the same params goes on with its run, and how often it was killed is marked.
+    Another run of this home that was left running was killed, and is said to be.
+
+    Raises:
+        InputError: the experiment was deleted, or its artifacts do not arrive.
+    """
+    number = experiment_id(store, params.register_.experiment)
+    tags = opening_tags(batch_id, params)
+    runs = store.search_runs([number], f"tags.{OPENING} = '{tags[OPENING]}'", order_by=["attributes.start_time DESC"])
+    run = runs[0] if runs else store.create_run(number, tags=tags, run_name=batch_id)
+    run_id = run.info.run_id
+    for left in store.search_runs([number], f"attributes.status = '{RUNNING}'"):
+        if left.info.run_id != run_id and _is_of_this_home(left):
+            store.set_terminated(left.info.run_id, KILLED)
+    if runs and run.info.status == RUNNING:
+        store.set_tag(run_id, KILLS, str(int(run.data.tags.get(KILLS, "0")) + 1))
+    store.update_run(run_id, RUNNING)
+    store.log_batch(run_id, params=param_points(params))
+    store.log_dict(run_id, params.shown(), _PARAMS)
+    check_artifacts_arrive(store, run, _PARAMS)
+    return run
+
+
+def _is_of_this_home(run: "Run") -> bool:
+    batch_id = run.data.tags.get("batch_id", "")
+    return batch_id != "" and run_folder(batch_id).is_dir()
+
+
+def end_run(store: "MlflowClient", run_id: str, status: str) -> None:
+    """Say how a run ended; one that registered a model and came to its end has said so."""
+    if status != FINISHED or store.get_run(run_id).info.status == RUNNING:
+        store.set_terminated(run_id, status)
 
 
 def find_or_create_run(store: "MlflowClient", experiment: str, tags: Mapping[str, str]) -> "Run":
-    """The run that an earlier call began, or a new one.
+    """The run of what is to be registered: that of an earlier call, that which its batch opened, or a new one.
 
     Args:
         experiment: its name.
-        tags: of the run; `registration` is how it is found, `batch_id` its name.
+        tags: of the run; `registration` and `opening` are how it is found, `batch_id` is its name.
 
     Raises:
         InputError: the experiment was deleted.
     """
+    from mlflow.entities import RunTag
+
     number = experiment_id(store, experiment)
-    runs = store.search_runs([number], f"tags.{REGISTRATION} = '{tags[REGISTRATION]}'", max_results=1)
-    return runs[0] if runs else store.create_run(number, tags=dict(tags), run_name=tags["batch_id"])
+    if runs := store.search_runs([number], f"tags.{REGISTRATION} = '{tags[REGISTRATION]}'", max_results=1):
+        return runs[0]
+    for run in store.search_runs([number], f"tags.{OPENING} = '{tags[OPENING]}'"):
+        if REGISTRATION not in run.data.tags:
+            store.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+            return run
+    return store.create_run(number, tags=dict(tags), run_name=tags["batch_id"])
 
 
 def complete_run(store: "MlflowClient", run: "Run", workspace: Workspace, params: Params) -> str:
     """Log what is missing of a run; its logged model's id.
 
-    Repeating changes nothing: metrics keep the time at which the run began.
+    Repeating changes nothing: a metric keeps the time at which it was logged first.
     """
     run_id = run.info.run_id
-    store.log_batch(run_id, _metrics(workspace, run.info.start_time), _params(params))
+    log_datasets(store, run_id, workspace)
+    store.log_batch(run_id, run_points(workspace, run.info.start_time), param_points(params))
     for picture in sorted(workspace.path(Place.PLOTS).glob("*.png")):
         store.log_artifact(run_id, str(picture), Place.PLOTS)
     for place in (Place.LOGGED_REPORT, Place.GATES, Place.METRICS):
         store.log_artifact(run_id, str(workspace.path(place)))
-    store.log_dict(run_id, params.as_dict(), "params.yaml")
+    store.log_dict(run_id, params.shown(), _PARAMS)
     store.log_dict(run_id, _counts(workspace), Path(Place.EXTRACTION).name)
-    model_id = _log_model(store, run, workspace.path(Place.MODEL))
+    model_id = log_model(store, run, workspace, params)
     store.set_terminated(run_id)
     return model_id
-
-
-def _params(params: Params) -> list["Param"]:
-    from mlflow.entities import Param
-
-    gates = {
-        f"gates.{gate.name}": f"{gate.metric} {gate.op} {gate.threshold:g} ({gate.scope})" for gate in params.gates
-    }
-    values = {key: value for key, value in flatten(params.as_dict()).items() if key != "gates"}
-    return [Param(_key(key), str(value)) for key, value in {**values, **gates}.items()]
-
-
-def _metrics(workspace: Workspace, timestamp: int) -> list["Metric"]:
-    """The history of training by step, and every number of the three models at step 0."""
-    from mlflow.entities import Metric
-
-    history = [
-        (name, value, int(entry["step"]))
-        for entry in workspace.read(Training).history
-        for name, value in entry.items()
-        if "step" in entry and name not in ("step", "epoch")
-    ]
-    models = workspace.read(Metrics).model_dump(include={"before", "after", "retain_model"}, exclude_none=True)
-    final = [(path, value, 0) for path, value in numbers(models).items()]
-    return [
-        Metric(_key(name), float(value), timestamp, step)
-        for name, value, step in [*history, *final]
-        if value is not None and math.isfinite(value)
-    ]
-
-
-def _key(name: str) -> str:
-    """`name` as MLflow allows it, with other signs than letters, digits and `_-. :/` by their code points."""
-    return re.sub(r"[^\w. :/-]", lambda sign: f"_{ord(sign[0]):x}_", name)[:_LONGEST_KEY]
 
 
 def _counts(workspace: Workspace) -> dict[str, int]:
@@ -105,66 +139,3 @@ def _counts(workspace: Workspace) -> dict[str, int]:
     extraction: dict[str, JsonValue] = workspace.read(Extraction).model_dump()
     numbers = {key: len(value) if isinstance(value, list | dict) else value for key, value in extraction.items()}
     return {key: value for key, value in numbers.items() if isinstance(value, int)}
-
-
-def _log_model(store: "MlflowClient", run: "Run", folder: Path) -> str:
-    """Log the model once; one that a kill left half-logged makes room for a new one."""
-    import mlflow
-    from mlflow.entities import LoggedModelStatus
-
-    experiment, run_id = run.info.experiment_id, run.info.run_id
-    whole = None
-    for logged in store.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
-        if logged.status == LoggedModelStatus.READY:
-            whole = logged
-        else:
-            store.delete_logged_model(logged.model_id)
-    if whole is None:
-        whole = store.create_logged_model(experiment, "model", source_run_id=run_id)
-        with _as_it_was_saved():
-            mlflow.transformers.log_model(
-                _load(folder),
-                model_id=whole.model_id,
-                run_id=run_id,
-                task="text-generation",
-                pip_requirements=[f"{name}=={installed_version(name).split('+')[0]}" for name in REQUIREMENTS],
-            )
-    return str(whole.model_id)
-
-
-def _load(folder: Path) -> "dict[str, PreTrainedModel | PreTrainedTokenizerBase]":
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    path = folder.resolve()  # MLflow takes a relative one for a repository of the hub
-    return {
-        "model": AutoModelForCausalLM.from_pretrained(path, dtype="auto"),
-        "tokenizer": AutoTokenizer.from_pretrained(path),
-    }
-
-
-@contextmanager
-def _as_it_was_saved() -> Iterator[None]:
-    """Let MLflow split weights as transformers does, so that they keep their digest; and quietly.
-
-    MLflow warns that a folder has no model card on the hub; transformers draws bars.
-    """
-    from mlflow.environment_variables import MLFLOW_HUGGINGFACE_MODEL_MAX_SHARD_SIZE
-    from transformers import PreTrainedModel
-    from transformers.utils import logging as bars
-
-    shards = inspect.signature(PreTrainedModel.save_pretrained).parameters["max_shard_size"].default
-    log, had_bars = logging.getLogger("mlflow.transformers"), bars.is_progress_bar_enabled()
-    level, shards_before = log.level, MLFLOW_HUGGINGFACE_MODEL_MAX_SHARD_SIZE.get_raw()
-    MLFLOW_HUGGINGFACE_MODEL_MAX_SHARD_SIZE.set(shards)
-    log.setLevel(logging.ERROR)
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-        if had_bars:
-            bars.enable_progress_bar()
-        if shards_before is None:
-            MLFLOW_HUGGINGFACE_MODEL_MAX_SHARD_SIZE.unset()
-        else:
-            MLFLOW_HUGGINGFACE_MODEL_MAX_SHARD_SIZE.set(shards_before)

@@ -10,6 +10,7 @@ COUNTS = {
     "forget": "records to forget",
     "near_duplicates": "of these, only like one that was asked for",
     "earlier": "records of earlier batches, kept forgotten",
+    "suppressed": "records of purged requests, left out",
     "retain": "records to retain",
     "holdout": "records of unseen people, for comparison",
 }

@@ -39,7 +39,7 @@ def write_report(workspace: Workspace, review: Review, params: Params) -> None:
         "subjects": subjects[:_MOST_SUBJECTS],
         "subjects_left_out": max(0, len(subjects) - _MOST_SUBJECTS),
         "pictures": [(*PICTURES[file.stem], _embedded(file)) for file in draw_plots(workspace, review)],
-        "settings": {key: value for key, value in flatten(params.as_dict()).items() if key != "gates"},
+        "settings": {key: value for key, value in flatten(params.shown()).items() if key != "gates"},
     }
     generations = sample_generations(forgotten)
     logged = generations if params.register_.log_generations else None

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from tasks.report.names import COUNTS, MODELS, SECTION_OF, SECTIONS, metric_title, short_title
 from tasks.sets import PARENT, RETAIN_MODEL, UNLEARNED
-from tasks.workspace import Extraction, Measured, Metrics, ParentModel, Place, Training, Workspace
+from tasks.workspace import Extraction, Measured, Metrics, ParentModel, Place, RetainModel, Training, Workspace
 from unilogit.evaluation.stopwatch import tell_seconds
 from unilogit.files import read_json
 from unilogit.gates import GateReport, GateVerdict
@@ -49,6 +49,7 @@ class Review:
         sections: set or kind of measurement → its rows, in reading order.
         unavailable: metric → why there is no number.
         parent: the model that was unlearned.
+        retain_model: what perfect unlearning would give, in words.
         training: how.
         took: role of a model → where the time of measuring it went.
     """
@@ -59,6 +60,7 @@ class Review:
     sections: Mapping[str, list[Row]]
     unavailable: Mapping[str, str]
     parent: ParentModel
+    retain_model: str
     training: Training
     took: Mapping[str, str]
 
@@ -75,9 +77,10 @@ class Review:
 
     @property
     def changes(self) -> dict[str, str]:
-        """What was done to the model: name → value, in words."""
+        """What was done to the model, and what it is compared with: name → value, in words."""
         return {
             "parent model": f"version {self.parent.version}" if self.parent.version else self.parent.model,
+            "retain model": self.retain_model,
             "method": self.training.method,
             "training steps": str(self.training.steps),
             "epochs over the forget set": f"{self.training.epochs:.1f}",
@@ -98,6 +101,7 @@ def read_review(workspace: Workspace) -> Review:
         InputError: a step has not been run yet.
     """
     metrics, extraction = workspace.read(Metrics), workspace.read(Extraction)
+    retain_model = workspace.read(RetainModel)
     counts = {**extraction.model_dump(), "not_found": len(extraction.not_found), "held": len(extraction.held)}
     return Review(
         batch_id=workspace.root.resolve().name,
@@ -106,6 +110,7 @@ def read_review(workspace: Workspace) -> Review:
         sections=_sections(metrics),
         unavailable=metrics.unavailable,
         parent=workspace.read(ParentModel),
+        retain_model=retain_model.description.removeprefix(f"{retain_model.model}: "),
         training=workspace.read(Training),
         took=_took(workspace),
     )

@@ -93,9 +93,9 @@ def _closing(review: Review, registration: Registration, report: Path) -> str:
     name, version = registration.registered_model, registration.version
     lines = [f"Registered {name} version {version}" + (" as [bold]candidate[/]" if registration.alias else "")]
     lines.append(f"Report: {escape(str(report))}")
-    if review.gates.passed:
+    if review.gates.passed and registration.alias:
         lines.append(f"Next, when you have reviewed it: [bold]{_program()} models promote {name} {version}[/]")
-    else:
+    elif not review.gates.passed:
         lines.append("[bold red]Gates failed: nothing became candidate.[/] Every reason:")
         lines += [escape(f"  {gate.name}: {gate.reason}") for gate in review.gates.gates if not gate.passed]
         lines.append(

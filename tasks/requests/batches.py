@@ -13,14 +13,15 @@ from itertools import islice
 from filelock import FileLock, Timeout
 
 from tasks.params import Params
+from tasks.requests.suppressions import suppression_list
 from tasks.stamp import digest
 from tasks.validation.tables import read_refused, read_requests, write_requests
-from tasks.workspace import Extraction, Place, Workspace, home, intake_folder, ledger_location, run_folder
+from tasks.workspace import Extraction, Place, Workspace, home, intake_folder, ledger_location, pseudonyms, run_folder
 from unilogit.data.inbox import SETTLED, Inbox, scan_inbox
 from unilogit.data.locations import sha256_location
 from unilogit.data.requests import Rejection
 from unilogit.data.rows import PROBLEMS_SHOWN
-from unilogit.errors import InputError
+from unilogit.errors import AnotherRuns, InputError
 from unilogit.files import sha256_json, write_json, write_text
 from unilogit.ledger import Ledger, LedgerRow, Receipt
 
@@ -30,32 +31,35 @@ def one_run_at_a_time() -> Iterator[None]:
     """Hold the right to work on batches, of this home and of the ledger, which other machines may share.
 
     Raises:
-        InputError: another run holds it.
+        AnotherRuns: another run holds it.
     """
     with _home_lock("unlearn"), open_ledger() as ledger, ledger.run_lock():
         yield
 
 
 @contextmanager
-def one_reconciliation_at_a_time() -> Iterator[None]:
-    """Hold the right to write certificates, which a run of hours does not keep from anybody.
+def one_reconciliation_at_a_time(patience: float = 0) -> Iterator[None]:
+    """Hold the right to change champions and write certificates, which a run of hours does not keep from anybody.
+
+    Args:
+        patience: seconds to wait for another process.
 
     Raises:
-        InputError: another process holds it.
+        AnotherRuns: another process holds it.
     """
-    with _home_lock("reconcile"):
+    with _home_lock("reconcile", patience):
         yield
 
 
 @contextmanager
-def _home_lock(kind: str) -> Iterator[None]:
+def _home_lock(kind: str, patience: float = 0) -> Iterator[None]:
     """A lock of this home; the system frees it when the process dies."""
     home().mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(home() / f"{kind}.lock", timeout=0):
+        with FileLock(home() / f"{kind}.lock", timeout=patience):
             yield
     except Timeout:
-        raise InputError(f"another run is at work in {home()}; wait for it to end, then try again") from None
+        raise AnotherRuns(f"another run is at work in {home()}; wait for it to end, then try again") from None
 
 
 def open_ledger() -> Ledger:
@@ -77,7 +81,7 @@ class TakenIn:
 
 def file_key(file: str, params: Params) -> str:
     """Digest by which the ledger knows a request file: of its content, and of the form that it is read in."""
-    content, mapping = sha256_location(file), params.data.request_mapping
+    content, mapping = sha256_location(file, pseudonyms().location(file)), params.data.request_mapping
     return content if mapping is None else sha256_json([content, mapping])
 
 
@@ -85,12 +89,14 @@ def new_in(requests: str, params: Params) -> Inbox:
     """The files of an inbox that the ledger has not taken in yet, by content, and what is passed over.
 
     Raises:
-        InputError: there is no such file or folder, or it cannot be reached.
+        InputError: there is no such file or folder.
+        TemporaryError: it cannot be reached.
     """
-    inbox = scan_inbox(requests, params.data.request_mapping)
+    name = pseudonyms().location(requests)
+    inbox = scan_inbox(requests, params.data.request_mapping, name=name)
     if inbox.waiting:  # most likely it was put there a moment ago
         time.sleep(SETTLED)
-        inbox = scan_inbox(requests, params.data.request_mapping)
+        inbox = scan_inbox(requests, params.data.request_mapping, name=name)
     with open_ledger() as ledger:
         return replace(inbox, files=[file for file in inbox.files if not ledger.knows_file(file_key(file, params))])
 
@@ -112,9 +118,9 @@ def take_in(file: str, params: Params, run: str) -> TakenIn:
     sha256 = file_key(file, params)
     workspace = Workspace(intake_folder(sha256))
     outcome = STEP.run(workspace, params.model_copy(update={"data": params.data.model_copy(update={"requests": file})}))
-    called = [*(row.file for row in islice(read_requests(workspace), 1))]
-    called += [row.file for row in islice(read_refused(workspace), 1)]
-    name = called[0] if called else sha256[:12]  # not the file's own name, which may be a person's
+    names = [*(row.file for row in islice(read_requests(workspace), 1))]
+    names += [row.file for row in islice(read_refused(workspace), 1)]
+    name = names[0] if names else sha256[:12]  # not the file's own name, which may be a person's
     begin = datetime.now(UTC)
     with open_ledger() as ledger, no_search_for_garbage():
         receipt = ledger.receive(name, sha256, read_requests(workspace), read_refused(workspace), run)
@@ -123,22 +129,25 @@ def take_in(file: str, params: Params, run: str) -> TakenIn:
     return TakenIn(receipt, outcome.result.warnings, reasons)
 
 
+Look = Callable[[str, Params], Inbox]
 Take = Callable[[str, Params, str], TakenIn]
 
 
-def take_in_new(requests: str, params: Params, run: str, take: Take = take_in) -> list[str]:
+def take_in_new(requests: str, params: Params, run: str, look: Look = new_in, take: Take = take_in) -> list[str]:
     """Take in every new file of an inbox, and print what became of it; a file that cannot be read stops no other.
 
     Args:
-        take: does so for one file.
+        look: says which files are new.
+        take: takes one in.
 
     Returns:
         What is wrong, if there were new files and no request in them was new; else nothing.
 
     Raises:
-        InputError: there is no such file or folder, or it cannot be reached.
+        InputError: there is no such file or folder.
+        TemporaryError: it cannot be reached.
     """
-    inbox = new_in(requests, params)
+    inbox = look(requests, params)
     for sentence in (*inbox.waiting, *inbox.strays):
         print(f"warning: {sentence}")
     problems: list[str] = []
@@ -182,10 +191,14 @@ def take_batch(params: Params, retry_failed: bool, run: str) -> TakenBatch | Non
 
     Returns:
         None when nothing is pending.
+
+    Raises:
+        InputError: the suppression list was made under another key than this home's.
     """
     corpus = digest(params.data.corpus) or ""
     with open_ledger() as ledger:
         ledger.close_watched(params.requests.watch_days, corpus, datetime.now(UTC), run)
+        suppressions = suppression_list(ledger)
         batch = ledger.open_batch(
             params.batch.max_requests, run, corpus, params.batch.max_attempts, retry_failed=retry_failed
         )
@@ -199,6 +212,7 @@ def take_batch(params: Params, retry_failed: bool, run: str) -> TakenBatch | Non
         Place.EARLIER_REQUESTS: lambda file: write_requests(file, earlier),
         Place.APPROVALS: lambda file: write_json(file, batch.approved),
         Place.SNAPSHOTS: lambda file: write_json(file, _snapshots(workspace)),
+        Place.SUPPRESSIONS: lambda file: write_json(file, suppressions.model_dump()),
     }.items():
         if not workspace.has(place):
             write(workspace.path(place))
@@ -242,6 +256,12 @@ def put_back(batch: TakenBatch, run: str) -> None:
     """A batch that cannot be worked on is closed, its requests are pending again."""
     with open_ledger() as ledger:
         ledger.put_back(batch.batch_id, run, "its input could not be used")
+
+
+def spare_attempt(batch: TakenBatch) -> None:
+    """What may pass ended this attempt: it is none of the batch.max_attempts."""
+    with open_ledger() as ledger:
+        ledger.spare_attempt(batch.batch_id)
 
 
 def record_unlearned(batch: TakenBatch, run: str) -> None:

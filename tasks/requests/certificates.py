@@ -106,10 +106,17 @@ def write_certificate(certificate: Certificate, signer: CryptoSigner) -> Path:
         there = _verify_file(file, [*public_keys(), signer.public_key]).predicate.model
         if (there.name, there.version) == (model.name, model.version):
             return file
-        file.replace(private_folder(file.parent / _SUPERSEDED) / f"{file.stem}.{sha256_file(file)[:16]}.json")
+        supersede_certificate(certificate.predicate.request.reference)
     with atomic_path(file) as temporary:
         temporary.write_bytes(sign(certificate, signer))
     return file
+
+
+def supersede_certificate(reference: str) -> None:
+    """Move the certificate of a request to those that are in force no longer, if there is one."""
+    file = certificate_file(reference)
+    if file.exists():
+        file.replace(private_folder(file.parent / _SUPERSEDED) / f"{file.stem}.{sha256_file(file)[:16]}.json")
 
 
 def certificate_files() -> list[Path]:
@@ -215,14 +222,16 @@ def show_certificate(name: str, html: Path | None = None, public_key: Path | Non
 
 def print_certificates(console: Console | None = None) -> None:
     """Print every certificate with its request, version and dates; whether they verify is not asked."""
-    table = Table("request", "model", "version", "fulfilled", "due", "file", title="Certificates", title_justify="left")
+    columns = ("request", "model", "version", "fulfilled", "due", "in force", "file")
+    table = Table(*columns, title="Certificates", title_justify="left")
     for file in certificate_files():
         try:
             predicate = read(file.read_bytes()).predicate
         except InputError as error:
-            table.add_row("?", "", "", "", "", f"{file}: {error}")
+            table.add_row("?", "", "", "", "", "", f"{file}: {error}")
             continue
         request, model = predicate.request, predicate.model
         dates = (f"{time:%Y-%m-%d}" for time in (request.fulfilled_at, request.due_at))
-        table.add_row(request.reference, model.name, model.version, *dates, str(file))
+        in_force = "no" if file.parent.name == _SUPERSEDED else "yes"
+        table.add_row(request.reference, model.name, model.version, *dates, in_force, str(file))
     (console or wide_console()).print(table if table.row_count else "none")

@@ -24,6 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from unilogit.data.parquet_rows import row_batches
+
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
 ROWS = 16_384  # of a table at once: bounds memory
 _BLOCK = 1 << 22  # bytes of a text at once
@@ -108,7 +110,7 @@ def _strings(column: pa.Array, rows: pa.Array) -> Iterator[tuple[list[str], list
 
 def _parquet(file: Path) -> Iterator[list[str]]:
     with pq.ParquetFile(file) as table:
-        for batch in table.iter_batches(ROWS):
+        for batch in row_batches(table, ROWS):
             for said, _ in columns(batch):
                 yield said
 

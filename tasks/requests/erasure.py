@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from tasks.requests.decoding import ROWS, columns, is_parquet, read_line, read_strings
 from tasks.requests.traces import Traces
+from unilogit.data.parquet_rows import row_batches
 from unilogit.files import atomic_path
 
 REQUEST_NAMES = ("request_id", "reference")  # columns that say which request a row is
@@ -56,7 +57,8 @@ class Erasure:
                     schema, compression = table.schema_arrow, _compression(table)
                 with pq.ParquetWriter(temporary, schema, compression=compression) as writer:
                     for batch, rows in self._marked(file):
-                        writer.write_batch(batch.filter(pa.array(~rows)))
+                        if not rows.all():
+                            writer.write_batch(batch.filter(pa.array(~rows)))
             else:
                 with open(file, "rb") as lines, open(temporary, "wb") as stream:
                     stream.writelines(line for line in lines if not self._stands_in(read_line(line)))
@@ -75,7 +77,7 @@ class Erasure:
         names: dict[str, Collection[str]] = {"record_id": self.records}
         names.update(dict.fromkeys(REQUEST_NAMES, self.requests))
         with pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(ROWS):
+            for batch in row_batches(table, ROWS):
                 marked = np.zeros(batch.num_rows, dtype=bool)
                 for name, wanted in names.items():
                     if name in batch.schema.names:

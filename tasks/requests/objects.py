@@ -12,9 +12,8 @@ from typing import Any
 
 import yaml
 
-from tasks.steps.store import REMOTE, default_remote, runs_repository
+from tasks.steps.store import REMOTE, default_remote, remote_error, runs_repository
 from tasks.workspace import Place, home
-from unilogit.errors import InputError
 
 SCRATCH = ".purge."  # how folders begin that are to be removed: a kill may leave one
 
@@ -75,7 +74,8 @@ def stored_objects() -> Iterator[StoredObjects | None]:
     """The objects of this home's runs; None while no run has stored any.
 
     Raises:
-        InputError: .dvc/config is wrong, or the remote cannot be reached or refuses.
+        InputError: .dvc/config is wrong.
+        TemporaryError: the remote cannot be reached, or refuses.
     """
     runs = home() / "runs"
     if not (runs / ".dvc" / "config").exists():
@@ -89,6 +89,4 @@ def stored_objects() -> Iterator[StoredObjects | None]:
         with runs_repository(Repo, runs, remote) as repository:
             yield StoredObjects(repository.cache.local, repository.cloud.get_remote_odb(REMOTE), runs)
     except (DvcException, ImportError, OSError) as error:  # an import: what its kind of remote needs
-        raise InputError(
-            f"what is stored in {remote['url']} could not be purged ({error}); check .dvc/config, then purge again"
-        ) from error
+        raise remote_error(f"what is stored in {remote['url']} could not be purged ({error})", error) from error

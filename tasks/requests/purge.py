@@ -21,7 +21,17 @@ from tasks.requests.erasure import Erasure
 from tasks.requests.objects import SCRATCH, stored_objects
 from tasks.requests.purge_plan import Plan, erasure, plan_file, plan_purge
 from tasks.requests.remains import Search, files_of, is_of_model, models_that_may_know, why_left
-from tasks.workspace import Place, Workspace, home, intake_folder, intake_folders, reproductions, run_folder
+from tasks.requests.suppressions import put_on_list
+from tasks.workspace import (
+    Place,
+    Workspace,
+    defects_folder,
+    home,
+    intake_folder,
+    intake_folders,
+    reproductions,
+    run_folder,
+)
 from unilogit.data.locations import is_url
 from unilogit.files import sha256_file
 from unilogit.ledger import Ledger
@@ -32,7 +42,7 @@ _COUNTS = (
     *(Place.REQUEST_COUNTS, Place.CORPUS_COUNTS, Place.EARLIER_CORPUS_COUNTS, Place.EXTRACTION, Place.DATA_POINTER),
     *(Place.PARENT, Place.RETAIN_MODEL, Place.TRAINING, Place.LOSS_CURVES, Place.RUN_PARAMS, Place.ATTACK_METRICS),
     *(Place.METRICS, Place.BASELINES, Place.GATES, Place.VERDICT, Place.REGISTRATION, Place.VERSION_PARAMS),
-    *(Place.APPROVALS, Place.SNAPSHOTS),
+    *(Place.APPROVALS, Place.SNAPSHOTS, Place.SUPPRESSIONS, Place.SUPPRESSED),
 )
 """What holds nobody's data by its contract, and is the evidence of a batch: it stays, whatever words are in it."""
 
@@ -120,6 +130,7 @@ class _Purge:
         self._remove(reproductions())
         plan = Plan.begun(self.ledger) + plan_purge(self.ledger, self.runs, self.params.requests.keep_days, self.now)
         if plan.references:
+            put_on_list(plan.references, self.ledger, self.runs)  # first, while it is known whose records these are
             plan.write()
             self._erase(plan, run)
         else:
@@ -163,7 +174,7 @@ class _Purge:
     def _clear(self, file: Path, theirs: Erasure) -> None:
         """Take what is theirs out of a file that is ours to change."""
         owner = next((space for space in (*self.runs, *self.intakes) if space.root in file.parents), None)
-        is_logged = home() / "mlartifacts" in file.parents
+        is_logged = home() / "mlartifacts" in file.parents or defects_folder() in file.parents
         is_evidence = owner is not None and file in [owner.path(place) for place in _COUNTS]
         if is_of_model(file) or is_evidence or not (owner or is_logged):
             return
@@ -176,9 +187,13 @@ class _Purge:
     def _remove_old_quarantine(self) -> None:
         for workspace in (*self.runs, *self.intakes):
             for place in (Place.REFUSED_REQUESTS, Place.REFUSED_RECORDS):
-                file = workspace.path(place)
-                if file.exists() and file.stat().st_mtime <= self.latest.timestamp():
-                    self._remove(file)
+                self._remove_old(workspace.path(place))
+        for file in sorted(defects_folder().glob("*")):
+            self._remove_old(file)
+
+    def _remove_old(self, file: Path) -> None:
+        if file.exists() and file.stat().st_mtime <= self.latest.timestamp():
+            self._remove(file)
 
     def _remove_taken_in(self) -> None:
         """Remove request files, and what was made of them, once all that they brought is over."""

@@ -13,6 +13,7 @@ from tasks.registry.lineage import Ancestor, Champion
 from tasks.requests.batches import one_reconciliation_at_a_time, open_ledger
 from tasks.requests.certificates import open_signer, sweep_certificates, write_certificate
 from tasks.requests.evidence import Evidence, Promotion
+from tasks.requests.promotion import PATIENCE
 from tasks.workspace import Place, Workspace, pseudonyms, run_folder
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_file
@@ -47,7 +48,7 @@ def settle(champion: Champion, params: Params, run: str) -> Settled:
         InputError: there is no key to sign with, or the workspace of a batch cannot prove what is to be certified.
     """
     fulfilled: dict[str, int] = {}
-    with one_reconciliation_at_a_time(), open_ledger() as ledger:
+    with one_reconciliation_at_a_time(PATIENCE), open_ledger() as ledger:
         sweep_certificates()
         for place, ancestor in reversed(list(enumerate(champion.lineage))):
             if not ancestor.batch_id:
@@ -69,7 +70,7 @@ def _certify(ledger: Ledger, names: list[str], champion: Champion, place: int, p
         workspace,
         Promotion(
             version=ancestor.version,
-            aliases=ancestor.aliases,
+            aliases=champion.aliases.get(ancestor.version, ()),
             approved_by=champion.approved_by,
             approved_at=champion.approved_at,
             parent_versions=tuple(parent.version for parent in champion.lineage[place + 1 :]),

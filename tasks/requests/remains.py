@@ -61,7 +61,10 @@ def why_left(file: Path, params: Params) -> str:
     if is_of_model(file):
         return "a model's tokenizer or description: no model is changed; remove the version when it is needed no longer"
     for source, remedy in (
-        (params.data.corpus, "the corpus: remove them there, or the next batch teaches the model again"),
+        (
+            params.data.corpus,
+            "the corpus: remove them there; whole records are left out of the next batches, what quotes them is not",
+        ),
         (params.data.holdout, "the holdout: remove them there"),
         (params.data.requests, "what requests came in: others' in it have not ended, or it was taken in elsewhere"),
     ):

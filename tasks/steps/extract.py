@@ -10,15 +10,18 @@ from tasks.step import Source, Step
 from tasks.validation.expectations import PLACE, Table
 from tasks.validation.judge import judge
 from tasks.validation.tables import require_good
-from tasks.workspace import Extraction, Place, Workspace
+from tasks.workspace import Extraction, Place, Suppressions, Workspace, pseudonyms
 from unilogit.data.extraction import FOLDED, RECORDS, Reference, extract_sets, subjects_in
 from unilogit.data.extraction import Extraction as Sets
 from unilogit.data.holding import Rules
 from unilogit.data.neighbours import find_neighbours
+from unilogit.data.pseudonyms import require_key
 from unilogit.data.records import COLUMNS, CorpusRecord, read_records
+from unilogit.data.rows import first_problems
 from unilogit.data.selectors import Kind
+from unilogit.data.suppression import Suppressed, SuppressionList
 from unilogit.errors import InputError
-from unilogit.files import read_json, write_parquet
+from unilogit.files import atomic_path, read_json, write_parquet
 
 
 def run_extract(workspace: Workspace, params: Params) -> Extraction:
@@ -27,13 +30,15 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
     A batch that matches nothing has an empty forget set; what to do about it is the caller's to say.
 
     Raises:
-        InputError: no request is good, nothing would remain, or the holdout is unusable.
+        InputError: no request is good, nothing would remain, the holdout is unusable, or this home has another key
+            than the suppression list.
     """
     require_good(workspace)
     current, earlier = (_requests(workspace.path(place)) for place in (Place.REQUESTS, Place.EARLIER_REQUESTS))
     corpus, forget, retain = (workspace.path(place) for place in (Place.CORPUS, Place.FORGET, Place.RETAIN))
     approved: dict[str, list[str]] = read_json(workspace.path(Place.APPROVALS))
     snapshots = [Path(file) for file in read_json(workspace.path(Place.SNAPSHOTS))]
+    suppression = _suppression(workspace)
     sets = extract_sets(
         corpus,
         current,
@@ -49,11 +54,13 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
         ),
         approvals={name: [text.partition(":")[0] for text in reasons] for name, reasons in approved.items()},
         snapshots=[file for file in snapshots if file.exists()],  # of others the texts were purged
+        suppression=suppression,
     )
+    _write_suppressed(workspace.path(Place.SUPPRESSED), sets.suppressed)
     neighbours = find_neighbours(
         forget, retain, workspace.path(Place.NEIGHBOURS), params.data.neighbours, seed=params.seed
     )
-    holdout = _holdout(params, corpus)
+    holdout, unheld = _holdout(params, corpus, suppression)
     write_parquet(workspace.path(Place.HOLDOUT), holdout)
     references = _references(current, sets.references)
     judgement = judge(Table.REFERENCES, references, workspace.path(Place.REFERENCE_DOCS), params.data.corpus)
@@ -66,11 +73,16 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
         neighbours=neighbours,
         near_duplicates=sets.near_duplicates,
         in_review=sets.in_review,
+        suppressed=len(sets.suppressed) + unheld,
         not_found=list(sets.unmatched),
         held={
             request: [f"{reason}: {sentence}" for reason, sentence in reasons] for request, reasons in sets.held.items()
         },
-        warnings=judgement.warnings + _warnings(sets),
+        warnings=[
+            *judgement.warnings,
+            *_warnings(sets),
+            *_suppression_warnings(params, sets.suppressed, unheld, workspace.path(Place.SUPPRESSED)),
+        ],
         matches={
             request: {kind: count for kind, count in counts.items() if kind in set(Kind)}
             for request, counts in sets.matched.items()
@@ -85,6 +97,44 @@ def _requests(file: Path) -> pd.DataFrame:
     requests = pd.read_parquet(file)
     names = requests["reference"].where(requests["reference"].astype("bool"), requests["request_id"])
     return requests.assign(request_id=names)
+
+
+def _suppression(workspace: Workspace) -> SuppressionList | None:
+    """The suppression list that the batch was taken with; None where it is empty.
+
+    Raises:
+        InputError: it was made under another key than this home's.
+    """
+    suppressions = workspace.read(Suppressions)
+    if not suppressions.digests:
+        return None
+    keyed = pseudonyms()
+    require_key([suppressions.key_check], keyed.check)
+    return SuppressionList(keyed, suppressions.digests)
+
+
+def _write_suppressed(file: Path, suppressed: list[Suppressed]) -> None:
+    """Where the records are that somebody has to remove: neither their ids nor what they say."""
+    with atomic_path(file) as temporary:
+        pd.DataFrame(suppressed, columns=Suppressed._fields).to_csv(temporary, index=False)
+
+
+def _suppression_warnings(params: Params, suppressed: list[Suppressed], unheld: int, listing: Path) -> list[str]:
+    warnings = []
+    if suppressed:
+        names = sorted({record.request for record in suppressed})
+        places = [f"{record.file}:{record.row}" for record in suppressed]
+        warnings.append(
+            f"{params.data.corpus}: {len(suppressed)} records are of people whose requests are purged"
+            f" ({', '.join(first_problems(names))}), and are left out of every set; remove them there:"
+            f" {', '.join(first_problems(places, f', listed in {listing}'))}"
+        )
+    if unheld:
+        warnings.append(
+            f"{params.data.holdout}: {unheld} records are of people whose requests are purged, and are left out; remove"
+            " them there"
+        )
+    return warnings
 
 
 def _warnings(sets: Sets) -> list[str]:
@@ -116,12 +166,16 @@ def _references(requests: pd.DataFrame, references: list[Reference]) -> pd.DataF
     return frame.assign(**{PLACE: places}).drop(columns="request_id")
 
 
-def _holdout(params: Params, corpus: Path) -> pd.DataFrame:
-    """Records of unseen people; half of the people steer the early stop, the other half only measure."""
+def _holdout(params: Params, corpus: Path, suppression: SuppressionList | None) -> tuple[pd.DataFrame, int]:
+    """Records of unseen people, and how many of the suppression list are left out.
+
+    Half of the people steer the early stop, the other half only measure.
+    """
     columns = [*COLUMNS, "use"]
     if params.data.holdout is None:
-        return pd.DataFrame({name: pd.Series(dtype="object") for name in columns})
-    records = read_records(params.data.holdout)
+        return pd.DataFrame({name: pd.Series(dtype="object") for name in columns}), 0
+    everybody = read_records(params.data.holdout)
+    records = [record for record in everybody if suppression is None or suppression.reference(record) is None]
     if seen := subjects_in(corpus, {subject for record in records for subject in record.subject_ids}):
         raise InputError(
             f"{params.data.holdout}: {seen} of its people are in {params.data.corpus} too; the holdout must be people"
@@ -131,7 +185,7 @@ def _holdout(params: Params, corpus: Path) -> pd.DataFrame:
     random.Random(params.seed).shuffle(people)
     steering = set(people[: len(people) // 2])
     rows = [{**record.model_dump(), "use": "stop" if _person(record) in steering else "evaluate"} for record in records]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns), len(everybody) - len(records)
 
 
 def _person(record: CorpusRecord) -> str:
@@ -142,7 +196,7 @@ STEP = Step(
     name="extract",
     function=run_extract,
     reads=(
-        *(Place.REQUESTS, Place.EARLIER_REQUESTS, Place.APPROVALS, Place.SNAPSHOTS, Place.CORPUS),
+        *(Place.REQUESTS, Place.EARLIER_REQUESTS, Place.APPROVALS, Place.SNAPSHOTS, Place.SUPPRESSIONS, Place.CORPUS),
         Source.HOLDOUT,
     ),
     writes=(Place.DATA, Place.REFERENCE_DOCS),

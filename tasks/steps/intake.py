@@ -20,7 +20,7 @@ from tasks.step import Source, Step
 from tasks.validation.expectations import PLACE, PROBLEM, Table, text_columns
 from tasks.validation.judge import Judges, judging
 from tasks.validation.tables import request_columns, request_writer, write_requests
-from tasks.workspace import Place, RequestCounts, Workspace, pseudonyms
+from tasks.workspace import Place, RequestCounts, Suppressions, Workspace, pseudonyms
 from unilogit.data.inbox import scan_inbox
 from unilogit.data.locations import UnreadableFile, file_name, modified_time
 from unilogit.data.pseudonyms import Pseudonyms
@@ -38,14 +38,14 @@ def run_intake(workspace: Workspace, params: Params) -> RequestCounts:
     """Take in deletion requests: a file, or a folder of them.
 
     A file that as a whole holds no requests is one refused row, of number 0. Files are called by their names, or by a
-    pseudonym where the name looks like a person whom a request in it is about.
+    pseudonym where the name may be somebody's.
 
     Raises:
         InputError: nothing is there, or it cannot be reached; or data.request_mapping is wrong. What was there before
             stays.
     """
-    inbox = scan_inbox(params.data.requests, wait=False)
     keyed = pseudonyms()
+    inbox = scan_inbox(params.data.requests, wait=False, name=keyed.location(params.data.requests))
     names = {file: keyed.file(file_name(file), []) for file in inbox.files}
     while True:
         try:
@@ -54,10 +54,11 @@ def run_intake(workspace: Workspace, params: Params) -> RequestCounts:
             break
         except _PersonalName as error:  # known now: begin again, so that the name is nowhere
             names[error.file] = error.pseudonym
-    # Outside a flow no batch came before, and nobody has approved anything.
+    # Outside a flow no batch came before, nobody has approved anything, and nothing is purged.
     write_requests(workspace.path(Place.EARLIER_REQUESTS), [])
     write_json(workspace.path(Place.APPROVALS), {})
     write_json(workspace.path(Place.SNAPSHOTS), [])
+    workspace.write(Suppressions())
     workspace.write(counts)
     return counts
 
@@ -234,6 +235,7 @@ STEP = Step(
         Place.EARLIER_REQUESTS,
         Place.APPROVALS,
         Place.SNAPSHOTS,
+        Place.SUPPRESSIONS,
         Place.REQUEST_COUNTS,
         Place.REFUSED_REQUESTS,
         Place.REQUEST_DOCS,

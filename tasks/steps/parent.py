@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks.params import Params
 from tasks.stamp import digest
 from tasks.step import Source, Step
-from tasks.workspace import ParentModel, Place, Workspace, run_folder
+from tasks.workspace import ParentModel, Place, Workspace
 from unilogit.errors import InputError
 from unilogit.files import read_json
 
@@ -17,7 +17,7 @@ def run_parent(workspace: Workspace, params: Params) -> ParentModel:
     """Choose the model that the batch starts from; the choice of a batch is made once.
 
     Raises:
-        InputError: the model cannot be found.
+        InputError: the model cannot be found, or the champion may not be one.
     """
     parent = _chosen_before(workspace) or _choose(workspace, params)
     workspace.write(parent)
@@ -33,12 +33,10 @@ def _chosen_before(workspace: Workspace) -> ParentModel | None:
 
 
 def _choose(workspace: Workspace, params: Params) -> ParentModel:
-    from tasks.registry.versions import champion_model
+    from tasks.registry.lineage import choose_parent
 
-    is_batch = workspace.root.absolute() == run_folder(workspace.root.name)
-    champion = (
-        champion_model(params.register_.registered_model, workspace.path(Place.PARENT_FILES)) if is_batch else None
-    )
+    name, folder = params.register_.registered_model, workspace.path(Place.PARENT_FILES)
+    champion = choose_parent(name, folder) if workspace.is_batch else None
     model, version = (str(champion[0]), champion[1]) if champion else (_base(params), None)
     return ParentModel(model=model, version=version, files_sha256=digest(Path(model)) or model)
 
@@ -65,7 +63,7 @@ STEP = Step(
     reads=(Source.BASE,),
     writes=(Place.PARENT, Place.PARENT_FILES),
     params=("model.base", "register.registered_model"),
-    retries=2,
+    retries=3,
     timeout=3600,
 )
 

@@ -4,23 +4,22 @@ Both are found again by what they hold (tag `registration`), so that a call afte
 and the same workspace never becomes two versions.
 """
 
-import hashlib
-import json
-import subprocess
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.params import Params
 from tasks.registry.connection import connect
-from tasks.registry.run import complete_run, find_or_create_run
+from tasks.registry.lineage import offer
+from tasks.registry.live import run_route
+from tasks.registry.logged_model import model_id_of, name_version
+from tasks.registry.run import complete_run, find_or_create_run, opening_tags
 from tasks.registry.versions import CANDIDATE, FAILED, PASSED, REGISTRATION, create_version, find_version
 from tasks.report.markdown import describe_version
 from tasks.report.page import write_report
 from tasks.report.review import Review, read_review
 from tasks.step import Step
 from tasks.steps.store import data_md5
-from tasks.workspace import Place, Registration, Workspace
+from tasks.workspace import Place, Registration, Workspace, home
 from unilogit.errors import InputError
 from unilogit.files import sha256_json, sha256_weights, write_json
 
@@ -28,11 +27,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+EXPERIMENTS = "-experiments"  # what follows the registered model's name where a workspace is no batch's
+_ARTIFACTS = {"Report": Place.LOGGED_REPORT, "Gates": Place.GATES, "Plots": Place.PLOTS}  # link → what it leads to
+
 
 def run_register(workspace: Workspace, params: Params) -> Registration:
-    """Log the run and register its model as a version: `candidate` when every gate passed.
+    """Log the run and register its model as a version: `candidate` when every gate passed and none newer is.
 
-    A new version only when weights, parameters, gates or batch are new.
+    A new version only when weights, parameters, gates or batch are new. What is no batch's is an experiment: a version
+    of a model of its own, without alias.
 
     Raises:
         InputError: the model is not what the step unlearn wrote.
@@ -44,7 +47,7 @@ def run_register(workspace: Workspace, params: Params) -> Registration:
             f" run `python -m tasks.steps.unlearn --workspace {workspace.root}` and the steps after it again"
         )
     tags = _tags(workspace, params, review)
-    name = params.register_.registered_model
+    name = params.register_.registered_model + ("" if workspace.is_batch else EXPERIMENTS)
     with connect() as store:
         version = find_version(store, name, tags[REGISTRATION])
         write_report(workspace, review, params)
@@ -53,14 +56,14 @@ def run_register(workspace: Workspace, params: Params) -> Registration:
             model_id = complete_run(store, run, workspace, params)
             version = create_version(store, name, run, model_id, tags)
         if not version.description:
+            name_version(store, version)
             store.update_model_version(name, version.version, _describe(store, review, version, workspace))
-        if review.gates.passed:
-            store.set_registered_model_alias(name, CANDIDATE, version.version)
+        is_candidate = workspace.is_batch and review.gates.passed and offer(store, name, str(version.version))
     registration = Registration(
         registered_model=name,
         version=str(version.version),
         run_id=str(version.run_id),
-        alias=CANDIDATE if review.gates.passed else None,
+        alias=CANDIDATE if is_candidate else None,
         gates=_verdict(review.gates.passed),
         tags=dict(version.tags),
     )
@@ -71,21 +74,16 @@ def run_register(workspace: Workspace, params: Params) -> Registration:
 
 def _tags(workspace: Workspace, params: Params, review: Review) -> dict[str, str]:
     """The tags of run and version."""
-    canonical = json.dumps(params.as_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    params_md5 = hashlib.md5(canonical.encode(), usedforsecurity=False).hexdigest()
-    weights = review.training.weights_sha256
+    opening, weights = opening_tags(review.batch_id, params), review.training.weights_sha256
     return {
-        REGISTRATION: sha256_json([review.batch_id, weights, params_md5, review.gates.model_dump()]),
-        "batch_id": review.batch_id,
+        **opening,
+        REGISTRATION: sha256_json([review.batch_id, weights, opening["params_md5"], review.gates.model_dump()]),
         "requests": str(review.counts["requests"]),
         "parent_version": review.parent.version or "",
         "gates": _verdict(review.gates.passed),
         "gate.forget": _verdict(review.gates.scope_passed("forget", "forget_all")),
         "gate.utility": _verdict(review.gates.scope_passed("utility")),
-        "git_commit": git_commit(),
-        "unilogit_version": installed_version("unilogit"),
         "data_md5": data_md5(workspace) or "",
-        "params_md5": params_md5,
         "weights_sha256": weights,
     }
 
@@ -94,31 +92,32 @@ def _verdict(passed: bool) -> str:
     return PASSED if passed else FAILED
 
 
-def git_commit() -> str:
-    """The commit of the current folder, with "+changes" when tracked files differ; empty without git."""
-    describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
-    try:
-        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
 def _describe(store: "MlflowClient", review: Review, version: "ModelVersion", workspace: Workspace) -> str:
-    run = store.get_run(str(version.run_id)).info
-    if store.tracking_uri.startswith(("http://", "https://")):
-        page = f"{store.tracking_uri.rstrip('/')}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
-        report, plots = (f"{page}/artifacts/{Path(place).name}" for place in (Place.LOGGED_REPORT, Place.PLOTS))
-    else:
-        page = run.run_id
-        report, plots = (str(workspace.path(place).resolve()) for place in (Place.REPORT, Place.PLOTS))
-    if review.gates.passed:
+    experiment = store.get_run(str(version.run_id)).info.experiment_id
+    page = run_route(experiment, str(version.run_id))
+    links = {"Run": page}
+    links |= {name: f"{page}/artifacts/{Path(place).name}" for name, place in _ARTIFACTS.items()}
+    links["Model"] = f"#/experiments/{experiment}/models/{model_id_of(version)}"
+    if not workspace.is_batch:
+        next_step = "nothing: this is an experiment, which answers no request and is never promoted."
+    elif review.gates.passed:
         next_step = (
             f"read the report, then `unilogit models promote {version.name} {version.version}`"
             " or give it alias champion here."
         )
     else:
         next_step = "change the `unlearn` section of params.yaml, then `unilogit run --retry-failed`."
-    return describe_version(review, {"Run": page, "Report": report, "Plots": plots}, next_step)
+    facts = {
+        "data": f"DVC hash {version.tags['data_md5']}" if version.tags.get("data_md5") else "not under DVC",
+        "report where it was made": f"{_shown(workspace.path(Place.REPORT))}",
+    }
+    return describe_version(review, links, facts, next_step)
+
+
+def _shown(file: Path) -> str:
+    """A path that holds wherever the state folder is moved to."""
+    path = file.resolve()
+    return f"UNILOGIT_HOME/{path.relative_to(home())}" if path.is_relative_to(home()) else str(path)
 
 
 STEP = Step(
@@ -126,7 +125,7 @@ STEP = Step(
     function=run_register,
     # The verdict, not the gates: a threshold that changes no verdict makes no new version.
     reads=(
-        *(Place.VERDICT, Place.MODEL, Place.TRAINING, Place.FORGET, Place.EXTRACTION, Place.PARENT),
+        *(Place.VERDICT, Place.MODEL, Place.TRAINING, Place.FORGET, Place.EXTRACTION, Place.PARENT, Place.RETAIN_MODEL),
         *(Place.METRICS, Place.MEASURED, Place.ATTACKS),
     ),
     writes=(
@@ -134,7 +133,7 @@ STEP = Step(
         *(Place.REPORT, Place.LOGGED_REPORT, Place.PSEUDONYMS, Place.PLOTS),
     ),
     params=("register",),
-    retries=2,
+    retries=3,
     timeout=3600,
 )
 

@@ -142,6 +142,7 @@ STEP = Step(
         *("seed", "train", "data.utility_groups", "evaluate.max_examples", "model.base", "model.retain"),
         *("model.contaminated_retain", "model.max_length"),
     ),
+    timeout=168 * 3600,
 )
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from pydantic import BaseModel
 from tasks.params import Params
 from tasks.step import Step
 from tasks.workspace import Place, Workspace, home, use_home
-from unilogit.errors import InputError
+from unilogit.errors import InputError, TemporaryError
 from unilogit.files import write_text
 
 REMOTE = "storage"
+_WRONG = (ImportError, FileNotFoundError, NotADirectoryError, PermissionError)  # what waiting does not mend
 _MODE = 0o400  # of an object: DVC's own 0444 lets everybody read it
 
 
@@ -37,7 +38,8 @@ def run_store(workspace: Workspace, params: Params) -> StoredData:
     """Put the workspace's data under DVC and push it; repeating it pushes what is missing.
 
     Raises:
-        InputError: .dvc/config is wrong, or the remote cannot be reached or refuses.
+        InputError: .dvc/config is wrong.
+        TemporaryError: the remote cannot be reached, or refuses.
     """
     use_home()
     from dvc.exceptions import DvcException
@@ -49,9 +51,8 @@ def run_store(workspace: Workspace, params: Params) -> StoredData:
             repository.add(str(workspace.path(Place.DATA).resolve()))
             repository.push([str(workspace.path(Place.DATA_POINTER).resolve())])
     except (DvcException, ImportError, OSError) as error:  # an import: what its kind of remote needs
-        raise InputError(
-            f"the data of {workspace.root.name} could not be pushed to {remote['url']} ({error}); check .dvc/config"
-        ) from error
+        problem = f"the data of {workspace.root.name} could not be pushed to {remote['url']} ({error})"
+        raise remote_error(problem, error) from error
     return StoredData(data_md5=data_md5(workspace) or "", remote=remote["url"])
 
 
@@ -90,6 +91,19 @@ def data_md5(workspace: Workspace) -> str | None:
                 if Path(made["path"]).absolute() == data:
                     return str(made["md5"])
     return None
+
+
+def remote_error(problem: str, error: BaseException) -> InputError | TemporaryError:
+    """What to raise when a remote cannot be used, told from what came first: whether it may pass by itself."""
+    from dvc.exceptions import DvcException, UploadError
+
+    causes: list[BaseException] = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    is_wrong = any(isinstance(cause, _WRONG) for cause in causes)
+    if not is_wrong and any(isinstance(cause, UploadError) or not isinstance(cause, DvcException) for cause in causes):
+        return TemporaryError(f"{problem}; it is tried again, but if it stays so, check .dvc/config")
+    return InputError(f"{problem}; check .dvc/config")
 
 
 def default_remote() -> dict[str, Any]:
@@ -131,7 +145,7 @@ STEP = Step(
     function=run_store,
     reads=(Place.DATA,),
     writes=(Place.DATA_POINTER,),
-    retries=2,
+    retries=3,
     timeout=3600,
 )
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.curves import CurveWriter
 from tasks.params import Params
 from tasks.step import Step
 from tasks.workspace import ParentModel, Place, Training, Workspace
@@ -80,6 +81,7 @@ def unlearn_into(source: Workspace, output: Workspace, params: Params) -> Traini
 
     from unilogit.model import load_model, save_model
     from unilogit.training.launch import is_launched
+    from unilogit.training.progress import TellFigures
 
     processes = PartialState(cpu=not torch.cuda.is_available())
     processes.wait_for_everyone()  # or a late one would find the work of the others finished
@@ -94,6 +96,8 @@ def unlearn_into(source: Workspace, output: Workspace, params: Params) -> Traini
         trainer = make_trainer(source, output, params, model, tokenizer)
         if processes.is_main_process:
             print(f"{params.unlearn.method}: {trainer.stop_rule}", flush=True)
+            curves = CurveWriter(output.path(Place.CURVES), STEP.keeper(source, params).inputs)
+            trainer.add_callback(TellFigures(curves.write))
         trainer.run()
         unlearned = trainer.model
     if processes.is_main_process:
@@ -202,6 +206,7 @@ STEP = Step(
     reads=(Place.PARENT, Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS),
     writes=(Place.MODEL, Place.TRAINING, Place.LOSS_CURVES),
     params=("seed", "unlearn", "model.max_length"),
+    timeout=168 * 3600,
 )
 
 if __name__ == "__main__":

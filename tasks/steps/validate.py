@@ -33,7 +33,7 @@ from tasks.validation.expectations import (
     text_columns,
 )
 from tasks.validation.judge import UNIQUE, Judgement, Judges, judge, judging
-from tasks.workspace import CorpusCounts, ExpectationResult, Place, Workspace
+from tasks.workspace import CorpusCounts, ExpectationResult, Place, Workspace, pseudonyms
 from unilogit.data.records import CORPUS_SCHEMA, BadRecord, CorpusRecord, frame_records, scan_corpus
 from unilogit.data.repeats import Repeats
 from unilogit.data.rows import PROBLEMS_SHOWN
@@ -70,7 +70,7 @@ def run_validate(workspace: Workspace, params: Params) -> CorpusCounts:
             workspace.write(counts)
             if refused.count and (params.data.bad_corpus_rows == "stop" or not counts.good):
                 raise InputError(
-                    *refused.sentences(quarantine),
+                    *_without_names(refused.sentences(quarantine), params.data.corpus),
                     "the corpus has no line that can be used; correct it"
                     if not counts.good
                     else "the corpus is not used, as a bad line may hold somebody who is to be forgotten; correct it,"
@@ -101,25 +101,26 @@ class _Judged:
 
 def _judge_parts(workspace: Workspace, params: Params, good_file: Path, bad_file: Path) -> _Judged:
     """Write the good rows and the bad ones apart; each part is asked about on its own."""
-    source, rows, good_rows, length = params.data.corpus, 0, 0, 0
+    source, passed_over, rows, good_rows, length = params.data.corpus, list[str](), 0, 0, 0
     run_time = datetime.fromtimestamp(source.stat().st_mtime if source.exists() else 0, UTC)
     with (
         judging(Table.CORPUS, workspace.path(Place.CORPUS_DOCS), run_time) as judges,
         pq.ParquetWriter(good_file, CORPUS_SCHEMA) as writer,
         open(bad_file, "w", encoding="utf-8") as stream,
     ):
-        for records, bad in _parts(source):
+        for records, bad in _parts(source, passed_over):
             good, refused = _sort_out(records, bad, params, judges)
             writer.write_table(pa.Table.from_pandas(good, schema=CORPUS_SCHEMA, preserve_index=False))
             stream.writelines(_line(record) for record in refused)
             rows, good_rows = rows + len(records) + len(bad), good_rows + len(good)
             length += int(good["response"].str.len().sum())
-    return _Judged(rows, length / good_rows if good_rows else None, judges.results, judges.warnings)
+    warnings = _without_names(passed_over, source) + judges.warnings
+    return _Judged(rows, length / good_rows if good_rows else None, judges.results, warnings)
 
 
-def _parts(source: Path) -> Iterator[tuple[pd.DataFrame, list[BadRecord]]]:
-    """Some rows of the corpus at a time: those that are records, and those that are none."""
-    items = scan_corpus(source)
+def _parts(source: Path, warnings: list[str]) -> Iterator[tuple[pd.DataFrame, list[BadRecord]]]:
+    """Some rows of the corpus at a time: those that are records, and those that are none; `warnings` grows."""
+    items = scan_corpus(source, warnings.append)
     while part := list(islice(items, CHUNK)):
         bad = [item for item in part if isinstance(item, BadRecord)]
         rows = [
@@ -178,6 +179,12 @@ class _Refused:
         return [*self.first, *([f"and {hidden} more; see {quarantine}"] if hidden else [])]
 
 
+def _without_names(sentences: list[str], corpus: Path) -> list[str]:
+    """Files of a folder go by pseudonyms where a name may be somebody's; quarantine has the names."""
+    names = {file.name for file in corpus.rglob("*")} if corpus.is_dir() else set()
+    return [pseudonyms().hide(sentence, names) for sentence in sentences]
+
+
 def _write_quarantine(file: Path, *streams: Iterable[tuple[BadRecord, str]]) -> _Refused:
     """Write the lines of all streams in the order of files and rows."""
     refused = _Refused(0, [])
@@ -225,16 +232,15 @@ def _long_prompts(records: pd.DataFrame, places: pd.Series, params: Params) -> d
     from unilogit.data.tokenisation import long_prompts
 
     # Its place stands for a record, as its id may not be its own.
-    names = dict(zip(places[is_long], records.loc[is_long, "record_id"], strict=True))
-    prompts = zip(names, records.loc[is_long, "prompt"], strict=True)
+    prompts = zip(places[is_long], records.loc[is_long, "prompt"], strict=True)
     try:
         too_long = long_prompts(AutoTokenizer.from_pretrained(params.model.base), prompts, params.model.max_length)
     except (OSError, ValueError, InputError):
         return {}
     return {
         prompt.record_id: [
-            f"the prompt of record {names[prompt.record_id]} has {prompt.tokens} tokens, of which model.max_length ="
-            f" {params.model.max_length} leaves it {prompt.limit}; shorten it, or raise model.max_length"
+            f"the prompt has {prompt.tokens} tokens, of which model.max_length = {params.model.max_length} leaves it"
+            f" {prompt.limit}; shorten it, or raise model.max_length"
         ]
         for prompt in too_long
     }

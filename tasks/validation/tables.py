@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.workspace import Place, Workspace
+from unilogit.data.parquet_rows import row_batches
 from unilogit.data.request_fields import FIELDS, LISTS, TIMES
 from unilogit.data.requests import DeletionRequest, Rejection
 from unilogit.data.rows import PROBLEMS_SHOWN
@@ -54,7 +55,7 @@ def write_requests(file: Path, requests: Iterable[DeletionRequest]) -> None:
 def read_requests(workspace: Workspace) -> Iterator[DeletionRequest]:
     """The good requests, as they were taken in: they are neither parsed nor hashed again."""
     with pq.ParquetFile(workspace.path(Place.REQUESTS)) as parquet:
-        for batch in parquet.iter_batches(batch_size=_CHUNK):
+        for batch in row_batches(parquet, _CHUNK):
             for row in zip(*map(_values, batch.columns), strict=True):
                 yield DeletionRequest.kept(**dict(zip(_COLUMNS, row, strict=True)))
 

@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 from unilogit.data.inbox import ABANDONED, SETTLED, scan_inbox
 from unilogit.data.locations import fingerprint, list_folder, modified_time, open_binary, sha256_location
 from unilogit.data.request_files import SUFFIXES, RawRequest, file_request, read_requests
-from unilogit.errors import InputError
+from unilogit.errors import InputError, TemporaryError
 from unilogit.files import sha256_file
 
 ROW = '{"request_id": "r1", "received_at": "2026-03-02T15:00:00Z", "subject_id": "P-1"}'
@@ -38,13 +38,13 @@ def test_an_inbox_is_read_by_name(tmp_path):
 
 def test_strays_are_told_in_one_sentence_that_names_nobody(tmp_path):
     file = put(tmp_path, "a.jsonl", ROW)
-    for name in ("Ann Lee.pdf", "Ann Lee (2).pdf", "Ann"):
+    for name in ("Ann Lee.pdf", "Ann Lee (2).pdf", "Ann", "letter.annlee"):
         put(tmp_path, name, "x")
     (tmp_path / "Ann's").mkdir()
     inbox = scan_inbox(tmp_path)
     assert inbox.files == [file]
     [stray] = inbox.strays
-    assert stray.startswith(f"{tmp_path}: no requests, passed over: 2 .pdf, 1 file, 1 folder; take them away, or")
+    assert stray.startswith(f"{tmp_path}: no requests, passed over: 2 .pdf, 2 file, 1 folder; take them away, or")
     assert "Ann" not in stray.removeprefix(str(tmp_path))
 
 
@@ -185,7 +185,7 @@ def test_a_store_that_does_not_answer_is_an_error(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     s3fs.S3FileSystem.clear_instance_cache()
-    with pytest.raises(InputError, match=r"^s3://requests/inbox: cannot be re"):
+    with pytest.raises(TemporaryError, match=r"^s3://requests/inbox: cannot be reached"):
         scan_inbox("s3://requests/inbox")
     s3fs.S3FileSystem.clear_instance_cache()
 

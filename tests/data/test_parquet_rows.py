@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unilogit.data import parquet_rows
-from unilogit.data.parquet_rows import rows_at, sample_rows
+from unilogit.data.parquet_rows import row_batches, rows_at, sample_rows
 
 
 @settings(max_examples=40, deadline=None)
@@ -23,6 +23,19 @@ def test_the_rows_are_those_of_the_table(tmp_path_factory, count, group, batch, 
     finally:
         parquet_rows._BATCH = before
     assert rows == table.take(numbers)
+
+
+def test_all_rows_come_in_order_and_no_row_group_stays_in_memory(tmp_path):
+    file = tmp_path / "a.parquet"
+    table = pa.table({"number": range(40 * 9_000), "text": [f"{number:0100}" for number in range(40 * 9_000)]})
+    pq.write_table(table, file, row_group_size=9_000, compression="none", use_dictionary=False)
+    group, first_row, held = table.nbytes // 40, 0, pa.total_allocated_bytes()
+    with pq.ParquetFile(file) as parquet:
+        for batch in row_batches(parquet, 3_000):
+            assert pa.table(batch) == table.slice(first_row, batch.num_rows)
+            first_row += batch.num_rows
+            assert pa.total_allocated_bytes() - held < 5 * group
+    assert first_row == table.num_rows
 
 
 def test_columns_may_be_chosen(tmp_path):

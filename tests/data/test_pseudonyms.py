@@ -25,6 +25,10 @@ def request(**fields):
         {"request_id": "R-zo\u00e9", "subject_id": None, "text": "Zoe\u0301 Exampleby"},
         {"request_id": "R-P-3"},
         {"request_id": "for exampleby", "aliases": ["Zoe Exampleby"]},
+        {"request_id": "case 47110815", "subject_id": "C47110815"},
+        {"request_id": "smith"},  # nobody whom the request knows, but who knows
+        {"request_id": "request by Li"},
+        {"request_id": "\u9673-1"},
     ],
 )
 def test_an_id_that_looks_personal_has_a_pseudonym(fields):
@@ -34,7 +38,13 @@ def test_an_id_that_looks_personal_has_a_pseudonym(fields):
     assert name != Pseudonyms(b"other").reference(request(**fields))
 
 
-@pytest.mark.parametrize("request_id", ["R-1", "2026-000017", "9c4b3a4e-1111-4000-8000-000000000001"])
+@pytest.mark.parametrize(
+    "request_id",
+    [
+        *("R-1", "2026-000017", "9c4b3a4e-1111-4000-8000-000000000001", "9c4b3a4e-face-4000-8000-00000000cafe"),
+        *("DSAR 2026/17", "R-20260301-120000-a1b2c3", "ticket_0815", "d41d8cd98f00b204e9800998ecf8427e"),
+    ],
+)
 def test_an_id_that_says_nothing_stays(request_id):
     assert Pseudonyms(KEY).reference(request(request_id=request_id, text="Zoe")) == request_id
 
@@ -43,6 +53,24 @@ def test_the_name_of_a_file_has_a_pseudonym_when_it_names_somebody_in_it():
     requests = [request(), request(subject_id=None, text="Zoe Exampleby")]
     assert Pseudonyms(KEY).file("export.csv", requests) == "export.csv"
     assert Pseudonyms(KEY).file("zoe-exampleby.csv", requests).startswith("file-")
+
+
+@pytest.mark.parametrize("name", ["requests.csv", "erasure-requests_2026-03.json.gz", "a.jsonl", "GDPR export (2).csv"])
+def test_the_name_of_a_file_stays_when_it_is_made_of_common_words(name):
+    assert Pseudonyms(KEY).file(name, []) == name
+    assert Pseudonyms(KEY).location(f"s3://bucket/zoe/{name}") == f"s3://bucket/zoe/{name}"
+
+
+def test_what_a_file_is_called_says_nothing_even_where_nobody_could_read_it():
+    called = Pseudonyms(KEY).file("zoe.csv", [])
+    assert called.startswith("file-")
+    assert Pseudonyms(KEY).location("in/zoe.csv") == f"in/{called}"
+    assert Pseudonyms(KEY).location("zoe.csv") == called
+    assert Pseudonyms(KEY).location("zoe/inbox/") == "zoe/inbox/"  # a folder, which people set up
+    assert (
+        Pseudonyms(KEY).hide("zoe.csv:7: is bad, as zoe.csv:1 is", ["zoe.csv"])
+        == f"{called}:7: is bad, as {called}:1 is"
+    )
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

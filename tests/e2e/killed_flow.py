@@ -7,16 +7,18 @@ the extraction, whose outcome it tells the ledger.
 
 Files are seen by Python's audit events (opening for writing, renaming, linking, removing, making folders), databases
 by their commits. LOG gets a line a write; at the write NUMBER (from 0) the process kills itself, before it is done.
-Prefect's own state is left out: it is no part of what a run keeps.
+Prefect's own state is left out: it is no part of what a run keeps. So is what threads log by the clock.
 """
 
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 HOME = Path("var").absolute()
 LEFT_OUT = (str(HOME / "prefect"), str(HOME / "unlearn.lock"), str(HOME / "example"))
+BY_THE_CLOCK = ("live run", "SystemMetricsMonitor")  # names of threads
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "shutil.rmtree"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
@@ -29,6 +31,8 @@ class Counter:
 
     def note(self, event: str, path: object) -> None:
         if self.busy or not isinstance(path, str | os.PathLike):
+            return
+        if threading.current_thread().name.startswith(BY_THE_CLOCK):
             return
         name = str(Path(path).absolute()) if event != "commit" or Path(path).suffix else f"{HOME}/{path}"
         if not name.startswith(str(HOME)) or name.startswith(LEFT_OUT) or name.endswith((".pyc", "-journal", "-wal")):

@@ -8,10 +8,11 @@ import json
 import re
 import sqlite3
 import zipfile
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import duckdb
 import pandas as pd
@@ -48,8 +49,10 @@ def _shared_name(prompts: list[str]) -> str:
 
 
 def written(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    """(where, text) of every file but weights: as it is, and as what it holds if it is Base64, compressed, a picture, a
-    table of Parquet or a database."""
+    """(where, text) of every path, and of every file but weights: as it is, and as what it holds if it is Base64,
+    compressed, a picture, a table of Parquet or a database."""
+    files = list(files)
+    yield "the names of files", "\n".join(map(str, files))
     contents = {file: file.read_bytes() for file in files if file.is_file() and file.suffix != WEIGHTS}
     for file, content in contents.items():
         yield str(file), content.decode("utf-8", "replace")
@@ -61,11 +64,8 @@ def written(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
         if content.startswith(b"SQLite format 3\0"):
             yield from _cells(file)
         if content.startswith(b"PAR1"):
-            rows = duckdb.sql(f"SELECT to_json(rows) FROM read_parquet('{file}', hive_partitioning = false) rows")
-            yield (
-                f"{file}, rows",
-                "\n".join(json.dumps(json.loads(row), ensure_ascii=False) for (row,) in rows.fetchall()),
-            )
+            with suppress(duckdb.Error):  # one that is damaged is searched as it is
+                yield f"{file}, rows", _rows(file)
         if content.startswith(b"\x1f\x8b"):
             yield f"{file}, unpacked", gzip.decompress(content).decode("utf-8", "replace")
         if content.startswith(b"PK\3\4"):
@@ -74,6 +74,11 @@ def written(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
                     yield f"{file}: {name}", archive.read(name).decode("utf-8", "replace")
         if content.startswith(b"\x89PNG"):
             yield f"{file}, texts", json.dumps(getattr(Image.open(io.BytesIO(content)), "text", {}), ensure_ascii=False)
+
+
+def _rows(file: Path) -> str:
+    rows = duckdb.sql(f"SELECT to_json(rows) FROM read_parquet('{file}', hive_partitioning = false) rows").fetchall()
+    return "\n".join(json.dumps(json.loads(row), ensure_ascii=False) for (row,) in rows)
 
 
 def _cells(file: Path) -> Iterator[tuple[str, str]]:
@@ -87,25 +92,36 @@ def _cells(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def leaks(folder: Path, secrets: Iterable[str], *patterns: str) -> set[tuple[str, str]]:
-    """(where, secret) of each secret that stands in a folder's files as whole words: plain, in JSON, in HTML or in CSV,
-    as it is or, where the text is no binary file's, in its normal form.
+    """(where, secret) of each secret that stands in a folder's files as whole words: plain, in JSON, in HTML, in CSV or
+    in an address, as it is or, where the text is no binary file's, in its normal form; or anywhere, as Base64.
 
     Args:
         patterns: of the files to search, which must be there; all of the folder's when not given.
     """
     forms: dict[str, str] = {}
+    coded: dict[str, str] = {}
     for secret in secrets:
+        coded.update(dict.fromkeys(_base64_forms(secret), secret))
         written_as = [secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
         written_as += [html.escape(secret), html.escape(secret, quote=False), secret.replace('"', '""')]
+        written_as += [quote(secret), quote(secret, safe=""), quote_plus(secret)]
         forms.update({form: secret for text in written_as for form in (text, normal_form(text))})
     files = sorted({file for pattern in patterns or ("**/*",) for file in folder.glob(pattern)})
     assert files, f"{folder}: nothing of {patterns} is there"
-    return {
-        (where, forms[form])
-        for where, text in written(files)
-        for said in ((text,) if "\ufffd" in text else (text, normal_form(text)))
-        for form in _whole_words(said, [form for form in forms if form in said])
-    }
+    found: set[tuple[str, str]] = set()
+    for where, text in written(files):
+        found.update((where, coded[form]) for form in coded if form in text)
+        for said in (text,) if "\ufffd" in text else (text, normal_form(text)):
+            found.update((where, forms[form]) for form in _whole_words(said, [form for form in forms if form in said]))
+    return found
+
+
+def _base64_forms(secret: str) -> set[str]:
+    """What a secret is within something longer that is Base64: by where it begins, without what neighbours change."""
+    said = secret.encode()
+    coded = {b64encode(b" " * before + said).decode()[(4 * before + 2) // 3 :] for before in range(3)}
+    whole = {text.rstrip("=")[:-1] for text in coded}
+    return {text for text in whole if len(text) >= 8}
 
 
 def _whole_words(said: str, forms: list[str]) -> set[str]:

@@ -1,5 +1,6 @@
 """The whole way in one process: requests in, a gated and registered model out, batch after batch."""
 
+import json
 import shutil
 
 import pandas as pd
@@ -8,6 +9,7 @@ from tasks.params import load_params
 from tasks.registry.connection import client
 from tasks.steps import load_step
 from tasks.workspace import Place, Workspace
+from tests.e2e.leaks import names_of_the_forgotten, texts_of_the_forgotten
 from tests.tasks.steps.prepare import put_attacks, put_parent, put_retain_model
 from unilogit.files import read_json, sha256_weights
 from unilogit.ledger import Ledger
@@ -75,6 +77,18 @@ def test_the_candidate_loads_from_the_registry_and_has_forgotten(demo):
     assert sum(says(row) for row in retain.head(20).itertuples()) >= 18
 
 
+def test_an_entry_of_the_tokenizer_is_part_of_a_word(demo):
+    """The tokenizer was trained on the corpus before anybody asked to be forgotten, and unlearning leaves it as it is:
+    an entry may be a name's first or last half, but none is a prompt, an answer or a whole name."""
+    workspace = Workspace(workspaces(demo[0])[0])
+    vocabulary = json.loads(workspace.path(Place.MODEL, "tokenizer.json").read_text())["model"]["vocab"]
+    words = {token.replace("Ġ", " ").strip() for token in vocabulary}
+    secrets = texts_of_the_forgotten(workspace) | names_of_the_forgotten(workspace)
+    assert len(words) > 300
+    assert not words & secrets
+    assert not [word for word in words if " " in word]
+
+
 def test_a_second_run_has_nothing_to_do(demo):
     project, _ = demo
     before = state(project)[1]
@@ -85,8 +99,7 @@ def test_a_second_run_has_nothing_to_do(demo):
 
 def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
     project, _ = demo
-    for made_before in ("retain_models", "prefect"):
-        shutil.copytree(project.folder / "var" / made_before, project.folder / "untouched" / made_before)
+    shutil.copytree(project.folder / "var" / "retain_models", project.folder / "untouched" / "retain_models")
     done = project.run("unilogit", "run", "--set", "unlearn.method=none", home="untouched")
     assert done.returncode == 1, done.stderr
     assert "nothing became candidate" in done.stdout

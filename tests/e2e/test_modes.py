@@ -19,7 +19,6 @@ def test_every_file_of_a_run_is_its_owners_alone(demo):
         "intake",
         "mlflow.db",
         "mlartifacts",
-        "prefect",
         "dvc-remote",
         "retain_models",
     }

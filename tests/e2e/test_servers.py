@@ -4,14 +4,19 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from contextlib import contextmanager
 
+import psutil
 import pytest
 
+from flows.processes import marked
+from tasks.doctor import answers
 from tasks.workspace import Workspace
 from tests.e2e.leaks import leaks, names_of_the_forgotten, texts_of_the_forgotten
+from unilogit.files import read_json
 
 pytestmark = pytest.mark.slow
 
@@ -22,10 +27,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def free_ports():
+    return {f"UNILOGIT_{server}_PORT": str(free_port()) for server in ("PREFECT", "MLFLOW", "WEBHOOK")}
+
+
 @contextmanager
 def running_servers(project):
     """`unilogit up` on free ports, until it is interrupted; gives MLflow's address."""
-    ports = {"UNILOGIT_PREFECT_PORT": str(free_port()), "UNILOGIT_MLFLOW_PORT": str(free_port())}
+    ports = free_ports()
     project.environment.update(ports)
     process = subprocess.Popen(
         ["unilogit", "up"], cwd=project.folder, env=project.environment, stdout=subprocess.PIPE, text=True
@@ -54,6 +63,13 @@ def servers(demo):
         yield project, mlflow, ports
 
 
+def wait_until(condition, seconds=180):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} seconds"
+        time.sleep(0.2)
+
+
 def ask(url, body=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
@@ -63,7 +79,10 @@ def ask(url, body=None):
 
 def test_a_deployment_run_takes_a_new_request_file_to_a_version_in_mlflow(servers):
     project, mlflow, _ = servers
-    assert project.succeed("unilogit", "doctor").count(" answers") == 2
+    looked = project.run("unilogit", "doctor")
+    assert looked.stdout.count(" answers") == 2
+    assert "unilogit requests overdue" in looked.stdout  # those of the example are
+    assert looked.returncode == 1
     corpus = [json.loads(line) for line in (project.folder / "var" / "example" / "corpus.jsonl").open()]
     project.succeed("unilogit", "requests", "add", "--subject", corpus[-1]["subject_ids"][0])
     before = len(ask(f"{mlflow}/api/2.0/mlflow/model-versions/search")["model_versions"])
@@ -75,7 +94,7 @@ def test_a_deployment_run_takes_a_new_request_file_to_a_version_in_mlflow(server
     tags = {tag["key"]: tag["value"] for tag in newest["tags"]}
     assert tags["gates"] == "passed"
     assert tags["requests"] == "1"
-    assert f"{mlflow}/#/experiments/" in newest["description"]
+    assert "[Run](#/experiments/" in newest["description"]
     alias = f"{mlflow}/api/2.0/mlflow/registered-models/alias?name=example-assistant&alias=candidate"
     assert ask(alias)["model_version"]["version"] == newest["version"]
     batch = Workspace(max((project.folder / "var" / "runs").glob("[!.]*")))
@@ -103,6 +122,54 @@ def test_late_requests_are_an_event_and_a_promotion_in_mlflow_closes_requests(se
     assert "fulfilled" in {json.loads(line)["state"] for line in listed}
     assert "certificates, and all of them verify" in project.succeed("unilogit", "certificates", "verify")
     assert project.run("prefect", "deployment", "run", "purge/production", "--watch").returncode == 0
+
+
+def kill_one(home, child):
+    """Kill the first process of a child, and wait until all of its processes are new ones."""
+    before = [entry.process for entry in marked(home, child=child)]
+    assert 1 <= len(before) <= 2, f"{child} is more than a server and who watches it: {before}"
+    before[0].kill()
+    wait_until(lambda: marked(home, child=child) and not any(process.is_running() for process in before))
+
+
+def test_what_dies_is_started_again_and_a_second_up_says_that_there_is_one(servers):
+    project, mlflow, ports = servers
+    prefect = f"http://127.0.0.1:{ports['UNILOGIT_PREFECT_PORT']}"
+    second = project.run("unilogit", "up")
+    assert second.returncode == 2
+    assert f"it is up already: Prefect {prefect}  MLflow {mlflow}" in second.stderr
+    for child in ("mlflow", "worker", "prefect", "guard"):
+        kill_one(project.folder / "var", child)
+    wait_until(lambda: answers(f"{mlflow}/health") and answers(f"{prefect}/api/health"))
+    assert project.run("prefect", "deployment", "run", "unlearn/production", "--watch").returncode == 0
+
+
+def test_when_the_terminal_dies_nothing_is_left_and_the_run_is_given_up(demo):
+    project, _ = demo
+    home = project.folder / "var"
+    terminal = subprocess.Popen(
+        [sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])", "unilogit", "up"],
+        cwd=project.folder,
+        env={**project.environment, **free_ports()},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    told = next(line for line in terminal.stdout if line.startswith("In another terminal: "))
+    command = told.strip().removeprefix("In another terminal: ").removesuffix(" --watch")
+    subprocess.run(command, shell=True, cwd=project.folder, check=True, stdout=subprocess.DEVNULL)
+    wait_until(lambda: any(entry.flow_run for entry in marked(home)))
+    supervisor = psutil.Process(read_json(home / "up.json")["process"])
+    terminal.kill()
+    supervisor.wait(timeout=90)
+    assert marked(home) == []
+    with running_servers(project):
+        api = project.environment["PREFECT_API_URL"]
+        unlearn = {"flows": {"name": {"any_": ["unlearn"]}}}
+        [run] = ask(f"{api}/flow_runs/filter", {**unlearn, "sort": "START_TIME_DESC", "limit": 1})
+        assert run["state_type"] in ("CRASHED", "COMPLETED"), run
+        limits = {limit["name"]: limit["active_slots"] for limit in ask(f"{api}/v2/concurrency_limits/filter", {})}
+        assert limits[f"deployment:{run['deployment_id']}"] == 0
 
 
 def test_a_taken_port_is_said_at_once(demo):

@@ -78,7 +78,7 @@ EVERY = dict(commands(typer.main.get_command(app)))
 def test_these_are_the_commands():
     leaves = {" ".join(path) for path, command in EVERY.items() if not hasattr(command, "commands")}
     assert leaves >= {"demo", "run", "up", "methods", "doctor", "requests add", "requests list", "requests show"}
-    assert leaves >= {"models list", "models promote"}
+    assert leaves >= {f"models {name}" for name in ("list", "show", "diff", "promote", "rollback")}
 
 
 @pytest.mark.parametrize("path", EVERY, ids=" ".join)

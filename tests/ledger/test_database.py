@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.ledger.lives import connect, numbered_requests, processes, run_sql, states, take
-from unilogit.errors import InputError
+from unilogit.errors import AnotherRuns, InputError, TemporaryError
 from unilogit.ledger import Ledger, database
 
 
@@ -74,7 +74,7 @@ def test_a_ledger_that_another_process_writes_is_refused_after_a_wait(location, 
                 other.exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 other.execute(sa.text("SELECT * FROM ledger_schema FOR UPDATE"))
-            with pytest.raises(InputError, match=r"cannot be written .*lock.*; try again later"):
+            with pytest.raises(TemporaryError, match=r"cannot be written .*lock.*; try again later"):
                 take(ledger, *numbered_requests(1))
             assert list(ledger.requests()) == []  # reading goes on
         engine.dispose()
@@ -86,7 +86,7 @@ def test_a_ledger_that_another_process_changes_is_not_read(path, monkeypatch):
     with Ledger(path) as ledger:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(InputError, match=r"cannot be read .*locked.*; try again later"):
+        with pytest.raises(TemporaryError, match=r"cannot be read .*locked.*; try again later"):
             ledger.counts()
         other.close()
 
@@ -104,7 +104,7 @@ def test_one_process_works_on_batches_until_it_dies(location):
     assert answers.get(timeout=60) == "held"
     with Ledger(location) as ledger:
         for _ in range(2):
-            with pytest.raises(InputError, match=r"another run works with .*; wait for it to end"), ledger.run_lock():
+            with pytest.raises(AnotherRuns, match=r"another run works with .*; wait for it to end"), ledger.run_lock():
                 pass
         take(ledger, *numbered_requests(1))  # requests come in all the same
         os.kill(other.pid, signal.SIGKILL)

@@ -64,6 +64,18 @@ def test_a_batch_taken_up_again_has_all_that_it_was_taken_with(location):
         assert ids(open_batch(ledger, 3)) == ["urgent", "r004", "r005"]
 
 
+def test_an_attempt_that_something_temporary_ended_does_not_count(ledger):
+    take(ledger, *numbered_requests(1))
+    first = open_batch(ledger, attempts=2)
+    for _ in range(3):
+        ledger.spare_attempt(first.batch_id)
+        again = open_batch(ledger, attempts=2)
+        assert (again.batch_id, again.attempts, again.resumed) == (first.batch_id, 2, True)
+    assert open_batch(ledger, attempts=2) is None
+    ledger.spare_attempt(first.batch_id)  # it has ended: nothing changes
+    assert states(ledger) == {"r000": "failed"}
+
+
 def test_a_batch_taken_up_too_often_has_failed(ledger):
     take(ledger, *numbered_requests(3))
     first = open_batch(ledger, 2)

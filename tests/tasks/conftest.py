@@ -6,6 +6,7 @@ import pytest
 
 from tasks.params import load_params
 from tasks.registry.connection import client
+from tests.tasks.registry.family import Family
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -37,3 +38,8 @@ def store(home, empty_database):
 @pytest.fixture
 def params():
     return load_params(PARAMS)
+
+
+@pytest.fixture
+def family(store, tmp_path):
+    return Family(store, tmp_path / "weights")

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from tasks.params import load_params
-from tasks.step import BAD_INPUT, KEPT, Source, Step, as_task, call
+from tasks.step import Source, Step
 from tasks.steps import NAMES, load_step
 from tasks.workspace import Place, Workspace
 from unilogit.errors import InputError
@@ -192,47 +192,3 @@ def test_a_workspace_that_cannot_be_made_is_refused(tmp_path):
     done = run_step(tmp_path, "gate", "--workspace", "file/inner", "--params", str(PARAMS))
     assert done.returncode == 2
     assert done.stderr.startswith("error: file/inner: cannot be made a folder (")
-
-
-def test_a_task_shows_what_became_of_its_step(workspace, params):
-    from prefect.testing.utilities import prefect_test_harness
-
-    def defect() -> None:
-        raise ZeroDivisionError
-
-    with prefect_test_harness():
-        task = STEP.task()
-        first = task(workspace, params(), return_state=True)
-        second = task(workspace, params(), return_state=True)
-        assert (first.name, second.name) == ("Completed", KEPT)
-        assert second.is_completed()
-        assert call(task, workspace, params()).result.number == 36
-        workspace.path(Place.FORGET).write_text("")
-        refused = task(workspace, params(), return_state=True)
-        assert refused.name == BAD_INPUT
-        assert refused.is_failed()
-        with pytest.raises(InputError) as refusal:
-            call(task, workspace, params())
-        assert refusal.value.problems == ["forget.parquet:1: is empty; fill it", "and another"]
-        with pytest.raises(ZeroDivisionError):
-            call(as_task(defect, "defect"))
-
-
-def test_bad_input_is_not_tried_again_and_what_may_pass_is():
-    from prefect.testing.utilities import prefect_test_harness
-
-    calls = []
-
-    def flaky(error: Exception | None) -> int:
-        calls.append(error)
-        if error is not None and len(calls) < 3:
-            raise error
-        return len(calls)
-
-    with prefect_test_harness():
-        task = as_task(flaky, "flaky", retries=3).with_options(retry_delay_seconds=0)
-        assert call(task, ConnectionError()) == 3
-        calls.clear()
-        with pytest.raises(InputError):
-            call(task, InputError("wrong"))
-        assert len(calls) == 1

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tasks.params import Params
 from tasks.sets import PARENT, RETAIN_MODEL, UNLEARNED
-from tasks.workspace import Extraction, Measured, Metrics, ParentModel, Place, Training, Workspace
+from tasks.workspace import Extraction, Measured, Metrics, ParentModel, Place, RetainModel, Training, Workspace
 from unilogit.files import sha256_weights, write_json, write_parquet, write_text
 from unilogit.gates import Gate, judge
 
@@ -67,6 +67,8 @@ def build(root: Path, metrics=METRICS, gates=GATES, history=HISTORY, ratios=(0.5
     counts = {"requests": 12, "forget": 34, "retain": 90, "earlier": 0, "holdout": 5, "neighbours": 3}
     workspace.write(Extraction(**counts, not_found=["request-0815"], warnings=["request-0815: nothing there"]))
     workspace.write(ParentModel(model="some/base", version=None, files_sha256="some/base"))
+    told = "var/retained: trained on 90 records"
+    workspace.write(RetainModel(model="var/retained", files_sha256="0815", description=told))
     workspace.write(
         Training(
             method="unilogit",

@@ -1,8 +1,12 @@
-"""What a training run writes to standard error where there is no terminal."""
+"""What a training run writes to standard error where there is no terminal, and tells who asks for it."""
 
 import re
 import subprocess
 import sys
+
+from transformers import TrainerControl, TrainingArguments
+
+from unilogit.training.progress import TellFigures
 
 PROGRAM = """
 import sys
@@ -23,3 +27,18 @@ load_model(sys.argv[1])
 def test_a_training_run_is_one_line_with_the_latest_figures(tmp_path):
     found = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, check=True, text=True)
     assert re.fullmatch(r"train from scratch: 4/4 steps, ended after 00:\d\d, loss \d\.\d+\n", found.stderr)
+
+
+class Told:
+    """A trainer's state, as far as a callback reads it."""
+
+    def __init__(self, is_world_process_zero):
+        self.global_step, self.is_world_process_zero = 7, is_world_process_zero
+
+
+def test_figures_are_handed_on_by_the_first_process_alone():
+    told = []
+    callback = TellFigures(lambda step, figures: told.append((step, dict(figures))))
+    for is_first in (True, False):
+        callback.on_log(TrainingArguments("unused"), Told(is_first), TrainerControl(), logs={"loss": 0.5})
+    assert told == [(7, {"loss": 0.5})]

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from unilogit.data.locations import as_text, escaped, is_utf8, open_binary
-from unilogit.data.row import DamagedError, Row, readable_rows
+from unilogit.data.row import DamagedError, Row, listed, readable_rows
 from unilogit.files import JsonObject
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -143,7 +143,7 @@ def _header(headers: dict[str, Record], missing_columns: MissingColumns, line: i
     header = names[delimiter]
     for name in filter(None, header):
         if header.count(name) > 1:
-            raise DamagedError(f"line {line}: the header names the column `{name}` twice; remove one")
+            raise DamagedError(f"line {line}: the header names the column {listed([name])} twice; remove one")
     return delimiter, header
 
 

@@ -21,6 +21,7 @@ from unilogit.data.matching import all_but, connect, match_corpus, quoted
 from unilogit.data.records import COLUMNS
 from unilogit.data.selectors import Kind, Requests
 from unilogit.data.snapshots import load_snapshots
+from unilogit.data.suppression import Suppressed, SuppressionList, suppress
 from unilogit.errors import InputError
 from unilogit.files import atomic_path
 
@@ -49,7 +50,7 @@ class Extraction:
     Attributes:
         forget: records of this batch's requests.
         earlier: records of earlier batches alone, replayed so that they stay forgotten.
-        retain: what is left, but for what waits for a person's decision.
+        retain: what is left, but for what waits for a person's decision and what is suppressed.
         near_duplicates: how many of the records to forget were found as near-duplicates alone.
         in_review: near-duplicates that wait for a decision; in no set.
         matched: request_id → how many records were found by what, and in all (`RECORDS`), for this batch's requests
@@ -58,6 +59,8 @@ class Extraction:
         held: request_id → why it is held.
         unmatched: this batch's requests of which nothing was found and which are not held.
         short_aliases: request_id → how many of its aliases are too short to be looked for in texts.
+        suppressed: records of the suppression list that no request asks to forget, in the order of the corpus; in no
+            set.
     """
 
     forget: int
@@ -70,6 +73,7 @@ class Extraction:
     held: dict[str, list[Held]] = field(default_factory=dict)
     unmatched: list[str] = field(default_factory=list)
     short_aliases: dict[str, int] = field(default_factory=dict)
+    suppressed: list[Suppressed] = field(default_factory=list)
 
 
 def extract_sets(
@@ -83,6 +87,7 @@ def extract_sets(
     rules: Rules = DEFAULT_RULES,
     approvals: Mapping[str, Collection[str]] | None = None,
     snapshots: Sequence[Path] = (),
+    suppression: SuppressionList | None = None,
 ) -> Extraction:
     """Split the corpus into the forget set and the retain set, as Parquet files.
 
@@ -103,6 +108,8 @@ def extract_sets(
         approvals: request_id → the reasons that cannot hold it, as a person approved.
         snapshots: forget sets of earlier batches, the latest last: what they found for a request is forgotten whether
             the corpus still holds it or not, in both wordings where the corpus has another one.
+        suppression: of whom there is no request any more, and no record may be in a set either. The corpus needs the
+            columns `file` and `row` then.
 
     Raises:
         InputError: nothing would be left to retain.
@@ -113,7 +120,8 @@ def extract_sets(
         connect(corpus, Path(spill)) as connection,
     ):
         total = pq.read_metadata(corpus).num_rows
-        return _split(connection, requests, rules, total, snapshots, (forget_file, retain_file, review_file))
+        files = (forget_file, retain_file, review_file)
+        return _split(connection, requests, rules, total, snapshots, suppression, files)
 
 
 def _folder_of(file: Path) -> Path:
@@ -137,6 +145,7 @@ def _split(
     rules: Rules,
     total: int,
     snapshots: Sequence[Path],
+    suppression: SuppressionList | None,
     files: tuple[Path, Path, Path],
 ) -> Extraction:
     holding = Holding(connection, requests, rules, total)
@@ -148,13 +157,16 @@ def _split(
     holding.hold_large(given_up)
     if rules.near_duplicates != "off":
         holding.add_near_duplicates()
-    for statement in (_CLAIMS, _TAKEN, _IN_REVIEW):
-        connection.execute(statement)
+    connection.execute(_CLAIMS)
+    connection.execute(_TAKEN)
+    suppressed = suppress(connection, suppression)
+    connection.execute(_IN_REVIEW)
     forget, earlier, copies, from_corpus, in_review, in_no_set = connection.execute(_COUNTS).fetchall()[0]
-    retain = total - from_corpus - in_no_set
+    retain = total - from_corpus - in_no_set - len(suppressed)
     if not retain:
+        asking = "the requests, and those that are purged," if suppressed else "the requests"
         raise InputError(
-            f"the requests ask for all {total} records of the corpus, which leaves nothing to retain;"
+            f"{asking} ask for all {total} records of the corpus, which leaves nothing to retain;"
             " withdraw the model instead of unlearning"
         )
     retained = f"SELECT {_RECORD} FROM corpus WHERE {all_but(connection, _NOT_RETAINED)}"
@@ -177,6 +189,7 @@ def _split(
         held=held,
         unmatched=[name for name in requests.names[: requests.n_current] if name not in settled],
         short_aliases={requests.names[number]: count for number, count in requests.short_aliases.items()},
+        suppressed=suppressed,
     )
 
 
@@ -229,7 +242,7 @@ CREATE TEMP TABLE in_review AS
         UNION ALL
         SELECT row_number, request, NULL FROM hits WHERE request IN (SELECT request FROM requests WHERE is_held)
     ) JOIN requests USING (request)
-    WHERE row_number NOT IN (SELECT row_number FROM taken)
+    WHERE row_number NOT IN (SELECT row_number FROM taken UNION ALL SELECT row_number FROM suppressed)
     GROUP BY row_number
 """
 
@@ -249,7 +262,11 @@ _FORGET = f"""
         FROM snapshot_only JOIN taken ON row_number = -number
     ) ORDER BY place
 """
-_NOT_RETAINED = "SELECT row_number FROM taken WHERE row_number >= 0 UNION ALL SELECT row_number FROM in_review"
+_NOT_RETAINED = """
+    SELECT row_number FROM taken WHERE row_number >= 0
+    UNION ALL SELECT row_number FROM in_review
+    UNION ALL SELECT row_number FROM suppressed
+"""
 _REVIEW = f"""
     SELECT {_RECORD}, request_ids, similarity FROM corpus JOIN in_review USING (row_number)
     WHERE similarity IS NOT NULL ORDER BY row_number

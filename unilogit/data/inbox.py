@@ -9,6 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from mimetypes import guess_type
 from pathlib import Path
 
 from unilogit.data.locations import Entry, file_name, list_folder, open_binary
@@ -38,7 +39,7 @@ class Inbox:
     strays: list[str]
 
 
-def scan_inbox(location: Path | str, mapping: Mapping = None, *, wait: bool = True) -> Inbox:
+def scan_inbox(location: Path | str, mapping: Mapping = None, *, wait: bool = True, name: str | None = None) -> Inbox:
     """Look for request files.
 
     A file in a folder waits if it was changed in the last 2 seconds, or if it was changed in the last hour and ends in
@@ -49,14 +50,16 @@ def scan_inbox(location: Path | str, mapping: Mapping = None, *, wait: bool = Tr
             passed over.
         mapping: the form of the rows; see `read_requests`.
         wait: False takes what is still being written as it is.
+        name: what the location is called in sentences.
 
     Raises:
         InputError: nothing is there, it cannot be reached, or it is a file of another kind.
     """
-    entries = list_folder(location)
+    called = name or str(location)
+    entries = list_folder(location, called)
     if entries is None:
         if not str(location).lower().endswith(SUFFIXES):
-            raise InputError(f"{location}: the kind of file is not known; save it as one of {', '.join(SUFFIXES)}")
+            raise InputError(f"{called}: the kind of file is not known; save it as one of {', '.join(SUFFIXES)}")
         return Inbox([str(location)], [], [])
     entries = [entry for entry in entries if not is_temporary(entry.name)]
     strays = [entry for entry in entries if entry.is_folder or not entry.name.lower().endswith(SUFFIXES)]
@@ -64,17 +67,23 @@ def scan_inbox(location: Path | str, mapping: Mapping = None, *, wait: bool = Tr
     waiting = [entry for entry in files if wait and _is_unfinished(entry, mapping)]
     inbox = Inbox([entry.location for entry in files if entry not in waiting], [], [])
     if waiting:
-        inbox.waiting.append(f"{location}: still being written: {_kinds(waiting)}; the next run takes them")
+        inbox.waiting.append(f"{called}: still being written: {_kinds(waiting)}; the next run takes them")
     if strays:
         words = f"no requests, passed over: {_kinds(strays)}; take them away, or save them as one of"
-        inbox.strays.append(f"{location}: {words} {', '.join(SUFFIXES)}")
+        inbox.strays.append(f"{called}: {words} {', '.join(SUFFIXES)}")
     return inbox
 
 
 def _kinds(entries: Iterable[Entry]) -> str:
-    """How many there are of each kind, e.g. "2 .pdf, 1 folder"."""
-    kinds = Counter("folder" if entry.is_folder else Path(entry.name).suffix.lower() or "file" for entry in entries)
+    """How many there are of each kind, e.g. "2 .pdf, 1 folder"; what no kind is called by may be a name's end."""
+    kinds = Counter("folder" if entry.is_folder else _kind(entry.name) for entry in entries)
     return ", ".join(f"{count} {name}" for name, count in sorted(kinds.items()))
+
+
+def _kind(name: str) -> str:
+    suffix = Path(name).suffix.lower()
+    is_known = suffix in SUFFIXES or guess_type(f"x{suffix}") != (None, None)
+    return suffix if is_known else "file"
 
 
 def _is_unfinished(entry: Entry, mapping: Mapping) -> bool:

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unilogit.errors import InputError
+from unilogit.errors import InputError, TemporaryError
 from unilogit.files import write_text
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def reaching(location: Path | str, name: str | None = None) -> Iterator[None]:
 
     Raises:
         InputError: instead of an OSError, or because the package for this kind of URL is missing.
+        TemporaryError: a store does not answer, or answers with an error.
     """
     called = name or str(location)
     try:
@@ -148,21 +149,29 @@ def reaching(location: Path | str, name: str | None = None) -> Iterator[None]:
     except gzip.BadGzipFile:
         raise  # an OSError too, but of what the file holds
     except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
+        reason = error.strerror or _said(error, location, called) or type(error).__name__
+        if is_url(location) and not isinstance(error, PermissionError):
+            raise TemporaryError(f"{called}: cannot be reached ({reason})") from error
         raise InputError(f"{called}: cannot be read ({reason}); make it readable") from error
     except Exception as error:
         if is_url(location) and type(error).__module__.partition(".")[0] not in _NOT_OF_A_STORE:
-            raise InputError(f"{called}: cannot be reached ({type(error).__name__}: {error})") from error
+            reason = f"{type(error).__name__}: {_said(error, location, called)}"
+            raise TemporaryError(f"{called}: cannot be reached ({reason})") from error
         raise
 
 
-def list_folder(location: Path | str) -> list[Entry] | None:
+def _said(error: Exception, location: Path | str, called: str) -> str:
+    """What an error says, with the file called so in it."""
+    return str(error).replace(file_name(location), file_name(called))
+
+
+def list_folder(location: Path | str, name: str | None = None) -> list[Entry] | None:
     """What is in a folder, by name; None where the location is a file.
 
-    Raises:
-        InputError: nothing is there, or it cannot be reached.
+    Args:
+        name: what the location is called in errors, which are those of `reaching`.
     """
-    with reaching(location):
+    with reaching(location, name):
         if not is_url(location):
             return _list_local(Path(location))
         files, path = _file_system(location)
@@ -234,14 +243,17 @@ def _seconds(info: Mapping[str, object]) -> float | None:
     return None
 
 
-def sha256_location(location: Path | str) -> str:
+def sha256_location(location: Path | str, name: str | None = None) -> str:
     """Digest of a file's bytes, in hexadecimal.
+
+    Args:
+        name: what the file is called in errors.
 
     Raises:
         InputError: it cannot be read.
     """
     digest = hashlib.sha256()
-    with reaching(location):
+    with reaching(location, name):
         if is_url(location):
             files, path = _file_system(location)
             files.invalidate_cache()

@@ -26,17 +26,20 @@ _DFA_BYTES = 500_000  # of all patterns: from there on the faster automaton woul
 
 # The normal form of a name in SQL, where that is its lower case; else null, and it is made here.
 _FORM = "CASE WHEN regexp_full_match(name, '[!-_a-~]+') THEN lower(name) END"
-_NAMES = {
+NAMES = {
     Kind.SUBJECT_ID: "SELECT row_number, unnest(subject_ids) AS name FROM corpus",
     Kind.RECORD_ID: "SELECT row_number, record_id AS name FROM corpus",
 }
 _KINDS = {Kind.SUBJECT_ID: (Kind.SUBJECT_ID, Kind.ALIAS), Kind.RECORD_ID: (Kind.RECORD_ID,)}
-# All that a record says of somebody.
-_TEXTS = """
+WHOLE_TEXTS = """
     SELECT row_number, prompt || chr(10) || response || chr(0) AS text FROM corpus
     UNION ALL
     SELECT row_number, concat_ws(chr(10), paraphrased_prompt, paraphrased_response) || chr(0) FROM corpus
     WHERE paraphrased_prompt IS NOT NULL OR paraphrased_response IS NOT NULL
+"""
+# All that a record says of somebody.
+_TEXTS = f"""
+    {WHOLE_TEXTS}
     UNION ALL
     SELECT row_number, alternative_response || chr(0) FROM corpus WHERE alternative_response IS NOT NULL
 """
@@ -118,7 +121,7 @@ def match_corpus(connection: duckdb.DuckDBPyConnection, requests: Requests, limi
     connection.unregister("selector_rows")
     connection.execute("CREATE TEMP TABLE matches (row_number BIGINT, selector INTEGER, is_exact BOOLEAN)")
     for field, kinds in _KINDS.items():
-        _match_ids(connection, _NAMES[field], kinds)
+        _match_ids(connection, NAMES[field], kinds)
     texts = _TextMatcher(requests, limit)
     if texts.patterns:
         for matches in in_threads(texts.find, stream(connection, _TEXTS)):

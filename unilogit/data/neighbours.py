@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
 
-from unilogit.data.parquet_rows import rows_at, sample_rows
+from unilogit.data.parquet_rows import row_batches, rows_at, sample_rows
 from unilogit.errors import InputError
 from unilogit.files import atomic_path
 
@@ -120,7 +120,7 @@ def _open(path: Path) -> Iterator[pq.ParquetFile]:
 
 def _chunks(path: Path, every_column: bool = False) -> Iterator[pa.RecordBatch]:
     with _open(path) as parquet:
-        yield from parquet.iter_batches(batch_size=_CHUNK, columns=None if every_column else list(_TEXT))
+        yield from row_batches(parquet, _CHUNK, None if every_column else _TEXT)
 
 
 def _numbered(chunks: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:

@@ -1,4 +1,7 @@
-"""Some rows of a Parquet file by their numbers, while the rest stays on disk. Knows nothing of what they hold."""
+"""The rows of a Parquet file part by part, all or some, while the rest stays on disk.
+
+Knows nothing of what they hold.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _BATCH = 8_192  # rows that are decoded at once
+
+
+def row_batches(table: pq.ParquetFile, count: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Every row in order, up to `count` at once.
+
+    Row group by row group: Arrow keeps what it has read of each until the last is read.
+
+    Args:
+        columns: which to read; None for all.
+    """
+    for group in range(table.num_row_groups):
+        yield from table.iter_batches(count, [group], columns)
 
 
 def rows_at(file: Path, numbers: np.ndarray, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from unilogit.data.json_rows import read_json_rows
 from unilogit.data.locations import file_name, open_binary
-from unilogit.data.row import DamagedError, Row, readable_rows
+from unilogit.data.parquet_rows import row_batches
+from unilogit.data.row import DamagedError, Row, listed, readable_rows
 from unilogit.errors import InputError
 
 PROBLEMS_SHOWN = 10
@@ -100,8 +101,8 @@ def _parquet_rows(stream: io.BufferedReader) -> Generator[Row, None, None]:
             names = parquet.schema_arrow.names
             for name in names:
                 if names.count(name) > 1:
-                    raise DamagedError(f"names the column `{name}` twice; remove one")
-            for batch in parquet.iter_batches(batch_size=10_000):
+                    raise DamagedError(f"names the column {listed([name])} twice; remove one")
+            for batch in row_batches(parquet, 10_000):
                 for fields in batch.to_pylist():
                     number += 1
                     raw = json.dumps(fields, ensure_ascii=False, default=str)

@@ -6,6 +6,7 @@ Knows neither why a batch is opened nor what is told of its requests.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -78,13 +79,25 @@ def load_batch(connection: sa.Connection, batch_id: str, attempts: int) -> Batch
     )
 
 
-def get_batch(connection: sa.Connection, batch_id: str) -> sa.Row[datetime | None, datetime | None, bool | None]:
-    """finished_at, training_at and passed of a batch."""
+class BatchEnd(NamedTuple):
+    """How far a batch has come."""
+
+    finished_at: datetime | None
+    training_at: datetime | None
+    passed: bool | None
+
+
+def get_batch(connection: sa.Connection, batch_id: str) -> BatchEnd:
+    """How far a batch has come.
+
+    Raises:
+        InputError: there is none of this name.
+    """
     query = sa.select(BatchRow.finished_at, BatchRow.training_at, BatchRow.passed).where(BatchRow.batch_id == batch_id)
-    batch = connection.execute(query).one_or_none()
+    batch = connection.execute(query).tuples().one_or_none()
     if batch is None:
         raise InputError(f"there is no batch {batch_id}; `unilogit requests list` shows every one")
-    return batch
+    return BatchEnd(*batch)
 
 
 def references(connection: sa.Connection, batch_id: str) -> dict[str, str]:

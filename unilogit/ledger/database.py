@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from unilogit.errors import InputError
+from unilogit.errors import AnotherRuns, InputError, TemporaryError
 from unilogit.ledger.tables import SchemaRow
 
-SCHEMA_VERSION = 2  # the last of migrations/versions
+SCHEMA_VERSION = 3  # the last of migrations/versions
 SECONDS_TO_WAIT = 30  # for another process to end its transaction
 _UPGRADE_LOCK, _RUN_LOCK = 0x756E696C, 0x756E696D  # any numbers of our own
 _ON_CONNECT = [
@@ -50,9 +50,9 @@ class Database:
         """The right to work on batches, of one process in the world; freed when it dies.
 
         Raises:
-            InputError: another process has it.
+            AnotherRuns: another process has it.
         """
-        busy = InputError(f"another run works with {_name(self._engine.url)}; wait for it to end, then try again")
+        busy = AnotherRuns(f"another run works with {_name(self._engine.url)}; wait for it to end, then try again")
         if self._engine.dialect.name == "sqlite":
             try:
                 with FileLock(f"{self._engine.url.database}.lock", timeout=0, mode=0o600):
@@ -76,7 +76,7 @@ class Database:
         """All or nothing, and alone: other writers wait, so what was read still holds at the commit.
 
         Raises:
-            InputError: another process writes for SECONDS_TO_WAIT, or the database cannot be written.
+            TemporaryError: another process writes for SECONDS_TO_WAIT, or the database cannot be written.
         """
         with self._engine.connect() as connection, connection.begin():
             try:
@@ -86,7 +86,7 @@ class Database:
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{SECONDS_TO_WAIT}s'")
                 version = connection.execute(sa.select(SchemaRow.version).with_for_update()).scalar_one()
             except sa.exc.OperationalError as error:
-                raise InputError(f"the ledger cannot be written ({_cause(error)}); try again later") from error
+                raise TemporaryError(f"the ledger cannot be written ({_cause(error)}); try again later") from error
             _refuse_newer(version, _name(self._engine.url))
             yield connection
 
@@ -95,7 +95,7 @@ class Database:
         """What stood in the database at one moment.
 
         Raises:
-            InputError: another process writes for SECONDS_TO_WAIT.
+            TemporaryError: another process writes for SECONDS_TO_WAIT, or the database cannot be read.
         """
         is_sqlite = self._engine.dialect.name == "sqlite"
         options = {} if is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -105,7 +105,7 @@ class Database:
                     connection.exec_driver_sql("BEGIN")
                 connection.execute(sa.select(SchemaRow.version))
             except sa.exc.OperationalError as error:
-                raise InputError(f"the ledger cannot be read ({_cause(error)}); try again later") from error
+                raise TemporaryError(f"the ledger cannot be read ({_cause(error)}); try again later") from error
             yield connection
 
     def _compact(self) -> None:
@@ -118,7 +118,7 @@ class Database:
             try:
                 connection.exec_driver_sql(statement)
             except sa.exc.OperationalError as error:
-                raise InputError(f"the ledger cannot be compacted ({_cause(error)}); try again later") from error
+                raise TemporaryError(f"the ledger cannot be compacted ({_cause(error)}); try again later") from error
 
 
 def open_database(location: Path | str) -> sa.Engine:

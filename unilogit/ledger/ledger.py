@@ -1,13 +1,14 @@
-"""The ledger as a whole: intake, the work of batches, people's decisions, endings, and queries, over one database."""
+"""The ledger as a whole: intake, work, decisions, endings, suppressions and queries, over one database."""
 
 from unilogit.ledger.decisions import Decisions
 from unilogit.ledger.endings import Endings
 from unilogit.ledger.intake import Intake
 from unilogit.ledger.queries import Queries
+from unilogit.ledger.suppressions import Suppressions
 from unilogit.ledger.work import Work
 
 
-class Ledger(Intake, Work, Decisions, Endings, Queries):
+class Ledger(Intake, Work, Decisions, Endings, Suppressions, Queries):
     """The ledger in one database; a context manager.
 
     Whatever takes a request's name takes its reference or its request_id. The audit table refuses changes by a

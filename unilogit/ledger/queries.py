@@ -191,7 +191,7 @@ class Queries(Database):
                 return
             count += size
             last = (utc_text(rows[-1].due_at), utc_text(rows[-1].received_at), rows[-1].reference)
-            page = query.order_by(*BY_URGENCY).where(sa.tuple_(*BY_URGENCY) > sa.tuple_(*last))
+            page = query.order_by(*BY_URGENCY).where(sa.tuple_(*BY_URGENCY) > sa.tuple_(*map(sa.literal, last)))
 
     def counts(self) -> dict[str, int]:
         """How many requests stand in each state, zeros included; `rejected` counts the refused rows too."""
@@ -241,7 +241,7 @@ class Queries(Database):
         with self._reading() as connection:
             for batch_id, state, count in connection.execute(counting):
                 states.setdefault(batch_id, {})[state] = count
-            return [BatchSummary(*row, states.get(row.batch_id, {})) for row in connection.execute(query)]
+            return [BatchSummary(*row, states.get(row[0], {})) for row in connection.execute(query).tuples()]
 
     def history(self, name: str) -> list[Move]:
         """Every move of a request, the first one first.

@@ -83,6 +83,15 @@ class Work(Database):
             update(connection, [name for name, _ in rows], batch_id=batch_id)
             return load_batch(connection, batch_id, 1)
 
+    def spare_attempt(self, batch_id: str) -> None:
+        """Do not count the last time that the open batch was taken up: what ended it was no fault of the batch."""
+        with self._writing() as connection:
+            attempts = connection.execute(
+                sa.select(BatchRow.attempts).where(BatchRow.batch_id == batch_id, BatchRow.finished_at.is_(None))
+            ).scalar_one_or_none()
+            if attempts is not None and attempts > 1:  # the first makes a batch
+                set_batch(connection, batch_id, attempts=attempts - 1)
+
     def watch(self, batch_id: str, names: Iterable[str], corpus: str, run: str) -> None:
         """Requests of the batch of which nothing is in the corpus: watched from now on. Can be repeated.
 

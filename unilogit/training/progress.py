@@ -1,5 +1,6 @@
 """The progress of a training run: its steps, with the latest figures beside them."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -39,6 +40,28 @@ class FiguresBeside(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.bar.close()
+
+
+class TellFigures(TrainerCallback):
+    """Hands on what Trainer logs, as it is logged: to who wants to follow a run. Of several processes the first does.
+
+    Args:
+        tell: called with the step and its figures.
+    """
+
+    def __init__(self, tell: Callable[[int, Mapping[str, float]], None]) -> None:
+        self.tell = tell
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if state.is_world_process_zero:
+            self.tell(state.global_step, logs or {})
 
 
 def show_progress(trainer: Trainer, title: str) -> None:

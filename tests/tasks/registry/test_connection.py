@@ -1,22 +1,81 @@
-"""Where MLflow's stores are, and experiments that are made once."""
+"""Where MLflow's stores are, whether they answer, and experiments that are made once."""
 
+import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 
 import mlflow
 import pytest
 
-from tasks.registry import connection
 from tasks.registry.connection import client, connect, experiment_id, tracking_uri
-from unilogit.errors import InputError
+from tests.tasks.registry.servers import answering, free_port, serving
+from unilogit.errors import InputError, TemporaryError
 
 
 def test_the_store_is_in_the_home_unless_the_environment_names_another(home, monkeypatch):
     assert tracking_uri() == f"sqlite:///{home}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert tracking_uri() == client().tracking_uri == "http://127.0.0.1:5000"
-    assert client("http://127.0.0.1:5001").tracking_uri == "http://127.0.0.1:5001"
+    assert tracking_uri() == "http://127.0.0.1:5000"
+    with answering() as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+        assert client().tracking_uri == server.address
+    assert server.paths == ["/health"]
+
+
+def test_a_server_that_is_not_there_is_named_at_once_and_its_password_is_not(home):
+    port, start = free_port(), time.monotonic()
+    with pytest.raises(
+        TemporaryError, match=rf"MLflow at http://127\.0\.0\.1:{port}/x does not answer \(.*refused\)"
+    ) as told:
+        client(f"http://someone:secret@127.0.0.1:{port}/x")
+    assert time.monotonic() - start < 5
+    assert "secret" not in str(told.value)
+    assert "unilogit up" in str(told.value)
+
+
+def test_a_gateway_without_a_server_behind_it_does_not_answer(home):
+    with answering(status=503) as server, pytest.raises(TemporaryError, match=f"{server.address}.*503"):
+        client(server.address)
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs_is_named_within_20_seconds(home):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address, start = f"http://127.0.0.1:{silent.getsockname()[1]}", time.monotonic()
+        with pytest.raises(TemporaryError, match=f"MLflow at {address} does not answer .*timed out"):
+            client(address)
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_meanwhile_is_named_within_20_seconds(home):
+    home.mkdir()
+
+    def ask_the_dead():
+        with connect(uri) as store:
+            os.killpg(int((home / "server.pid").read_text()), signal.SIGKILL)
+            store.search_experiments()
+
+    with serving(home) as uri:
+        start = time.monotonic()
+        with pytest.raises(TemporaryError, match=f"{uri} does not answer .*refused"):
+            ask_the_dead()
+    assert time.monotonic() - start < 20
+
+
+BEHIND_A_PROXY = "import sys; from tasks.registry.connection import client; client(sys.argv[1])"
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(home, name):
+    with answering() as server, answering(status=502) as proxy:
+        environment = {key: value for key, value in os.environ.items() if key.lower() != "no_proxy"}
+        environment[name] = proxy.address
+        subprocess.run([sys.executable, "-c", BEHIND_A_PROXY, server.address], check=True, env=environment)
+    assert (server.paths, proxy.paths) == (["/health"], [])
 
 
 KILLED = """
@@ -61,10 +120,20 @@ def test_a_connection_is_the_current_store_until_it_ends(home):
     assert not mlflow.is_tracking_uri_set()
 
 
-def test_an_experiment_is_made_once_and_its_artifacts_lie_in_the_home(store, home):
+def test_a_connection_leaves_the_environment_as_it_was(home, monkeypatch):
+    for name in ("first", "second"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{name}.db")
+        with connect() as store:
+            assert store.tracking_uri == f"sqlite:///{name}.db"
+        assert tracking_uri() == f"sqlite:///{name}.db"
+    mlflow.set_tracking_uri(None)
+
+
+def test_an_experiment_is_made_once_and_its_artifacts_name_no_folder(store, home):
     number = experiment_id(store, "some experiment")
     assert experiment_id(client(), "some experiment") == number
-    assert store.get_experiment(number).artifact_location == (home / "mlartifacts").as_uri()
+    locations = {experiment.name: experiment.artifact_location for experiment in store.search_experiments()}
+    assert locations == {"Default": "mlflow-artifacts:/0", "some experiment": f"mlflow-artifacts:/{number}"}
 
 
 def test_a_deleted_experiment_is_refused_with_what_brings_it_back(store):
@@ -74,20 +143,3 @@ def test_a_deleted_experiment_is_refused_with_what_brings_it_back(store):
         experiment_id(store, "some experiment")
     store.restore_experiment(number)
     assert experiment_id(store, "some experiment") == number
-
-
-@pytest.mark.parametrize(
-    ("uri", "here"),
-    [
-        ("sqlite:////var/mlflow.db", True),
-        ("http://127.0.0.1:5000", True),
-        ("http://127.3.2.1", True),
-        ("http://[::1]:5000/", True),
-        ("https://localhost", True),
-        ("http://10.0.0.7:5000", False),
-        ("https://mlflow.example.org/path", False),
-        ("http://localhost.example.org", False),
-    ],
-)
-def test_only_this_machine_keeps_artifacts_in_the_home(uri, here):
-    assert connection._is_here(uri) is here

@@ -1,25 +1,23 @@
 """A workspace as one MLflow run: all that was set, measured and made, nobody's data, a model that runs as before."""
 
 import json
-from pathlib import Path
+import subprocess
 
-import mlflow
 import pytest
-import torch
 import yaml
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tasks.params import load_params
+from tasks.registry.artifacts import artifact_folder
 from tasks.registry.connection import connect
-from tasks.registry.run import complete_run, find_or_create_run
+from tasks.registry.run import KILLS, complete_run, end_run, find_or_create_run, git_commit, open_run, opening_tags
 from tasks.report.page import write_report
 from tasks.report.review import read_review
 from tasks.workspace import Metrics, Place, Training
 from tests.tasks.conftest import PARAMS
 from tests.tasks.workspaces import PERSONAL, build_registrable, gate
-from unilogit.files import read_json, sha256_weights
+from unilogit.files import read_json
 
-TAGS = {"registration": "0815", "batch_id": "batch-1", "gates": "passed"}
+TAGS = {"registration": "0815", "opening": "42", "batch_id": "batch-1", "gates": "passed"}
 
 
 @pytest.fixture
@@ -48,6 +46,54 @@ def test_a_run_is_found_again_by_its_registration(store):
     assert find_or_create_run(store, "another experiment", TAGS).info.run_id != run.info.run_id
 
 
+def test_a_run_that_was_opened_with_the_batch_is_the_one_that_is_registered(store, home, params):
+    opened = open_run(store, "batch-1", params)
+    assert opened.info.run_name == "batch-1"
+    logged = store.get_run(opened.info.run_id)
+    assert (logged.info.status, logged.data.params["unlearn.method"]) == ("RUNNING", "unilogit")
+    tags = {**opening_tags("batch-1", params), "registration": "0815", "gates": "passed"}
+    registered = find_or_create_run(store, params.register_.experiment, tags)
+    assert registered.info.run_id == opened.info.run_id
+    assert store.get_run(opened.info.run_id).data.tags["gates"] == "passed"
+    again = find_or_create_run(store, params.register_.experiment, {**tags, "registration": "other weights"})
+    assert again.info.run_id != opened.info.run_id
+
+
+def test_a_batch_that_is_taken_up_again_goes_on_with_its_run(store, home, params):
+    first = open_run(store, "batch-1", params).info.run_id
+    for kills in (1, 2):
+        assert open_run(store, "batch-1", params).info.run_id == first
+        assert store.get_run(first).data.tags[KILLS] == str(kills)
+    end_run(store, first, "FAILED")
+    assert store.get_run(first).info.status == "FAILED"
+    assert open_run(store, "batch-1", params).info.run_id == first
+    run = store.get_run(first)
+    assert (run.info.status, run.data.tags[KILLS]) == ("RUNNING", "2")
+    assert open_run(store, "batch-2", params).info.run_id != first
+
+
+def test_a_run_that_a_kill_left_running_is_marked_when_another_is_opened(store, home, params):
+    for batch in ("batch-1", "batch-2"):
+        (home / "runs" / batch).mkdir(parents=True)
+    first = open_run(store, "batch-1", params).info.run_id
+    of_another_home = open_run(store, "batch-of-another-home", params).info.run_id
+    assert store.get_run(first).info.status == "KILLED"
+    changed = load_params(PARAMS, ["unlearn.epochs=3"])
+    second = open_run(store, "batch-1", changed).info.run_id
+    third = open_run(store, "batch-2", params).info.run_id
+    states = [store.get_run(run).info.status for run in (first, second, third, of_another_home)]
+    assert states == ["KILLED", "KILLED", "RUNNING", "RUNNING"]
+
+
+def test_a_run_that_ended_well_is_not_ended_twice(store, home, params):
+    run = open_run(store, "batch-1", params).info.run_id
+    store.set_terminated(run, "FINISHED", end_time=4711)
+    end_run(store, run, "FINISHED")
+    assert store.get_run(run).info.end_time == 4711
+    end_run(store, run, "FAILED")
+    assert store.get_run(run).info.status == "FAILED"
+
+
 def test_settings_measurements_and_files_are_logged(store, workspace, params, log):
     run_id, _ = log(workspace, params)
     run = store.get_run(run_id)
@@ -58,11 +104,11 @@ def test_settings_measurements_and_files_are_logged(store, workspace, params, lo
     points = {name: [(p.step, p.value) for p in store.get_metric_history(run_id, name)] for name in run.data.metrics}
     assert points["forget_loss"] == [(1, 2.0), (2, 1.0)]
     assert points["unseen_nll"] == [(2, 5.0)]
-    assert points["after.forget.probability"] == [(0, 0.01)]
+    assert points["after.forget.probability"] == [(2, 0.01)]
     assert points["before.forget.probability"] == [(0, 0.99)]
-    assert points["after.model_utility"] == [(0, 0.9)]
+    assert points["after.model_utility"] == [(2, 0.9)]
     assert not {"before.retain.truth_ratio", "step", "epoch"} & set(points)
-    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    folder = artifact_folder(run.info.artifact_uri, store.tracking_uri)
     assert (folder / "report.html").read_bytes() == workspace.path(Place.LOGGED_REPORT).read_bytes()
     assert read_json(folder / "gates.json") == read_json(workspace.path(Place.GATES))
     assert read_json(folder / "metrics.json") == read_json(workspace.path(Place.METRICS))
@@ -71,19 +117,6 @@ def test_settings_measurements_and_files_are_logged(store, workspace, params, lo
     assert (counts["requests"], counts["not_found"], counts["warnings"]) == (12, 1, 1)
     drawn = workspace.path(Place.PLOTS).iterdir()
     assert {file.name for file in (folder / "plots").iterdir()} == {file.name for file in drawn} != set()
-
-
-def test_the_logged_model_generates_as_before(store, workspace, params, log):
-    _, model_id = log(workspace, params)
-    with connect():
-        pipeline = mlflow.transformers.load_model(f"models:/{model_id}")
-    prompt = {"input_ids": torch.tensor([[5, 9, 17]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
-    settings = {"max_new_tokens": 12, "do_sample": False}
-    before = AutoModelForCausalLM.from_pretrained(workspace.path(Place.MODEL))
-    assert torch.equal(pipeline.model.to("cpu").generate(**prompt, **settings), before.generate(**prompt, **settings))
-    tokenizer = AutoTokenizer.from_pretrained(workspace.path(Place.MODEL))
-    text = "word3 word7"
-    assert pipeline.tokenizer(text)["input_ids"] == tokenizer(text)["input_ids"] == [5, 9]
 
 
 def test_more_settings_and_points_than_the_server_takes_at_once(store, workspace, params, log):
@@ -125,27 +158,6 @@ def test_logging_again_changes_nothing(store, workspace, params, log):
     assert logged() == before
 
 
-def test_a_half_logged_model_is_logged_again_in_its_place(store, workspace, params, log, monkeypatch):
-    class Killed(BaseException):
-        """As a kill."""
-
-    def half_a_copy(self, model_id, local_dir):
-        weights = Path(store.get_logged_model(model_id).artifact_location.removeprefix("file://")) / "model"
-        weights.mkdir(parents=True)
-        (weights / "model.safetensors").write_bytes(b"half")
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(mlflow.MlflowClient, "log_model_artifacts", half_a_copy)
-        with pytest.raises(Killed):
-            log(workspace, params)
-    run_id, model_id = log(workspace, params)
-    experiment = store.get_run(run_id).info.experiment_id
-    assert [model.model_id for model in store.search_logged_models([experiment])] == [model_id]
-    folder = Path(store.get_logged_model(model_id).artifact_location.removeprefix("file://"))
-    assert sha256_weights(folder / "model") == sha256_weights(workspace.path(Place.MODEL))
-
-
 def test_no_personal_data_reaches_mlflow(store, params, log, home, tmp_path):
     workspace = build_registrable(tmp_path / "batch-1", params)
     log(workspace, params)
@@ -162,3 +174,21 @@ def test_generations_reach_mlflow_where_the_params_say_so(store, workspace, log,
     log(workspace, load_params(PARAMS, ["register.log_generations=true"]))
     [page] = (home / "mlartifacts").rglob("report.html")
     assert "after says Odalys 1" in page.read_text()
+
+
+def test_the_git_commit_is_marked_when_tracked_files_differ(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert git_commit() == ""
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    (tmp_path / "tracked").write_text("1")
+    for command in (
+        ["init", "-q"],
+        ["add", "tracked"],
+        [*identity, "commit", "-q", "-m", "c"],
+        ["tag", "v1"],
+    ):
+        subprocess.run(["git", *command], check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert git_commit() == head
+    (tmp_path / "tracked").write_text("2")
+    assert git_commit() == f"{head}+changes"

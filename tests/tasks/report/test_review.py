@@ -92,6 +92,7 @@ def test_what_was_done_to_the_model(tmp_path):
     changes = read_review(workspace).changes
     assert changes == {
         "parent model": "some/base",
+        "retain model": "trained on 90 records",
         "method": "unilogit",
         "training steps": "41",
         "epochs over the forget set": "3.2",

@@ -18,6 +18,7 @@ from tasks.workspace import (
     Place,
     Pseudonyms,
     RetainModel,
+    Suppressions,
     Training,
     Verdict,
     Workspace,
@@ -140,6 +141,7 @@ def _batch(project: Life) -> Workspace:
         write_requests(workspace.path(Place.EARLIER_REQUESTS), earlier)
         write_json(workspace.path(Place.APPROVALS), {})
         write_json(workspace.path(Place.SNAPSHOTS), _snapshots(workspace))
+        workspace.write(Suppressions())
         for step in ("validate", "extract", "store"):
             load_step(step).run(workspace, project.params)
         ledger.unlearned(batch.batch_id, RUN)

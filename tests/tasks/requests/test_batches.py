@@ -29,7 +29,7 @@ from tasks.requests.batches import (
     take_in_new,
 )
 from tasks.workspace import Extraction, Place
-from unilogit.errors import InputError
+from unilogit.errors import AnotherRuns, InputError
 from unilogit.files import read_json, write_json
 
 RUN = "run-1"
@@ -301,7 +301,7 @@ def test_one_run_at_a_time_and_a_killed_runs_batch_is_taken_up_again(home, inbox
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         batch_id = process.stdout.readline().strip()
         assert batch_id
-        with pytest.raises(InputError, match=f"another run is at work in {home}; wait"), one_run_at_a_time():
+        with pytest.raises(AnotherRuns, match=f"another run is at work in {home}; wait"), one_run_at_a_time():
             pytest.fail("two runs at once")
         process.kill()
     assert process.returncode == -signal.SIGKILL

@@ -1,5 +1,6 @@
 """The purge of real batches: nothing of theirs is left that may not be, and nothing of anybody else's is gone."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_what_is_left_is_named_with_what_to_do(project):
     done = purge(project.params, later(), RUN)
     assert len(done.left) == 2
     told = "\n".join(done.left)
-    assert "corpus.jsonl: the corpus: remove them there, or the next batch teaches the model again" in told
+    assert "corpus.jsonl: the corpus: remove them there; whole records are left out of the next batches" in told
     assert "others' in it have not ended" in told
     assert "both.jsonl" not in str(done)
     assert not any(secret in str(done) for secret in texts(FORGOTTEN))
@@ -217,6 +218,19 @@ def test_what_others_share_with_them_stays_in_dvc_and_the_next_run_is_stored(pro
     subprocess.run(pull, cwd=first.root.parent, check=True)
     assert stored.data_md5
     assert digest(first.path(Place.DATA)) == digest(project.run(0).path(Place.DATA))
+
+
+def test_what_errors_said_goes_with_whom_it_quotes_and_with_its_time(project):
+    folder = project.folder / "var" / "defects"
+    folder.mkdir()
+    for name, said in {"theirs": min(texts(FORGOTTEN)), "others": min(texts(WAITING)), "old": "nothing"}.items():
+        (folder / name).write_text(f"KeyError: {said}")
+    os.utime(folder / "old", (0, 0))
+    for name in ("theirs", "others"):
+        os.utime(folder / name, (later().timestamp(), later().timestamp()))
+    done = purge(project.params, later(), RUN)
+    assert {str(folder / "theirs"), str(folder / "old")} <= set(done.removed)
+    assert [file.name for file in folder.iterdir()] == ["others"]
 
 
 def test_what_is_left_of_a_version_that_was_made_again_goes(project):

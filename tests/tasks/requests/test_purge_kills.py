@@ -10,7 +10,8 @@ import pytest
 
 from tasks.requests.batches import open_ledger
 from tasks.requests.purge import purge
-from tests.tasks.requests.forgetting_home import FORGOTTEN, ROOT, RUN, contents, found, later, life
+from tasks.workspace import pseudonyms
+from tests.tasks.requests.forgetting_home import FORGOTTEN, ROOT, RUN, contents, found, later, life, texts
 
 SCRIPT = """
 import os, signal, sys
@@ -51,6 +52,11 @@ def ended(project):
     return contents(project), moves
 
 
+def suppressions():
+    with open_ledger() as ledger:
+        return ledger.suppressions(pseudonyms().check)
+
+
 def check_kills(built, tmp_path, monkeypatch, kills):
     def fresh(name):
         folder = tmp_path / name
@@ -64,12 +70,17 @@ def check_kills(built, tmp_path, monkeypatch, kills):
     code, told = run_killed(fresh("unbroken"), 10**6)
     assert code == 0
     writes, wanted = 10**6 - int(told.splitlines()[-1]), ended(life(tmp_path / "unbroken"))
+    listed = suppressions()
+    assert listed
     assert writes > 100
     for place in range(kills):
         project = fresh(f"killed-{place}")
         number = (2 * place + 1) * writes // (2 * kills)
         assert run_killed(project, number)[0] == -signal.SIGKILL
+        if suppressions() != listed:
+            assert found(project, FORGOTTEN) == texts(FORGOTTEN)
         purge(project.params, later(), RUN)
+        assert suppressions() == listed
         files, moves = ended(project)
         differ = {name for name in files.keys() | wanted[0].keys() if files.get(name) != wanted[0].get(name)}
         assert (differ, moves) == (set(), wanted[1]), f"killed at write {number} of {writes}"

@@ -37,7 +37,7 @@ def champion(params):
     finish(batch, RUN, passed=True)
     build_certifiable(run_folder(batch.batch_id))
     write_json(batch.workspace.path(Place.VERSION_PARAMS), params.as_dict())
-    lineage = (Ancestor("4", batch.batch_id, ("champion",)), Ancestor("3", "", ("previous",)))
+    lineage = (Ancestor("4", batch.batch_id), Ancestor("3", ""))
     return Champion(
         name="example-assistant",
         version="4",

@@ -8,7 +8,7 @@ import pytest
 from tasks.params import load_params
 from tasks.steps.extract import STEP
 from tasks.validation.tables import write_requests
-from tasks.workspace import Extraction, Place, Workspace
+from tasks.workspace import Extraction, Place, Suppressions, Workspace
 from unilogit.data.records import COLUMNS, CORPUS_SCHEMA
 from unilogit.data.requests import DeletionRequest
 from unilogit.errors import InputError
@@ -42,7 +42,9 @@ def extract(tmp_path):
 
     workspace = Workspace(tmp_path / "run")
 
-    def extract(current, *overrides, earlier=(), corpus=CORPUS, holdout=(), approvals=None, snapshots=()):
+    def extract(
+        current, *overrides, earlier=(), corpus=CORPUS, holdout=(), approvals=None, snapshots=(), suppressions=None
+    ):
         rows = [{**row, "file": "c.jsonl", "row": number} for number, row in enumerate(corpus, start=1)]
         workspace.path(Place.CORPUS).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows, schema=CORPUS_SCHEMA), workspace.path(Place.CORPUS))
@@ -50,6 +52,7 @@ def extract(tmp_path):
         write_requests(workspace.path(Place.EARLIER_REQUESTS), earlier)
         write_json(workspace.path(Place.APPROVALS), approvals or {})
         write_json(workspace.path(Place.SNAPSHOTS), [str(file) for file in snapshots])
+        workspace.write(Suppressions())
         files = {"corpus": tmp_path / "corpus.jsonl", "holdout": tmp_path / "holdout.jsonl"}
         for file, records in zip(files.values(), (corpus, holdout), strict=True):
             file.write_text("".join(json.dumps(row) + "\n" for row in records), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Registering on SQLite with a real, tiny Llama: one version of one workspace, whatever happens meanwhile."""
 
+import json
 import shutil
-import subprocess
 from importlib.metadata import version as version_of
 
 import mlflow
@@ -9,7 +9,7 @@ import pytest
 from mlflow.entities import LoggedModelStatus
 
 from tasks.registry.versions import CANDIDATE
-from tasks.steps.register import STEP, git_commit, run_register
+from tasks.steps.register import STEP, run_register
 from tasks.workspace import Place, Registration
 from tests.tasks.workspaces import PERSONAL, build_registrable, save_model
 from unilogit.errors import InputError
@@ -17,9 +17,10 @@ from unilogit.files import read_json, sha256_weights
 
 NAME = "example-assistant"
 WRITES = (  # what a registration does to MLflow, in this order
-    *("create_experiment", "create_run", "log_batch", "log_artifact", "create_logged_model", "log_model_artifacts"),
-    *("finalize_logged_model", "set_terminated", "create_registered_model", "create_model_version"),
-    *("update_model_version", "set_registered_model_alias"),
+    *("create_run", "log_inputs", "log_batch", "log_artifact", "log_dict"),
+    *("create_logged_model", "log_model_artifacts"),
+    *("finalize_logged_model", "log_outputs", "set_terminated", "create_registered_model", "create_model_version"),
+    *("set_logged_model_tags", "update_model_version", "set_registered_model_alias"),
 )
 
 
@@ -68,10 +69,12 @@ def assert_whole(store, workspace, registration):
     for part in (
         "**Passed: all 11 gates.",
         f"unilogit models promote {NAME} 1",
-        f"Run: `{registration.run_id}`",
-        f"Report: `{workspace.path(Place.REPORT)}`",
-        "parent model: version 7; method: unilogit; training steps: 2;",
-        "stop rule: stops when forgotten; processes that shared the work: 1;",
+        f"[Run](#/experiments/1/runs/{registration.run_id})",
+        f"[Report](#/experiments/1/runs/{registration.run_id}/artifacts/report.html)",
+        f"[Model](#/experiments/1/models/{version.source.removeprefix('models:/')})",
+        "report where it was made: UNILOGIT_HOME/runs/batch-1/report.html",
+        "- parent model: version 7\n- retain model: trained on 90 records\n- method: unilogit\n- training steps: 2\n",
+        "- data: not under DVC\n",
     ):
         assert part in version.description
     run = store.get_run(registration.run_id)
@@ -83,6 +86,7 @@ def assert_whole(store, workspace, registration):
     assert artifacts == {"report.html", "gates.json", "metrics.json", "params.yaml", "extraction.json", "plots"}
     [model] = store.search_logged_models(experiments(store))
     assert (model.status, f"models:/{model.model_id}") == (LoggedModelStatus.READY, version.source)
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": NAME, "version": "1"}]
 
 
 def test_a_passed_workspace_becomes_a_candidate_and_the_same_again_is_the_same(store, workspace, params, capfd):
@@ -149,8 +153,22 @@ def test_other_weights_of_a_batch_are_a_new_version(store, home, params):
     assert run_register(build_registrable(root, params), params).version == "1"
     assert run_register(build_registrable(root, params, seed=1), params).version == "2"
     assert candidate(store) == "2"
-    assert run_register(build_registrable(root, params), params).version == "1"
+    again = run_register(build_registrable(root, params), params)
+    assert (again.version, again.alias, str(again)) == ("1", None, f"{NAME} version 1, gates passed: no alias")
+    assert candidate(store) == "2"  # it only moves forward
     assert count(store) == (2, 2, 2)
+
+
+def test_what_is_no_batchs_is_an_experiment_without_alias(store, workspace, home, params, tmp_path):
+    run_register(workspace, params)
+    for folder in (tmp_path / "repro", home / "experiment"):
+        registration = run_register(build_registrable(folder, params, seed=1), params)
+        assert (registration.registered_model, registration.alias) == (f"{NAME}-experiments", None)
+        version = store.get_model_version(f"{NAME}-experiments", registration.version)
+        assert "this is an experiment, which answers no request and is never promoted" in version.description
+    assert store.get_registered_model(f"{NAME}-experiments").aliases == {}
+    assert (list(store.get_registered_model(NAME).aliases), candidate(store)) == ([CANDIDATE], "1")
+    assert count(store)[2] == 1
 
 
 def test_the_same_weights_of_another_batch_are_a_new_version(store, home, workspace, params):
@@ -170,21 +188,3 @@ def test_weights_that_were_swapped_after_unlearning_are_refused(store, workspace
 def test_every_place_that_the_step_declares_is_written(store, workspace, params):
     run_register(workspace, params)
     assert all(workspace.has(place) for place in STEP.writes)
-
-
-def test_the_git_commit_is_marked_when_tracked_files_differ(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert git_commit() == ""
-    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
-    (tmp_path / "tracked").write_text("1")
-    for command in (
-        ["init", "-q"],
-        ["add", "tracked"],
-        [*identity, "commit", "-q", "-m", "c"],
-        ["tag", "v1"],
-    ):
-        subprocess.run(["git", *command], check=True)
-    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    assert git_commit() == head
-    (tmp_path / "tracked").write_text("2")
-    assert git_commit() == f"{head}+changes"

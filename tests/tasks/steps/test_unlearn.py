@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tasks.curves import read_curves
 from tasks.steps.train import STEP as TRAIN
 from tasks.steps.unlearn import STEP
 from tasks.workspace import Workspace
@@ -110,6 +111,14 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(base, tmp_path):
     assert resumed.epochs == unbroken.epochs
     history = read_json(killed / "training.json")["history"]
     assert [entry for entry in history if "mark" in entry], "it began anew instead of going on"
+    assert curves(killed) == curves(tmp_path / "unbroken")
+
+
+def curves(folder):
+    """Every point that was told while the model was trained, in order; not how fast it was."""
+    entries = read_curves(folder / "curves.jsonl")
+    points = [(entry.step, name, value) for entry in entries for name, value in entry.figures.items()]
+    return [point for point in points if not point[1].startswith("train_")]
 
 
 def whole_checkpoints(folder):
@@ -143,7 +152,7 @@ def test_nothing_is_finished_before_all_of_it_is_written(finished):
     workspace, _ = finished
     written = {file.relative_to(workspace): file.stat().st_mtime_ns for file in workspace.rglob("*") if file.is_file()}
     assert max(written, key=written.__getitem__) == Path(".stamps/unlearn.json")
-    kept = {"data", "parent.json", "model", "loss.csv", "training.json", ".stamps"}
+    kept = {"data", "parent.json", "model", "loss.csv", "curves.jsonl", "training.json", ".stamps"}
     assert {path.parts[0] for path in written} == kept
 
 
@@ -193,6 +202,8 @@ def test_the_history_is_in_loss_csv_and_in_training_json(finished):
     logged = [(entry["step"], entry["forget_loss"], entry["retain_loss"]) for entry in history if "loss" in entry]
     assert len(logged) >= 3
     assert [tuple(map(float, row.values())) for row in rows] == logged
+    told = [(entry["step"], name, value) for entry in history for name, value in entry.items() if name != "step"]
+    assert curves(workspace) == [point for point in told if point[1] != "epoch" and not point[1].startswith("train_")]
     assert done.epochs == 3
 
 

@@ -133,10 +133,10 @@ def test_prompts_that_leave_no_room_for_a_response_are_refused(tmp_path, base):
     overrides = [f"model.base={folder}", "model.max_length=64"]
     with pytest.raises(InputError) as error:
         validate(tmp_path, *lines, overrides=overrides)
-    told = "the prompt of record {} has {} tokens, of which model.max_length = 64 leaves it 48; shorten it, or raise"
+    told = "the prompt has {} tokens, of which model.max_length = 64 leaves it 48; shorten it, or raise"
     assert [problem.removesuffix(" model.max_length") for problem in error.value.problems[:-1]] == [
-        f"corpus.jsonl:2: {told.format('long-1', 49)}",
-        f"corpus.jsonl:3: {told.format('long-2', 500)} model.max_length; field `record_id` repeats that of"
+        f"corpus.jsonl:2: {told.format(49)}",
+        f"corpus.jsonl:3: {told.format(500)} model.max_length; field `record_id` repeats that of"
         " corpus.jsonl:4; give it one of its own or remove the line",
     ]
     counts = validate(tmp_path, *lines, overrides=[*overrides, "data.bad_corpus_rows=quarantine"])

@@ -1,0 +1,72 @@
+"""Where the main thread of every Python process that finds this file is, a hundred times a second.
+
+Python imports a module of this name when it starts. With FLOW_COST_FOLDER set, it writes a file there when the process
+ends: its arguments, when it began and ended, and how many seconds what took, on the clock and on the processor.
+"""
+
+import atexit
+import json
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+BEGAN = time.time()
+PERIOD = 0.01  # seconds
+PARTS = (  # part of a path → what it belongs to; of several frames, the innermost that is here
+    ("importlib._bootstrap", "imports"),
+    ("/unilogit/training/", "model work"),
+    ("/unilogit/evaluation/", "model work"),
+    ("/unilogit/losses/", "model work"),
+    ("/unilogit/model.py", "loading and saving models"),
+    ("/mlflow/", "MLflow"),
+    ("/dvc", "DVC"),
+    ("/great_expectations/", "Great Expectations"),
+    ("/prefect/", "Prefect"),
+    ("/tasks/report/", "report and pictures"),
+    ("/unilogit/ledger/", "ledger"),
+    ("/unilogit/data/", "reading, matching and writing data"),
+    ("/tasks/", "reading, matching and writing data"),
+)
+REST = "everything else"
+
+
+def part(frame: FrameType | None) -> str:
+    """What a stack is busy with."""
+    while frame is not None:
+        for pattern, name in PARTS:
+            if pattern in frame.f_code.co_filename:
+                return name
+        frame = frame.f_back
+    return REST
+
+
+def watch(folder: Path) -> None:
+    main = threading.main_thread().ident or 0
+    processor = time.pthread_getcpuclockid(main)
+    seconds, processor_seconds = Counter[str](), Counter[str]()
+
+    def sample() -> None:
+        before = time.perf_counter(), time.clock_gettime(processor)
+        while True:
+            time.sleep(PERIOD)
+            now = time.perf_counter(), time.clock_gettime(processor)
+            name = part(sys._current_frames().get(main))
+            seconds[name] += now[0] - before[0]  # type: ignore[assignment]
+            processor_seconds[name] += now[1] - before[1]  # type: ignore[assignment]
+            before = now
+
+    def write() -> None:
+        content = {"arguments": sys.argv, "began": BEGAN, "ended": time.time()}
+        content |= {"seconds": dict(seconds), "processor_seconds": dict(processor_seconds)}
+        (folder / f"{os.getpid()}.json").write_text(json.dumps(content))
+
+    threading.Thread(target=sample, daemon=True).start()
+    atexit.register(write)
+
+
+if "FLOW_COST_FOLDER" in os.environ:
+    watch(Path(os.environ["FLOW_COST_FOLDER"]))
