@@ -99,7 +99,7 @@ def test_a_group_may_not_take_the_name_of_what_is_measured(name):
 def test_what_others_see_names_no_request_file_that_may_be_called_after_somebody(tmp_path, monkeypatch):
     monkeypatch.setenv("UNILOGIT_HOME", str(tmp_path))
     for location, is_told in (("inbox/requests.csv", True), ("inbox/ann-lee", True), ("inbox/ann-lee.csv", False)):
-        params = load_params(PARAMS, [f"data.requests={location}"])
+        params = load_params(SHIPPED, [f"data.requests={location}"])
         shown = params.shown()
         assert (shown["data"]["requests"] == location) == is_told
         assert shown | {"data": None} == params.as_dict() | {"data": None}
