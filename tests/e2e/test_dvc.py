@@ -14,6 +14,7 @@ STAGES = [
     *("example", "train", "intake", "validate", "extract", "parent", "retain_model", "unlearn", "attack"),
     *("evaluate", "gate", "register", "summary"),
 ]
+IN_GIT = ["summary"]  # whose files are not in DVC's cache
 
 
 def stages_run(printed):
@@ -42,7 +43,7 @@ def test_changing_a_threshold_runs_the_gate_alone(reproduced):
     project.change_gate("retain-probability", 0.901)
     assert stages_run(project.succeed("dvc", "repro")) == ["gate", "summary"]
     shutil.copy(kept, project.folder / "params.yaml")
-    assert stages_run(project.succeed("dvc", "repro")) == []
+    assert stages_run(project.succeed("dvc", "repro")) == IN_GIT
 
 
 def test_changing_the_learning_rate_runs_from_unlearning_on(reproduced):
@@ -51,7 +52,7 @@ def test_changing_the_learning_rate_runs_from_unlearning_on(reproduced):
     project.change_params(unlearn={"learning_rate": 1e-4})
     assert stages_run(project.succeed("dvc", "repro")) == STAGES[STAGES.index("unlearn") :]
     shutil.copy(kept, project.folder / "params.yaml")
-    assert stages_run(project.succeed("dvc", "repro")) == []  # the earlier results are in the cache
+    assert stages_run(project.succeed("dvc", "repro")) == IN_GIT  # the earlier results are in the cache
 
 
 def test_flow_stages_and_single_commands_give_the_same_weights(reproduced):
