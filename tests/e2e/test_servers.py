@@ -45,11 +45,13 @@ def running_servers(project):
     else:
         pytest.fail(f"`unilogit up` ended with code {process.wait()}")
     project.environment["PREFECT_API_URL"] = f"http://127.0.0.1:{ports['UNILOGIT_PREFECT_PORT']}/api"
-    yield f"http://127.0.0.1:{ports['UNILOGIT_MLFLOW_PORT']}"
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
-    for name in (*ports, "PREFECT_API_URL"):
-        del project.environment[name]
+    try:
+        yield f"http://127.0.0.1:{ports['UNILOGIT_MLFLOW_PORT']}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        for name in (*ports, "PREFECT_API_URL"):
+            del project.environment[name]
     for port in ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", int(port))) != 0, f"port {port} is still served"
