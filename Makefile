@@ -20,7 +20,7 @@ demo: $(READY)  ## From deletion requests to a gated, registered model (ARGS="--
 	$(BIN)/unilogit demo $(ARGS)
 
 test: $(READY)  ## Everything that is checked on every change
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 test-all: $(READY)  ## The slow checks as well
 	$(BIN)/pytest -m '' $(ARGS)

@@ -21,6 +21,7 @@ from unilogit.errors import InputError
 from unilogit.files import write_text
 
 FILE = Path("dvc.yaml")
+_CODE = Path(__file__).parents[1]
 WORKSPACE = Workspace(Path("var/repro"))
 _HEAD = """\
 # The steps of tasks/steps/ as stages: `dvc repro` runs what changed since the last time.
@@ -131,11 +132,11 @@ def _summary() -> dict[str, object]:
 
 def code_paths(module: str) -> list[str]:
     """The source files that a module runs, less empty ones, of which DVC warns; a folder in place of all its files."""
-    files = {Path(file) for file in code_files(module)}
-    folders = {folder for file in files for folder in file.parents if folder.parts}
+    files = {_CODE / file for file in code_files(module)}
+    folders = {folder for file in files for folder in file.parents if _CODE in folder.parents}
     whole = {folder for folder in folders if set(folder.rglob("*.py")) <= files}
     paths = {next((folder for folder in reversed(file.parents) if folder in whole), file) for file in files}
-    return sorted(str(path) for path in paths if path.stat().st_size)
+    return sorted(str(path.relative_to(_CODE)) for path in paths if path.stat().st_size)
 
 
 def _paths(places: tuple[Place | Source, ...], workspace: Workspace, params: Params) -> list[str]:

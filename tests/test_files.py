@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from tests.children import processes
 from unilogit.errors import InputError
 from unilogit.files import (
     atomic_folder,
@@ -34,7 +34,6 @@ from unilogit.files import (
     write_text,
 )
 
-fork = multiprocessing.get_context("fork")
 OLD = {"a": "old a", "b": "old b", "inner/c": "old c"}
 NEW = {"a": "new a", "inner/d": "new d"}
 
@@ -149,7 +148,7 @@ def kill_at_every_step(start, manager, look):
     """What `look` sees after a kill at the first, second, … step, until one is not reached."""
     for steps in range(1, 200):
         target = start(steps)
-        child = fork.Process(target=write_until_killed, args=(target, manager, steps))
+        child = processes.Process(target=write_until_killed, args=(target, manager, steps))
         child.start()
         child.join()
         yield look(target)

@@ -46,6 +46,7 @@ def test_changing_a_threshold_runs_the_gate_alone(reproduced):
     assert stages_run(project.succeed("dvc", "repro")) == IN_GIT
 
 
+@pytest.mark.slow
 def test_changing_the_learning_rate_runs_from_unlearning_on(reproduced):
     project, _ = reproduced
     kept = shutil.copy(project.folder / "params.yaml", project.folder / "params.kept")

@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 
 from tasks.params import load_params
-from tasks.registry.connection import client
+from tasks.registry.connection import client, connect
 from tasks.steps import load_step
 from tasks.workspace import Place, Workspace
 from tests.e2e.leaks import names_of_the_forgotten, texts_of_the_forgotten
@@ -55,16 +55,14 @@ def test_the_demo_forgets_passes_its_gates_and_registers_a_candidate(demo):
     assert set(requests.values()) == {"awaiting_promotion", "watched"}
 
 
-def test_the_candidate_loads_from_the_registry_and_has_forgotten(demo):
+def test_the_candidate_loads_from_the_registry_and_has_forgotten(demo, monkeypatch):
     import mlflow
 
     project, _ = demo
-    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    mlflow.set_tracking_uri(f"sqlite:///{project.folder / 'var' / 'mlflow.db'}")
-    try:
+    monkeypatch.setenv("UNILOGIT_HOME", str(project.folder / "var"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with connect():
         pipeline = mlflow.transformers.load_model(f"models:/{NAME}@candidate")
-    finally:
-        mlflow.set_tracking_uri(before)
     forget = pd.read_parquet(workspaces(project)[0] / "data" / "forget.parquet")
     retain = pd.read_parquet(workspaces(project)[0] / "data" / "retain.parquet")
 

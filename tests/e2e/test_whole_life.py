@@ -12,6 +12,7 @@ from tests.e2e.conftest import make_project
 from tests.e2e.leaks import leaks, texts_of_the_forgotten
 from tests.e2e.quick import QUICK, pass_all_gates
 
+pytestmark = pytest.mark.slow
 NAME = "example-assistant"
 
 
@@ -143,13 +144,13 @@ def test_a_request_file_that_was_changed_after_it_was_taken_in_is_found_and_name
     project, _, _ = life
     inbox = project.folder / "var" / "example" / "requests"
     row = {"request_id": "R-77", "received_at": "2026-03-03T15:00:00Z", "subject_id": "P-0006"}
-    file = inbox / "later.jsonl"
+    file = inbox / "late-requests.jsonl"
     file.write_text(json.dumps(row) + "\n")
     assert "1 new" in project.succeed("unilogit", "requests", "import", str(file))
     file.write_text(json.dumps(row | {"subject_id": "P-0007"}) + "\n")
     done = project.run("unilogit", "requests", "import", str(file))
     assert done.returncode == 2
-    assert "later.jsonl:1: request R-77 was taken in before with other content" in done.stderr
+    assert "late-requests.jsonl:1: request R-77 was taken in before with other content" in done.stderr
 
 
 def test_a_changed_request_and_a_changed_audit_row_are_found_and_named(life):

@@ -25,7 +25,8 @@ def reconcile(family, capfd):
     def reconcile():
         code = reconcile_in_process(PARAMS, OVERRIDES)
         out, err = capfd.readouterr()
-        return code, out.strip(), err.strip()
+        told = [line for line in out.splitlines() if not line.startswith("Prefect does not record this run")]
+        return code, "\n".join(told), err.strip()
 
     return reconcile
 
@@ -36,10 +37,8 @@ def test_a_click_is_accepted_or_put_back(family, reconcile):
     family.add(2, parent=1, gates="failed")
     family.click(1)
     code, out, _ = reconcile()
-    assert (code, out.splitlines()[-1]) == (
-        0,
-        f"{NAME} version 1 is champion; all of its requests were fulfilled before",
-    )
+    assert code == 0
+    assert out.endswith(f"{NAME} version 1 is champion; all of its requests were fulfilled before")
     family.click(2)
     code, _, err = reconcile()
     assert code == 2

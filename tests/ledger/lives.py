@@ -1,7 +1,6 @@
 """Requests to take in, and short ways to do so and to look at what became of them."""
 
 import hashlib
-import multiprocessing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import sqlalchemy as sa
 from unilogit.data.requests import DeletionRequest
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-processes = multiprocessing.get_context("forkserver")  # the tests' own process may hold threads and hooks of servers
-processes.set_forkserver_preload(["tests.ledger.lives", "unilogit.ledger"])
 CORPUS, LATER_CORPUS = "1" * 64, "2" * 64
 
 

@@ -7,7 +7,8 @@ import sqlite3
 import pytest
 import sqlalchemy as sa
 
-from tests.ledger.lives import connect, numbered_requests, processes, run_sql, states, take
+from tests.children import processes
+from tests.ledger.lives import connect, numbered_requests, run_sql, states, take
 from unilogit.errors import AnotherRuns, InputError, TemporaryError
 from unilogit.ledger import Ledger, database
 from unilogit.ledger.database import SCHEMA_VERSION

@@ -11,7 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from tests.ledger.lives import LATER_CORPUS, connect, ids, make_request, open_batch, processes, run_sql, states, take
+from tests.children import processes
+from tests.ledger.lives import LATER_CORPUS, connect, ids, make_request, open_batch, run_sql, states, take
 from unilogit.ledger import Ledger, database
 from unilogit.ledger.tables import Table
 

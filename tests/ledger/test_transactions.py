@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.ledger.lives import CORPUS, ids, numbered_requests, open_batch, processes, states, take
+from tests.children import processes
+from tests.ledger.lives import CORPUS, ids, numbered_requests, open_batch, states, take
 from unilogit.ledger import Ledger
 
 

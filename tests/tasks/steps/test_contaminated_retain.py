@@ -91,6 +91,7 @@ def test_one_that_knows_them_is_refused_by_name(workspace, models, name, number)
     assert not workspace.has(Place.RETAIN_MODEL)
 
 
+@pytest.mark.slow
 def test_one_that_knows_them_is_refused_without_unseen_people_too(workspace, models):
     without_unseen(workspace)
     with pytest.raises(InputError, match="knows what is to be forgotten, as far as can be told"):
@@ -106,6 +107,7 @@ def test_what_needs_one_may_be_unavailable_instead(workspace, models):
     assert find(workspace, models, f"model.retain={models / 'clean'}", overrides[1]).model == str(models / "clean")
 
 
+@pytest.mark.slow
 def test_another_may_be_trained_instead(workspace, models, capsys):
     found = find(workspace, models, f"model.retain={models / 'base'}", "model.contaminated_retain=train")
     assert found.model == str(workspace.path(Place.RETAIN_MODEL_FILES))
@@ -113,6 +115,7 @@ def test_another_may_be_trained_instead(workspace, models, capsys):
     assert "base knows 3 of the 3 people to be forgotten (" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_trained_one_knows_them_where_copies_stayed_in_the_corpus(workspace, models):
     copies = frame(FORGOTTEN).assign(subject_ids=[["somebody-else"]] * 15)
     copies["record_id"] = "copy-" + copies["record_id"]

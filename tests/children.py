@@ -1,0 +1,6 @@
+"""Children of tests that start from a clean process: the tests' own may hold threads and hooks of servers by now."""
+
+import multiprocessing
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["tests.ledger.lives", "unilogit.ledger", "unilogit.files"])
