@@ -40,7 +40,7 @@ def write_stages(params: Params, file: Path = FILE) -> str:
     """Write dvc.yaml; what was written, and a warning for each source that an experiment would commit to git.
 
     Raises:
-        InputError: a source lies where DVC does not look: its changes would go unnoticed.
+        InputError: a source lies where DVC does not look: its changes would go unnoticed; or DVC cannot work here.
     """
     text = stages(params)
     paths = {source: path for source in Source if (path := source.path_in(params)) and not is_url(path)}
@@ -66,11 +66,18 @@ def _ignored_by_dvc(paths: list[str]) -> set[str]:
     """Those that .dvcignore hides; none where the current folder is no DVC repository."""
     if not Path(".dvc").is_dir():
         return set()
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    with Repo() as repository:
-        hides = repository.dvcignore.is_ignored
-        return {path for path in paths if hides(repository.fs, str(Path(path).absolute()), ignore_subrepos=False)}
+    try:
+        with Repo() as repository:
+            hides = repository.dvcignore.is_ignored
+            return {path for path in paths if hides(repository.fs, str(Path(path).absolute()), ignore_subrepos=False)}
+    except DvcException as error:
+        raise InputError(
+            f"DVC cannot work in this folder ({error}); type `git init` where it is no git repository, or correct"
+            " .dvc/config"
+        ) from error
 
 
 def _is_seen_by_git(path: str) -> bool:

@@ -3,4 +3,4 @@
 import multiprocessing
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.ledger.lives", "unilogit.ledger", "unilogit.files"])
+processes.set_forkserver_preload(["tests.test_files", "tests.ledger.test_migrations", "tests.ledger.test_transactions"])

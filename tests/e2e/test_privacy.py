@@ -117,6 +117,7 @@ def test_nothing_planted_left_the_workspace(recorded, pattern):
 
 def test_nothing_planted_is_in_what_git_and_dvc_see(recorded):
     folder = recorded.project.folder
+    recorded.project.succeed("git", "init", "--quiet")
     recorded.project.succeed("unilogit", "dvc")
     evidence = [
         f"{workspace.root.relative_to(folder)}/{place}" for workspace in recorded.workspaces for place in EVIDENCE

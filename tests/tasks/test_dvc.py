@@ -120,6 +120,12 @@ def test_what_lies_where_dvc_does_not_look_is_refused(project):
     assert (project / "dvc.yaml").exists()
 
 
+def test_a_folder_in_which_dvc_cannot_work_is_told(project):
+    shutil.rmtree(project / ".git")
+    with pytest.raises(InputError, match="type `git init` where it is no git repository"):
+        write()
+
+
 def test_what_an_experiment_would_commit_is_warned_of(project):
     assert "warning: model.retain: git sees models/a, so `dvc exp run` commits it" in write("model.retain=models/a")
     subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", "models/a"], check=True)

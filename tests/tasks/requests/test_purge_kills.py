@@ -88,10 +88,6 @@ def check_kills(built, tmp_path, monkeypatch, kills):
         shutil.rmtree(project.folder)
 
 
-def test_a_killed_purge_is_gone_on_from(built, tmp_path, monkeypatch):
-    check_kills(built, tmp_path, monkeypatch, 4)
-
-
 @pytest.mark.slow
 def test_a_purge_killed_at_fifty_instants_is_gone_on_from(built, tmp_path, monkeypatch):
     check_kills(built, tmp_path, monkeypatch, 50)
