@@ -16,6 +16,7 @@ from tasks.steps import NAMES, load_step
 from tasks.steps.example import example_workspace
 from tasks.summary import CURVE, FOLDER, NUMBERS
 from tasks.workspace import Place, Workspace
+from unilogit.adapters import CONFIG, base_folder
 from unilogit.data.locations import is_url
 from unilogit.errors import InputError
 from unilogit.files import write_text
@@ -154,4 +155,6 @@ def _paths(places: tuple[Place | Source, ...], workspace: Workspace, params: Par
             paths.append(str(workspace.path(place)))
         elif path := place.path_in(params):
             paths.append(path)
-    return paths
+            if base := base_folder(Path(path) / CONFIG):  # of an adapter
+                paths.append(str(base))
+    return list(dict.fromkeys(paths))

@@ -95,6 +95,7 @@ class Register(Config):
     registered_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     experiment: Name
     log_generations: bool
+    save: Literal["merged", "adapter"]
 
 
 class Params(Config):

@@ -13,6 +13,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
+from unilogit.adapters import CONFIG, base_folder
 from unilogit.files import Json, JsonObject, read_json, sha256_file, sha256_json, write_json
 
 Result = TypeVar("Result")
@@ -117,13 +118,26 @@ def stamped_outputs(file: Path) -> dict[str, str | None]:
 
 
 def digest(path: Path) -> str | None:
-    """Of a file's bytes, or of the names and bytes of all files in a folder; None where there is neither."""
-    if path.is_file():
-        return _file_digest(str(path), path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino)
+    """Of a file's bytes, or of the names and bytes of all files in a folder; None where there is neither.
+
+    An adapter is what it is only on its base: where a folder has one, the digest is of its base's files as well.
+    """
     if not path.is_dir():
-        return None
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return sha256_json({str(file.relative_to(path)): digest(file) for file in files})
+        return _digest_of_file(path) if path.is_file() else None
+    files = _digests_of_files(path)
+    for name in [name for name in files if Path(name).name == CONFIG]:
+        if base := base_folder(path / name):
+            files[f"base of {name}"] = sha256_json(_digests_of_files(base))
+    return sha256_json(files)
+
+
+def _digests_of_files(folder: Path) -> dict[str, str]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): _digest_of_file(file) for file in files}
+
+
+def _digest_of_file(file: Path) -> str:
+    return _file_digest(str(file), file.stat().st_size, file.stat().st_mtime_ns, file.stat().st_ino)
 
 
 @cache

@@ -15,6 +15,7 @@ from unilogit.errors import InputError
 from unilogit.files import read_json, write_json
 from unilogit.kernels import group_means
 from unilogit.model import HeadScorer, LogitScorer, checkpoint_dtype, load_model, make_scorer, save_model
+from unilogit.training.config import UnlearnConfig
 from unilogit.training.from_scratch import train_tokenizer
 from unilogit.training.lora import add_lora
 
@@ -81,7 +82,7 @@ def test_the_try_out_leaves_the_model_in_its_mode():
 
 def test_adapters_are_looked_through_and_other_modules_refused():
     model = tiny()
-    scorer = make_scorer(add_lora(model, rank=2, seed=0))
+    scorer = make_scorer(add_lora(model, UnlearnConfig(lora_rank=2), seed=0))
     assert scorer.model is model
     with pytest.raises(TypeError, match="not Linear"):
         make_scorer(nn.Linear(2, 2))

@@ -11,21 +11,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from huggingface_hub.errors import HFValidationError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.integrations import is_fsdp_enabled
 
 from unilogit import kernels
+from unilogit.adapters import CONFIG, attach_adapter, base_of, find_adapter, merge, tokenizer_of
 from unilogit.errors import InputError
 from unilogit.files import atomic_folder
 from unilogit.progress import transformers_progress
 from unilogit.wrappers import Arguments, Result, give_room, run_as_forward, weights_are_shared_out
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 log = logging.getLogger(__name__)
 
@@ -211,50 +220,87 @@ def _warn_once(name: str) -> None:
 
 
 def load_model(name: str, *, own_dtype: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A causal language model and its tokenizer, on the GPU where there is one.
+    """A causal language model and its tokenizer, on the GPU where there is one; an adapter merged into its base.
 
     Under FSDP the model stays on the CPU, and one process of each machine has its weights; the others have room
     for them. accelerate shares them out.
 
     Args:
-        name: a Hugging Face folder or hub name.
+        name: a Hugging Face folder or hub name, or the folder of a LoRA adapter.
         own_dtype: its weights in `checkpoint_dtype` on the CPU too; else in float32 there.
-
-    Args:
-        progress: what a progress bar on standard error says; None for no bar.
 
     Raises:
         InputError: nothing loadable is there.
     """
+    model, adapter = _load_base(name, own_dtype), find_adapter(name)
+    return merge(attach_adapter(model, adapter, trainable=False)) if adapter else model, load_tokenizer(name)
+
+
+def load_adapted(name: str) -> "tuple[PeftModel, PreTrainedTokenizerBase]":
+    """As `load_model` with its own dtype; but the adapter is beside its base, and can be trained.
+
+    Raises:
+        InputError: no adapter is there, or it is none that can be used.
+    """
+    adapter = find_adapter(name)
+    if adapter is None:
+        raise InputError(f"{name}: there is no adapter ({CONFIG})")
+    return attach_adapter(_load_base(name, own_dtype=True), adapter, trainable=True), load_tokenizer(name)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """A model's tokenizer; one that cannot pad pads with end-of-sequence.
+
+    Args:
+        name: as of `load_model`.
+
+    Raises:
+        InputError: there is none.
+    """
+    with _loading(name):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(tokenizer_of(name))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _load_base(name: str, own_dtype: bool) -> PreTrainedModel:
+    """The model as `load_model` has it, without an adapter."""
     is_sharded, has_gpu, device = weights_are_shared_out(), torch.cuda.is_available(), None
     if is_sharded:
         device = None if PartialState(cpu=not has_gpu).is_local_main_process else "meta"
+        if find_adapter(name):
+            raise InputError(
+                f"{name}: is an adapter, and processes cannot share the weights of one with its base (FSDP); set"
+                " unlearn.sharding to none, or merge it into its base and name that whole model"
+            )
     with _loading(name):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            name, dtype="auto" if own_dtype or has_gpu else torch.float32, device_map=device
+            base_of(name), dtype="auto" if own_dtype or has_gpu else torch.float32, device_map=device
         )
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise InputError(
+            f"{name}: is an adapter of the hub; fetch it with `hf download {name} --local-dir FOLDER`, and name FOLDER"
+        )
     if device == "meta":
         give_room(model)
         model.tie_weights()
     if has_gpu and not is_sharded:
         nn.Module.cuda(model)  # in place
-    return model, tokenizer
+    return model
 
 
 def checkpoint_dtype(name: str) -> torch.dtype:
     """The dtype of a checkpoint's floating weights: what its config says, else that of the first in its files.
 
     Args:
-        name: a Hugging Face folder or hub name.
+        name: as of `load_model`; of an adapter's folder, its base's dtype.
 
     Raises:
         InputError: no model is there.
     """
     with _loading(name):
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(name, dtype="auto", device_map="meta")
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(base_of(name), dtype="auto", device_map="meta")
     return model.dtype
 
 

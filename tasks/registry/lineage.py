@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.registry.connection import connect
-from tasks.registry.versions import CANDIDATE, CHAMPION, PASSED, WEIGHTS, every_version, fetch, unless_missing
+from tasks.registry.versions import CANDIDATE, CHAMPION, PASSED, WEIGHTS, every_version, fetch_on_base, unless_missing
 from unilogit.errors import InputError
 
 if TYPE_CHECKING:
@@ -234,19 +234,21 @@ def offer(store: "MlflowClient", name: str, version: str) -> bool:
     return int(present) == int(version)
 
 
-def choose_parent(name: str, folder: Path) -> tuple[Path, str] | None:
+def choose_parent(name: str, folder: Path, base: str) -> tuple[Path, str] | None:
     """Fetch the champion, for a batch to start from.
 
     Args:
         name: of the registered model.
         folder: to fetch into, replaced as a whole.
+        base: model.base: that which a champion that is an adapter is on, or an adapter on the same one.
 
     Returns:
         A Hugging Face folder with model and tokenizer (inside `folder`) and the version; None while no version ever
         was champion.
 
     Raises:
-        InputError: the version that is champion may not be, or the one that is to be is not.
+        InputError: the version that is champion may not be, or the one that is to be is not; or it is an adapter on
+            another base.
     """
     with connect() as store:
         registry = read_registry(store, name)
@@ -265,4 +267,4 @@ def choose_parent(name: str, folder: Path) -> tuple[Path, str] | None:
                 f"{name} version {champion} is {CHAMPION}, but may not be: {'; '.join(reasons)}; `unilogit reconcile`"
                 f" puts back the one that was accepted last"
             )
-        return fetch(store, name, champion, folder), champion
+        return fetch_on_base(store, name, champion, folder, base), champion

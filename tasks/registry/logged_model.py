@@ -6,6 +6,7 @@ MLflow is imported inside functions.
 import inspect
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version as installed_version
@@ -16,12 +17,15 @@ from typing import TYPE_CHECKING
 from tasks.params import Params
 from tasks.registry.datasets import dataset_digests
 from tasks.registry.points import model_points
+from tasks.registry.versions import ADAPTER
 from tasks.workspace import Place, Training, Workspace
+from unilogit.adapters import Adapter, attach_adapter, find_adapter, lasting
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 REQUIREMENTS = ("accelerate", "safetensors", "tokenizers", "torch", "transformers")  # of the logged model
@@ -93,16 +97,18 @@ def _link(store: "MlflowClient", run: "Run", workspace: Workspace, params: Param
 
 
 def _save(model: Path, folder: str, logged: "LoggedModel", run_id: str) -> None:
-    """Write the model as MLflow lays it out."""
+    """Write the model as MLflow lays it out; of an adapter its folder as it is, and where its base is."""
     import mlflow
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    text = Schema([ColSpec(DataType.string)])
+    text, adapter = Schema([ColSpec(DataType.string)]), find_adapter(str(model))
+    packages = (*REQUIREMENTS, "peft") if adapter else REQUIREMENTS
     with _as_it_was_saved():
         mlflow.transformers.save_model(
-            _load(model),
+            _load(model, adapter),
             folder,
+            base_model_path=adapter.base if adapter and Path(adapter.base).is_dir() else None,
             task="text-generation",
             mlflow_model=Model(
                 artifact_path=logged.artifact_location,
@@ -112,16 +118,20 @@ def _save(model: Path, folder: str, logged: "LoggedModel", run_id: str) -> None:
             ),
             signature=ModelSignature(inputs=text, outputs=text),
             input_example=EXAMPLE,
-            pip_requirements=[f"{name}=={installed_version(name).split('+')[0]}" for name in REQUIREMENTS],
+            pip_requirements=[f"{name}=={installed_version(name).split('+')[0]}" for name in packages],
         )
+    if adapter:
+        shutil.copytree(model, Path(folder) / ADAPTER, dirs_exist_ok=True)
 
 
-def _load(folder: Path) -> "dict[str, PreTrainedModel | PreTrainedTokenizerBase]":
+def _load(folder: Path, adapter: Adapter | None) -> "dict[str, PreTrainedModel | PeftModel | PreTrainedTokenizerBase]":
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = folder.resolve()  # MLflow takes a relative one for a repository of the hub
+    whole = lasting(adapter.base) if adapter else path
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(whole, dtype="auto")
     return {
-        "model": AutoModelForCausalLM.from_pretrained(path, dtype="auto"),
+        "model": attach_adapter(model, adapter, trainable=False) if adapter else model,
         "tokenizer": AutoTokenizer.from_pretrained(path),
     }
 

@@ -17,7 +17,7 @@ import yaml
 from tasks.params import Params, load_params
 from tasks.registry.connection import connect
 from tasks.registry.run import git_commit
-from tasks.registry.versions import fetch, unless_missing
+from tasks.registry.versions import fetch, fetch_on_base, unless_missing
 from tasks.stamp import digest
 from tasks.steps import load_step
 from tasks.steps.store import check_out
@@ -173,7 +173,8 @@ def _purged(batch: str) -> int:
 def _parent(store: "MlflowClient", version: "ModelVersion", params: Params, folder: Path) -> ParentModel:
     """What the version was unlearned from: a version, with the weights that were registered, or the base model."""
     number = version.tags.get("parent_version") or None
-    model = str(fetch(store, version.name, number, folder / "parent")) if number else params.model.base
+    base = params.model.base
+    model = str(fetch_on_base(store, version.name, number, folder / "parent", base)) if number else base
     return ParentModel(model=model, version=number, files_sha256=digest(Path(model)) or model)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tasks.stamp import Keeper
 from tasks.workspace import home
+from unilogit.adapters import CONFIG, base_of, lasting, put_on_base
 from unilogit.errors import InputError
 from unilogit.files import atomic_folder, sha256_json, sha256_weights
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"  # aliases
 PASSED, FAILED = "passed", "failed"  # what tag `gates` says
 WEIGHTS = "weights_sha256"  # the tag that says which weights a version has
+BASE, BASE_WEIGHTS = "base_model", "base_weights_sha256"  # tags of a version that is an adapter: which model it is on
+ADAPTER = "peft"  # the folder in which MLflow keeps one
 REGISTRATION = "registration"  # the tag by which a run and its version are found again
 
 Asked = TypeVar("Asked")
@@ -84,6 +87,8 @@ def fetch(store: "MlflowClient", name: str, version: str, folder: Path) -> Path:
 
         with atomic_folder(folder) as fetched:
             mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=str(fetched))
+            if (fetched / ADAPTER).is_dir():
+                (fetched / ADAPTER).rename(fetched / "model")
             _gather_tokenizer(fetched, title)
             if sha256_weights(fetched / "model") != registered:
                 raise InputError(
@@ -93,13 +98,40 @@ def fetch(store: "MlflowClient", name: str, version: str, folder: Path) -> Path:
     return model
 
 
+def fetch_on_base(store: "MlflowClient", name: str, version: str, folder: Path, base: str) -> Path:
+    """As `fetch`; a version that is an adapter names the present place of its base afterwards.
+
+    Args:
+        base: the model that the version is on, or an adapter on the same one.
+
+    Raises:
+        InputError: as `fetch`, or that is not the base that the version was registered on.
+    """
+    model, tags = fetch(store, name, version, folder), store.get_model_version(name, version).tags
+    if BASE in tags:
+        whole = base_of(base)
+        if base_tags(whole)[BASE_WEIGHTS] != tags[BASE_WEIGHTS]:
+            raise InputError(
+                f"{name} version {version} is an adapter on {tags[BASE]}, and {whole} has other weights (tag"
+                f" {BASE_WEIGHTS}); put those back, or name the place of that model in model.base"
+            )
+        put_on_base(model, whole)
+    return model
+
+
+def base_tags(base: str) -> dict[str, str]:
+    """The tags of a version that is an adapter, by which its base is known again; a hub name stands for itself."""
+    return {BASE: lasting(base), BASE_WEIGHTS: sha256_weights(base) if Path(base).is_dir() else base}
+
+
 def why_not_whole(store: "MlflowClient", name: str, version: str) -> str | None:
     """Why the files of a version are not those that were registered, in a clause; None where they are.
 
     Files are read again only when their names, sizes or times differ from when they were read last.
     """
-    registered = store.get_model_version(name, version).tags.get(WEIGHTS, "")
-    place = f"{store.get_model_version_download_uri(name, version)}/model"
+    tags = store.get_model_version(name, version).tags
+    registered = tags.get(WEIGHTS, "")
+    place = f"{store.get_model_version_download_uri(name, version)}/{ADAPTER if BASE in tags else 'model'}"
     files = _listed(place)
     if not files:
         return "its weights are gone"
@@ -151,7 +183,7 @@ def unless_missing(ask: Callable[[], Asked]) -> Asked | None:
 
 def _gather_tokenizer(folder: Path, title: str) -> None:
     """Put the tokenizer, which MLflow keeps apart, beside the weights."""
-    if not (folder / "model" / "config.json").is_file():
+    if not any((folder / "model" / file).is_file() for file in ("config.json", CONFIG)):
         raise InputError(
             f"{title}: not a transformers model; log it with mlflow.transformers.log_model or promote another version"
         )

@@ -14,6 +14,7 @@ from tasks.params import Params
 from tasks.requests.decoding import WEIGHTS
 from tasks.requests.erasure import Erasure
 from tasks.workspace import ParentModel, Place, RetainModel, Training, Verdict, Workspace, home, ledger_location
+from unilogit.adapters import CONFIG, base_folder
 from unilogit.files import sha256_weights
 
 
@@ -89,7 +90,8 @@ def models_that_may_know(batches: list[str], runs: list[Workspace]) -> list[str]
     newest = max(batches)
     known = {digest for run in runs if run.root.name >= newest for digest in _without_them(run)}
     folders = sorted({Path(parent) for parent, _, _ in os.walk(home()) if _has_weights(Path(parent))})
-    base = {run.read(ParentModel).model for run in runs if run.has(Place.PARENT) and run.root.name <= newest}
+    parents = {run.read(ParentModel).model for run in runs if run.has(Place.PARENT) and run.root.name <= newest}
+    base = parents | {str(folder) for parent in parents if (folder := base_folder(Path(parent) / CONFIG))}
     elsewhere = sorted(model for model in base if home() not in Path(model).absolute().parents)
     return [*elsewhere, *(str(folder) for folder in folders if sha256_weights(folder) not in known)]
 

@@ -13,13 +13,23 @@ from tasks.registry.lineage import offer
 from tasks.registry.live import run_route
 from tasks.registry.logged_model import model_id_of, name_version
 from tasks.registry.run import complete_run, find_or_create_run, opening_tags
-from tasks.registry.versions import CANDIDATE, FAILED, PASSED, REGISTRATION, create_version, find_version
+from tasks.registry.versions import (
+    BASE,
+    CANDIDATE,
+    FAILED,
+    PASSED,
+    REGISTRATION,
+    base_tags,
+    create_version,
+    find_version,
+)
 from tasks.report.markdown import describe_version
 from tasks.report.page import write_report
 from tasks.report.review import Review, read_review
 from tasks.step import Step
 from tasks.steps.store import data_md5
 from tasks.workspace import Place, Registration, Workspace, home
+from unilogit.adapters import find_adapter
 from unilogit.errors import InputError
 from unilogit.files import sha256_json, sha256_weights, write_json
 
@@ -75,6 +85,7 @@ def run_register(workspace: Workspace, params: Params) -> Registration:
 def _tags(workspace: Workspace, params: Params, review: Review) -> dict[str, str]:
     """The tags of run and version."""
     opening, weights = opening_tags(review.batch_id, params), review.training.weights_sha256
+    adapter = find_adapter(str(workspace.path(Place.MODEL)))
     return {
         **opening,
         REGISTRATION: sha256_json([review.batch_id, weights, opening["params_md5"], review.gates.model_dump()]),
@@ -85,6 +96,7 @@ def _tags(workspace: Workspace, params: Params, review: Review) -> dict[str, str
         "gate.utility": _verdict(review.gates.scope_passed("utility")),
         "data_md5": data_md5(workspace) or "",
         "weights_sha256": weights,
+        **(base_tags(adapter.base) if adapter else {}),
     }
 
 
@@ -111,6 +123,8 @@ def _describe(store: "MlflowClient", review: Review, version: "ModelVersion", wo
         "data": f"DVC hash {version.tags['data_md5']}" if version.tags.get("data_md5") else "not under DVC",
         "report where it was made": f"{_shown(workspace.path(Place.REPORT))}",
     }
+    if base := version.tags.get(BASE):
+        facts["an adapter on"] = f"{_shown(Path(base)) if Path(base).is_dir() else base}, which is as it was without it"
     return describe_version(review, links, facts, next_step)
 
 

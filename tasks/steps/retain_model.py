@@ -19,6 +19,7 @@ from tasks.stamp import digest
 from tasks.step import Source, Step
 from tasks.steps.train import train_once
 from tasks.workspace import ParentModel, Place, RetainModel, Workspace, trained_models
+from unilogit.adapters import find_adapter
 from unilogit.data.records import CorpusRecord, frame_records
 from unilogit.errors import InputError
 from unilogit.files import atomic_folder, sha256_json
@@ -78,7 +79,7 @@ def _checked(workspace: Workspace, params: Params) -> RetainModel:
 
 def _folder(name: str) -> RetainModel:
     folder = Path(name)
-    if not (folder / "config.json").is_file():
+    if not (folder / "config.json").is_file() and not find_adapter(name):
         raise InputError(f"{folder}: no model there (config.json is missing); correct model.retain or set it to null")
     return RetainModel(model=str(folder), files_sha256=digest(folder), description=str(folder))
 

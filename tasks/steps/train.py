@@ -12,6 +12,7 @@ from tasks.params import TOKENS, Params
 from tasks.stamp import Keeper, digest
 from tasks.step import Step
 from tasks.workspace import Place, Workspace
+from unilogit.adapters import base_of, tokenizer_of
 from unilogit.data.records import SUFFIXES, CorpusRecord, frame_records, read_records
 from unilogit.data.rows import input_files
 from unilogit.errors import InputError
@@ -82,15 +83,16 @@ def _require_model(name: str) -> None:
     from unilogit.model import why_no_model
 
     try:
-        AutoConfig.from_pretrained(name)
+        AutoConfig.from_pretrained(base_of(name))
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: no model there ({why_no_model(error)}); train it or correct model.base") from None
 
 
 def train_once(corpus: Path, store: Path, params: Params, architecture: str) -> Trained:
     """A model trained on `corpus`, from the store if one of the same data, settings and architecture is there."""
-    files = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-    shape = [digest(Path(architecture) / name) for name in files]
+    tokenizer = Path(tokenizer_of(architecture))
+    files = (tokenizer / name for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"))
+    shape = [digest(file) for file in (Path(base_of(architecture)) / "config.json", *files)]
     if not any(shape):
         shape = [architecture]  # of the hub
     inputs = [

@@ -4,7 +4,7 @@ import random
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -14,12 +14,13 @@ from tasks.curves import CurveWriter
 from tasks.params import TOKENS, Params
 from tasks.step import Step
 from tasks.workspace import ParentModel, Place, Training, Workspace
+from unilogit.adapters import base_of, find_adapter, save_adapter
 from unilogit.data.parquet_rows import rows_at, sample_rows
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_weights, write_json, write_text
-from unilogit.training.config import UnlearnConfig
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -42,7 +43,7 @@ def run_unlearn(workspace: Workspace, params: Params) -> Training:
 
     if params.unlearn.method == "none" or is_launched():
         return unlearn_into(workspace, workspace, params)
-    plan = _plan(workspace.read(ParentModel).model, params.unlearn)
+    plan = _plan(workspace.read(ParentModel).model, params)
     print(plan.reason, flush=True)
     if plan.processes == 1:
         return unlearn_into(workspace, workspace, params)
@@ -52,10 +53,16 @@ def run_unlearn(workspace: Workspace, params: Params) -> Training:
     return workspace.read(Training)
 
 
-def _plan(parent: str, config: UnlearnConfig) -> "LaunchPlan":
+def trains_further(parent: str, params: Params) -> bool:
+    """Whether the parent is an adapter, and that adapter is what is trained and saved."""
+    return params.register_.save == "adapter" and find_adapter(parent) is not None
+
+
+def _plan(parent: str, params: Params) -> "LaunchPlan":
     from unilogit.training.launch import BYTES_PER_PARAMETER, count_parameters, gpu_memory, plan_launch
 
-    adapters_alone = config.lora_rank is not None
+    config = params.unlearn
+    adapters_alone = config.lora_rank is not None or trains_further(parent, params)
     return plan_launch(
         count_parameters(parent),
         gpu_memory(),
@@ -77,16 +84,16 @@ def unlearn_into(source: Workspace, output: Workspace, params: Params) -> Traini
     """
     import torch
     from accelerate import PartialState
-    from transformers import PreTrainedModel, set_seed
+    from transformers import set_seed
 
-    from unilogit.model import load_model, save_model
+    from unilogit.model import load_adapted, load_model
     from unilogit.training.launch import is_launched
     from unilogit.training.progress import TellFigures
 
     processes = PartialState(cpu=not torch.cuda.is_available())
     processes.wait_for_everyone()  # or a late one would find the work of the others finished
     parent = source.read(ParentModel).model
-    model, tokenizer = load_model(parent, own_dtype=True)
+    model, tokenizer = load_adapted(parent) if trains_further(parent, params) else load_model(parent, own_dtype=True)
     unlearned: nn.Module = model
     set_seed(params.seed)
     trainer = None
@@ -101,14 +108,31 @@ def unlearn_into(source: Workspace, output: Workspace, params: Params) -> Traini
         trainer.run()
         unlearned = trainer.model
     if processes.is_main_process:
-        assert isinstance(unlearned, PreTrainedModel)  # where weights were sharded, the first process has them whole
-        save_model(unlearned, tokenizer, output.path(Place.MODEL))
+        _save(unlearned, tokenizer, output.path(Place.MODEL), parent, params)
         _write_history(output, params.unlearn.method, trainer, processes.num_processes)
         shutil.rmtree(output.path(Place.CHECKPOINTS), ignore_errors=True)
     processes.wait_for_everyone()
     if is_launched():
         processes.destroy_process_group()  # or the processes would not end together
     return output.read(Training)
+
+
+def _save(
+    unlearned: "nn.Module", tokenizer: "PreTrainedTokenizerBase", folder: Path, parent: str, params: Params
+) -> None:
+    """Write a whole model, or the adapter alone; where weights were sharded, the first process has them whole."""
+    from transformers import PreTrainedModel
+
+    from unilogit.model import save_model
+    from unilogit.training.lora import add_lora
+
+    if params.register_.save == "merged":
+        assert isinstance(unlearned, PreTrainedModel)
+        save_model(unlearned, tokenizer, folder)
+        return
+    if isinstance(unlearned, PreTrainedModel):  # nothing was trained
+        unlearned = add_lora(unlearned, params.unlearn, params.seed)
+    save_adapter(cast("PeftModel", unlearned), tokenizer, folder, base_of(parent))
 
 
 def _write_history(output: Workspace, method: str, trainer: "UnlearningTrainer | None", processes: int) -> None:
@@ -130,7 +154,11 @@ def _write_history(output: Workspace, method: str, trainer: "UnlearningTrainer |
 
 
 def make_trainer(
-    source: Workspace, output: Workspace, params: Params, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
+    source: Workspace,
+    output: Workspace,
+    params: Params,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
 ) -> "UnlearningTrainer":
     """The trainer of a workspace's sets.
 
@@ -165,6 +193,7 @@ def make_trainer(
         output_dir=output.path(Place.CHECKPOINTS),
         seed=params.seed,
         max_length=params.model.max_length,
+        merges=params.register_.save == "merged",
     )
 
 
@@ -205,7 +234,7 @@ STEP = Step(
     function=run_unlearn,
     reads=(Place.PARENT, Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS),
     writes=(Place.MODEL, Place.TRAINING, Place.LOSS_CURVES),
-    params=("seed", "unlearn", *TOKENS),
+    params=("seed", "unlearn", "register.save", *TOKENS),
     timeout=168 * 3600,
 )
 

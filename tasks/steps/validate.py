@@ -226,14 +226,13 @@ def _long_prompts(records: pd.DataFrame, places: pd.Series, params: Params) -> d
     is_long = records["prompt"].map(lambda prompt: 3 * len(prompt.encode()) > params.model.max_length).astype(bool)
     if not is_long.any():
         return {}
-    from transformers import AutoTokenizer
-
     from unilogit.data.tokenisation import long_prompts
+    from unilogit.model import load_tokenizer
 
     # Its place stands for a record, as its id may not be its own.
     prompts = zip(places[is_long], records.loc[is_long, "prompt"], strict=True)
     try:
-        tokenizer = params.model.formatted(AutoTokenizer.from_pretrained(params.model.base))
+        tokenizer = params.model.formatted(load_tokenizer(params.model.base))
         too_long = long_prompts(tokenizer, prompts, params.model.max_length)
     except (OSError, ValueError, InputError):
         return {}

@@ -32,6 +32,8 @@ OTHER_VALUES = {
     "pause_forgotten": False,
     "neighbour_share": 0.5,
     "lora_rank": 2,
+    "lora_alpha": 3.0,
+    "lora_targets": ["q_proj"],
     "bf16": True,
     "gradient_checkpointing": True,
     "compile": True,
@@ -155,6 +157,20 @@ def test_a_knob_of_a_retain_term_that_is_not_there_says_why(knobs, problem):
     assert retain_method(config) is None
     (sentence,) = idle_knobs(config)
     assert problem in sentence
+
+
+def test_a_knob_of_adapters_acts_with_them_and_says_why_it_does_not_without():
+    adapted = BASE.model_copy(update={"lora_rank": 2, "learning_rate": 1e-2})
+    results = [
+        effects(config) for config in (adapted, changed(adapted, "lora_alpha"), changed(adapted, "lora_targets"))
+    ]
+    assert results[0] != results[1] != results[2] != results[0]
+    sentences = idle_knobs(UnlearnConfig(lora_alpha=3, lora_targets=["q_proj"]))
+    assert [sentence.partition(",")[0] for sentence in sentences] == [
+        "unlearn.lora_alpha is 3.0",
+        "unlearn.lora_targets is ['q_proj']",
+    ]
+    assert sentences[0].endswith("as unlearn.lora_rank is null; leave it at null, or set unlearn.lora_rank")
 
 
 @pytest.mark.parametrize("method", METHODS)

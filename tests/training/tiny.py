@@ -25,9 +25,8 @@ TOKENIZER = train_tokenizer([text for pair in FORGET + RETAIN for text in pair],
 def tiny_model(dtype=torch.float32, **sizes):
     torch.manual_seed(0)
     defaults = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlamaConfig(
-        vocab_size=len(TOKENIZER), max_position_embeddings=64, tie_word_embeddings=True, **defaults | sizes
-    )
+    defaults |= {"tie_word_embeddings": True}
+    config = LlamaConfig(vocab_size=len(TOKENIZER), max_position_embeddings=64, **defaults | sizes)
     return LlamaForCausalLM(config).to(dtype)
 
 

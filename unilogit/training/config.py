@@ -84,6 +84,12 @@ def known_method(method: str, *words: str) -> str:
     return method
 
 
+Targets = Annotated[
+    Literal["all-linear"] | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)],
+    _or_say("all-linear, a list of modules' names"),
+]
+
+
 class UnlearnConfig(Config):
     """One unlearning run; `UnlearnConfig(method="npo")` has every default.
 
@@ -101,7 +107,11 @@ class UnlearnConfig(Config):
         retain_recovery: share of the retain probability before unlearning that has to be back to stop.
         pause_forgotten: press only on examples still likelier than unseen people's, where there are unseen people.
         neighbour_share: of retain examples, drawn from neighbours of the forgotten, which have to be there.
-        lora_rank: of adapters that are trained and merged at the end; None trains all weights.
+        lora_rank: of new adapters that are trained instead of all weights; None trains all weights, or the adapter
+            that the model has.
+        lora_alpha: an adapter adds alpha / rank · B·A; None is twice the rank.
+        lora_targets: the modules that have one, by the last part of their names or more of it; "all-linear" is every
+            linear layer but the head.
         bf16: compute in bfloat16; weights that are trained are held in float32. "auto": where the device
             multiplies bfloat16 natively (CUDA) and the checkpoint is 16-bit.
         gradient_checkpointing: keep fewer activations and compute them again.
@@ -127,6 +137,10 @@ class UnlearnConfig(Config):
     pause_forgotten: bool = True
     neighbour_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     lora_rank: PositiveInt | None = None
+    lora_alpha: PositiveFloat | None = None
+    lora_targets: Annotated[Literal["all-linear"] | Targets, _or_say("all-linear, a list of modules' names")] = (
+        "all-linear"
+    )
     bf16: Annotated[Literal["auto"] | bool, _or_say("auto, true, false")] = "auto"
     gradient_checkpointing: bool = False
     compile: bool = False

@@ -26,6 +26,7 @@ from transformers import (
     set_seed,
 )
 
+from unilogit.adapters import base_of, tokenizer_of
 from unilogit.data.prompt_format import AUTO, with_prompt_format
 from unilogit.data.records import CorpusRecord
 from unilogit.data.tokenisation import Encoded, collate, encode_all
@@ -159,8 +160,9 @@ def _new_model(
 
 
 def _new_model_like(name: Path | str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
-    return tokenizer, AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name), dtype=torch.float32)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(tokenizer_of(str(name)))
+    configuration = AutoConfig.from_pretrained(base_of(str(name)))
+    return tokenizer, AutoModelForCausalLM.from_config(configuration, dtype=torch.float32)
 
 
 def _collate(batch: Sequence[dict[str, list[int]]], pad_token_id: int | None) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from unilogit.losses.registry import METHODS, RETAIN_TERMS, Method
 from unilogit.training.config import UnlearnConfig
 
 RETAIN_KNOBS = ("retain_term", "retain_weight", "retain_per_forget", "neighbour_share")
+LORA_KNOBS = ("lora_alpha", "lora_targets")
 DEFAULTS = UnlearnConfig()
 
 
@@ -18,14 +19,27 @@ def idle_knobs(config: UnlearnConfig) -> list[str]:
     Knobs in a method's own section are never idle: the section says whose they are. With method "none" there is
     no run.
     """
-    if config.method == "none" or not (reason := _why_no_retain_term(config)):
+    if config.method == "none":
         return []
-    return [
+    of_adapters = [
+        f"unlearn.{name} is {value}, which would do nothing, as unlearn.lora_rank is null; leave it at"
+        f" {_written(getattr(DEFAULTS, name))}, or set unlearn.lora_rank"
+        for name in LORA_KNOBS
+        if config.lora_rank is None and (value := getattr(config, name)) != getattr(DEFAULTS, name)
+    ]
+    if not (reason := _why_no_retain_term(config)):
+        return of_adapters
+    return of_adapters + [
         f"unlearn.{name} is {value}, which would do nothing, as {reason}; "
         f"leave it at {getattr(DEFAULTS, name)}, or name a retain term in unlearn.retain_term and give it weight"
         for name in RETAIN_KNOBS
         if (value := getattr(config, name)) not in (0, "none", getattr(DEFAULTS, name))
     ]
+
+
+def _written(value: object) -> str:
+    """As params.yaml has it."""
+    return "null" if value is None else str(value)
 
 
 def same_run_by(method: str, config: UnlearnConfig) -> UnlearnConfig:

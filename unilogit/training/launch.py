@@ -128,7 +128,7 @@ def count_parameters(model: str) -> int:
     """How many parameters a causal language model has, tied ones once; its weights are not read.
 
     Args:
-        model: a Hugging Face folder or hub name.
+        model: a Hugging Face folder or hub name; of an adapter's folder, its base's are counted.
 
     Raises:
         InputError: there is no configuration of such a model.
@@ -136,11 +136,12 @@ def count_parameters(model: str) -> int:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from unilogit.adapters import base_of
     from unilogit.model import why_no_model
 
     try:
         with torch.device("meta"):
-            empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model))
+            empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base_of(model)))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{model}: no causal language model can be loaded from there ({why_no_model(error)})"

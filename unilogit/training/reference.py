@@ -1,22 +1,23 @@
 """The model before unlearning, for the losses that compare with it, in as little memory as each of them allows.
 
 - log p of given answers is measured once, before the first step, and kept as numbers.
-- Adapters have the model before unlearning inside them: it is the model without them.
-- Otherwise it is a copy in the checkpoint's own dtype that shares what is not trained.
+- New adapters have the model before unlearning inside them: it is the model without them.
+- Otherwise it is a copy in the checkpoint's own dtype that shares what is not trained; of an adapter that is trained
+  further, a copy of the adapter alone.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from unilogit.data.tokenisation import IGNORED, Encoded, collate
 from unilogit.errors import InputError
@@ -32,14 +33,19 @@ if TYPE_CHECKING:
 FILE = "reference.safetensors"
 SCORED_AT_ONCE = 32
 
+Copied = TypeVar("Copied", bound=nn.Module)
 
-def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
+
+def frozen_copy(model: Copied, widened: Collection[torch.dtype] = HALF) -> Copied:
     """The model as it is now, for inference; shares the tensors that training will neither change nor widen.
 
     A process that has room for parameters alone (FSDP) has as much room again, untouched: it costs no memory.
+
+    Args:
+        widened: dtypes of tensors that training will hold in another one.
     """
     tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
-    copies = {id(tensor): tensor for tensor in tensors if not tensor.requires_grad and tensor.dtype not in HALF}
+    copies = {id(tensor): tensor for tensor in tensors if not tensor.requires_grad and tensor.dtype not in widened}
     if not has_weights():
         copies |= {id(parameter): nn.Parameter(torch.empty_like(parameter)) for parameter in model.parameters()}
     return copy.deepcopy(model, copies).eval().requires_grad_(False)

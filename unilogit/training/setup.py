@@ -19,7 +19,7 @@ from unilogit.training.encoding import encode_preferred, encode_set
 from unilogit.training.examples import PairedExamples
 from unilogit.training.idk_answers import draw_idk_answers
 from unilogit.training.idle_knobs import idle_knobs, retain_method
-from unilogit.training.lora import add_lora, without_adapter
+from unilogit.training.lora import add_lora, check_further, without_adapter
 from unilogit.training.precision import hold_in_float32
 from unilogit.training.reference import frozen_copy
 from unilogit.training.stopping import Pair
@@ -100,8 +100,8 @@ def build_examples(
     )
 
 
-def build_trained_model(model: PreTrainedModel, config: UnlearnConfig, seed: int) -> tuple["Trained", "Trained | None"]:
-    """The model as it will be trained: its weights in float32, or adapters around it.
+def build_trained_model(model: "Trained", config: UnlearnConfig, seed: int) -> tuple["Trained", "Trained | None"]:
+    """The model as it will be trained: its weights in float32, adapters around it, or the adapter that it has.
 
     Returns:
         (trained, reference): reference is the model before unlearning where a loss needs one, else None.
@@ -114,8 +114,11 @@ def build_trained_model(model: PreTrainedModel, config: UnlearnConfig, seed: int
             f"unlearn.gradient_checkpointing is true, but {type(model).__name__} cannot do it; set it to false"
         )
     is_compared = any(method.needs_reference_model for method in methods_of(config))
+    if not isinstance(model, PreTrainedModel):
+        check_further(model, config)
+        return model, frozen_copy(model, widened=()) if is_compared else None
     if config.lora_rank is not None:
-        adapted = add_lora(model, config.lora_rank, seed)
+        adapted = add_lora(model, config, seed)
         return adapted, adapted if is_compared else None
     reference = frozen_copy(model) if is_compared else None
     hold_in_float32(model)
@@ -141,6 +144,8 @@ def build_loss(config: UnlearnConfig, trained: "Trained", reference: "Trained | 
         forget=terms[0],
         retain=terms[1] if len(terms) > 1 else None,
         reference=None if reference is None else make_scorer(reference),
-        as_reference=nullcontext if isinstance(trained, PreTrainedModel) else partial(without_adapter, trained),
+        as_reference=nullcontext
+        if isinstance(trained, PreTrainedModel) or reference is not trained
+        else partial(without_adapter, trained),
         layer=config.rmu.layer,
     )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler, Subset
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
+from unilogit.adapters import merge, unwrapped
 from unilogit.errors import InputError
 from unilogit.model import context_length
 from unilogit.training.arguments import deterministic_algorithms, training_arguments
@@ -31,7 +32,7 @@ from unilogit.training.progress import show_progress
 from unilogit.training.reference import MeasureReference
 from unilogit.training.setup import build_examples, build_loss, build_trained_model, methods_of
 from unilogit.training.stopping import Monitor, Pair, StopWhenForgotten, forgotten_and_recovered, stop_rule
-from unilogit.wrappers import run_as_forward
+from unilogit.wrappers import run_as_forward, weights_are_shared_out
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -54,7 +55,8 @@ class UnlearningTrainer(Trainer):
     the checkpoint's own. With `lora_rank` that is so of the adapters, and all else stays in its dtype.
 
     Args:
-        model: any causal language model of transformers; trained in place.
+        model: any causal language model of transformers, trained in place; or a PEFT model around one with a LoRA
+            adapter (`load_adapted`), which is then trained further, alone.
         tokenizer: its tokenizer.
         forget, retain: (prompt, response) pairs.
         config: what to do.
@@ -66,6 +68,7 @@ class UnlearningTrainer(Trainer):
             longer responses are trained on in windows.
         neighbours: pairs to retain that resemble the forgotten; config.neighbour_share is their share.
         alternatives: a better answer to each forget prompt, in the same order; what `dpo` prefers.
+        merges: new adapters are merged in the end; an adapter that the model came with never is.
 
     Attributes:
         stop_rule: when this run stops and what it presses on, as a sentence.
@@ -82,7 +85,7 @@ class UnlearningTrainer(Trainer):
     def __init__(
         self,
         *,
-        model: PreTrainedModel,
+        model: "PreTrainedModel | PeftModel",
         tokenizer: PreTrainedTokenizerBase,
         forget: Sequence[Pair],
         retain: Sequence[Pair],
@@ -93,9 +96,15 @@ class UnlearningTrainer(Trainer):
         max_length: int | None = None,
         neighbours: Sequence[Pair] = (),
         alternatives: Sequence[str] = (),
+        merges: bool = True,
     ) -> None:
-        monitor, max_length = monitor or Monitor(), context_length(model, max_length)
-        self.config, self.tokenizer = config, tokenizer
+        base = unwrapped(model)
+        if base is not model and weights_are_shared_out():
+            raise InputError(
+                "processes cannot share the weights of an adapter with its base (FSDP); set unlearn.sharding to none"
+            )
+        monitor, max_length = monitor or Monitor(), context_length(base, max_length)
+        self.config, self.tokenizer, self._merges = config, tokenizer, merges and base is model
         self.deterministic = not torch.cuda.is_available() if config.deterministic is None else config.deterministic
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
@@ -114,8 +123,8 @@ class UnlearningTrainer(Trainer):
         # A small forget set is passed over more often, but not measured more often.
         met = config.passes(len(self.examples.forget)) * len(self.examples.forget)
         epoch_steps = max(1, round(met / config.epochs / config.batch_size))
-        self.own_dtypes, use_cache = OwnDtypes(model), getattr(model.config, "use_cache", True)
-        self._rebuild = partial(_rebuild, type(model), model.config, config.lora_rank)
+        self.own_dtypes, use_cache = OwnDtypes(base), getattr(base.config, "use_cache", True)
+        self._rebuild = partial(_rebuild, type(base), base.config, config)
         self._temporary = TemporaryDirectory() if output_dir is None else None
         self.keeps_checkpoints = output_dir is not None
         arguments = training_arguments(
@@ -137,7 +146,7 @@ class UnlearningTrainer(Trainer):
             train_dataset=self.examples,
             data_collator=partial(collate_paired, pad_token_id=tokenizer.pad_token_id),
         )
-        model.config.use_cache = use_cache  # Trainer has set it to its own argument, to be saved with the model
+        base.config.use_cache = use_cache  # Trainer has set it to its own argument, to be saved with the model
         if reference is not None and reference is not trained:
             self._place(reference)
         self.model_accepts_loss_kwargs = True  # how earlier versions learn that the loss is scaled
@@ -151,8 +160,9 @@ class UnlearningTrainer(Trainer):
     def run(self) -> list[dict[str, float]]:
         """Train, resuming from the last whole checkpoint if there is one.
 
-        `self.model` is the outcome, adapters merged: the model that was given, trained in place, except where its
-        weights were sharded (FSDP): then the first process has a new one, on the CPU, and the others an empty module.
+        `self.model` is the outcome: the model that was given, trained in place, with adapters merged or around it,
+        except where its weights were sharded (FSDP): then the first process has a new one, on the CPU, and the others
+        an empty module.
 
         Returns:
             The history: a dict for each logged step.
@@ -201,9 +211,12 @@ class UnlearningTrainer(Trainer):
         else:
             model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             vars(model).pop("forward", None)  # what is left of the wrapper
-        merged: PreTrainedModel = model if isinstance(model, PreTrainedModel) else model.merge_and_unload()
-        self.own_dtypes.restore(merged)
-        return merged
+        if not isinstance(model, PreTrainedModel):
+            if not self._merges:
+                return model
+            model = merge(model)
+        self.own_dtypes.restore(model)
+        return model
 
     def _get_train_sampler(self, train_dataset: Dataset[list[Row]] | None = None) -> SequentialSampler:
         examples = self.train_dataset if train_dataset is None else train_dataset
@@ -276,8 +289,8 @@ class UnlearningTrainer(Trainer):
 
 
 def _rebuild(
-    kind: type[PreTrainedModel], configuration: PreTrainedConfig, lora_rank: int | None
+    kind: type[PreTrainedModel], configuration: PreTrainedConfig, config: UnlearnConfig
 ) -> "PreTrainedModel | PeftModel":
     """A model of the same names, to be filled."""
     model = kind(configuration)
-    return model if lora_rank is None else add_lora(model, lora_rank, seed=0)
+    return model if config.lora_rank is None else add_lora(model, config, seed=0)

@@ -100,12 +100,12 @@ def test_candidate_moves_forward_only(family, store):
 
 def test_a_batch_starts_from_the_base_model_only_while_none_was_ever_champion(family, store, home):
     family.add(1)
-    assert choose_parent(NAME, home / "parent") is None
-    assert choose_parent("another", home / "parent") is None
+    assert choose_parent(NAME, home / "parent", "some/base") is None
+    assert choose_parent("another", home / "parent", "some/base") is None
     promote(NAME, "1", "ann")
     family.click(None)
     with pytest.raises(InputError, match="no version is champion, though version 1 was accepted"):
-        choose_parent(NAME, home / "parent")
+        choose_parent(NAME, home / "parent", "some/base")
 
 
 @pytest.mark.parametrize("gates", ["failed", None])
@@ -113,7 +113,7 @@ def test_no_batch_starts_from_a_champion_that_may_not_be_one(family, home, gates
     family.add(1, gates=gates)
     family.click(1)
     with pytest.raises(InputError, match="assistant version 1 is champion, but may not be: it did not pass its gates;"):
-        choose_parent(NAME, home / "parent")
+        choose_parent(NAME, home / "parent", "some/base")
 
 
 def test_no_batch_starts_from_a_version_that_would_undo_one(family, home):
@@ -122,7 +122,7 @@ def test_no_batch_starts_from_a_version_that_would_undo_one(family, home):
     promote(NAME, "2", "ann")
     family.click(1)
     with pytest.raises(InputError, match="version 1 is champion, but may not be: it would undo batch batch-2"):
-        choose_parent(NAME, home / "parent")
+        choose_parent(NAME, home / "parent", "some/base")
 
 
 def test_no_batch_starts_while_a_promotion_is_not_carried_out(family, store, home):
@@ -130,7 +130,7 @@ def test_no_batch_starts_while_a_promotion_is_not_carried_out(family, store, hom
     begun = Promotion.decided_now("1", "ann")
     store.set_registered_model_tag(NAME, "open_promotion", begun.model_dump_json())
     with pytest.raises(InputError, match="a promotion is not carried out yet; `unilogit reconcile` does so"):
-        choose_parent(NAME, home / "parent")
+        choose_parent(NAME, home / "parent", "some/base")
     examine_champion(NAME, "run")
     assert family.aliases == {"champion": "1"}
 
