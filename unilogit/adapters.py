@@ -76,17 +76,17 @@ def _found_base(folder: Path, base: str | None) -> str:
     remedy = f"correct base_model_name_or_path in {folder / CONFIG}"
     if not base:
         raise InputError(f"{folder}: its adapter names no base; {remedy}")
-    found = base_folder(folder / CONFIG)
-    if found is None:
+    whole = base_folder(folder / CONFIG)
+    if whole is None:
         if not _HUB_NAME.fullmatch(base):
             raise InputError(f"{folder}: the base of its adapter, {base}, is not there; put it there, or {remedy}")
         return base
-    if (found / CONFIG).is_file():
+    if (whole / CONFIG).is_file():
         raise InputError(
-            f"{folder}: the base of its adapter, {found}, is an adapter itself; merge that one into its base, and"
+            f"{folder}: the base of its adapter, {whole}, is an adapter itself; merge that one into its base, and"
             f" {remedy}"
         )
-    return str(found)
+    return str(whole)
 
 
 def base_folder(config: Path) -> Path | None:
@@ -112,7 +112,7 @@ def tokenizer_of(name: str) -> str:
 
 def lasting(base: str) -> str:
     """A base as an adapter's folder names it: a path that holds wherever that folder is moved to, or a hub name."""
-    return str(Path(base).absolute()) if Path(base).is_dir() else base
+    return str(Path(base).resolve()) if Path(base).is_dir() else base
 
 
 def put_on_base(folder: Path, base: str) -> None:

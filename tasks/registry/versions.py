@@ -10,11 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
-from tasks.stamp import Keeper
+from tasks.stamp import Keeper, digest
 from tasks.workspace import home
 from unilogit.adapters import CONFIG, base_of, lasting, put_on_base
 from unilogit.errors import InputError
-from unilogit.files import atomic_folder, sha256_json, sha256_weights
+from unilogit.files import atomic_folder, sha256_json, sha256_weights, weight_digests
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -121,7 +121,12 @@ def fetch_on_base(store: "MlflowClient", name: str, version: str, folder: Path, 
 
 def base_tags(base: str) -> dict[str, str]:
     """The tags of a version that is an adapter, by which its base is known again; a hub name stands for itself."""
-    return {BASE: lasting(base), BASE_WEIGHTS: sha256_weights(base) if Path(base).is_dir() else base}
+    return {BASE: lasting(base), BASE_WEIGHTS: _base_weights(base) if Path(base).is_dir() else base}
+
+
+def _base_weights(folder: str) -> str:
+    """The digest of a base's weights; of all its files where they are in another format than ours."""
+    return sha256_weights(folder) if weight_digests(folder) else str(digest(Path(folder)))
 
 
 def why_not_whole(store: "MlflowClient", name: str, version: str) -> str | None:
@@ -132,12 +137,21 @@ def why_not_whole(store: "MlflowClient", name: str, version: str) -> str | None:
     tags = store.get_model_version(name, version).tags
     registered = tags.get(WEIGHTS, "")
     place = f"{store.get_model_version_download_uri(name, version)}/{ADAPTER if BASE in tags else 'model'}"
-    files = _listed(place)
-    if not files:
+    if not _listed(place):
         return "its weights are gone"
-    seen = home() / "checked_weights" / f"{sha256_json([store.tracking_uri, name, version])[:32]}.json"
-    weights = Keeper(seen, {"place": place, "files": files}, {}, str).run(lambda: _digest(place))
-    return None if weights == registered else f"its weights are not those that were registered (tag {WEIGHTS})"
+    key = [store.tracking_uri, name, version]
+    if _checked(key, place, lambda: _digest(place)) != registered:
+        return f"its weights are not those that were registered (tag {WEIGHTS})"
+    base = tags.get(BASE)
+    if base and Path(base).is_dir() and _checked([*key, BASE], base, lambda: _base_weights(base)) != tags[BASE_WEIGHTS]:
+        return f"it is an adapter on {base}, whose weights are not those it was registered on (tag {BASE_WEIGHTS})"
+    return None
+
+
+def _checked(key: list[str], place: str, read: Callable[[], str]) -> str:
+    """What `read` said of a place when its weights were last changed."""
+    seen = home() / "checked_weights" / f"{sha256_json(key)[:32]}.json"
+    return Keeper(seen, {"place": place, "files": _listed(place)}, {}, str).run(read)
 
 
 def _listed(place: str) -> dict[str, list[int | None]]:
