@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from unilogit.adapters import save_adapter
     from unilogit.data.records import CorpusRecord
     from unilogit.errors import InputError
     from unilogit.evaluation.config import EvaluateConfig
     from unilogit.evaluation.evaluate import Evaluation, evaluate_model
     from unilogit.losses.registry import METHODS, RETAIN_TERMS
-    from unilogit.model import checkpoint_dtype, load_model, save_model
+    from unilogit.model import checkpoint_dtype, load_adapted, load_model, save_model
     from unilogit.training.config import TrainConfig, UnlearnConfig
     from unilogit.training.from_scratch import train_from_scratch
     from unilogit.training.stopping import Monitor
     from unilogit.training.trainer import UnlearningTrainer
 
 _MODULES = {
+    "save_adapter": "unilogit.adapters",
     "CorpusRecord": "unilogit.data.records",
     "InputError": "unilogit.errors",
     "EvaluateConfig": "unilogit.evaluation.config",
@@ -35,6 +37,7 @@ _MODULES = {
     "METHODS": "unilogit.losses.registry",
     "RETAIN_TERMS": "unilogit.losses.registry",
     "checkpoint_dtype": "unilogit.model",
+    "load_adapted": "unilogit.model",
     "load_model": "unilogit.model",
     "save_model": "unilogit.model",
     "TrainConfig": "unilogit.training.config",
@@ -57,7 +60,9 @@ __all__ = [
     "UnlearningTrainer",
     "checkpoint_dtype",
     "evaluate_model",
+    "load_adapted",
     "load_model",
+    "save_adapter",
     "save_model",
     "train_from_scratch",
 ]

@@ -1,4 +1,4 @@
-"""Whole runs whose model is an adapter: it is what is registered, what the next batch starts from, what is certified."""
+"""Whole runs whose model is an adapter: what is registered, what the next batch starts from, what is certified."""
 
 import shutil
 
@@ -51,5 +51,6 @@ def test_two_batches_with_adapters(tmp_path, start):
     assert read_json(runs[1] / "parent.json")["version"] == "1"
     assert sha256_weights(base) == before
     assert project.succeed("unilogit", "reproduce", "2").count("bit for bit") == 1
-    assert list((tmp_path / "var/certificates").glob("*.json"))
+    [*certificates] = (tmp_path / "var/certificates").glob("*.json")
+    assert certificates
     shutil.rmtree(tmp_path / "var")

@@ -11,8 +11,9 @@ import torch
 from accelerate import DistributedType, PartialState
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
+from tests.adapted import save_random_adapter
 from unilogit.losses.rmu import Rmu
-from unilogit.model import load_model
+from unilogit.model import load_adapted, load_model
 from unilogit.training.config import UnlearnConfig
 from unilogit.training.from_scratch import train_tokenizer
 from unilogit.training.launch import FSDP_ENVIRONMENT as SHARDED
@@ -66,7 +67,8 @@ def train(folder, size, knobs):
     is_sharded = "ACCELERATE_USE_FSDP" in os.environ
     if is_sharded:
         shard_on_processors()
-    model, tokenizer = load_model(str(folder / "model"), own_dtype=True)
+    own = folder / "adapter"
+    model, tokenizer = load_adapted(str(own)) if own.exists() else load_model(str(folder / "model"), own_dtype=True)
     forget, retain = pairs(size, "Ada"), pairs(11, "Bo")
     config = UnlearnConfig(
         **{"batch_size": 4, "epochs": 2, "min_steps": 1, "retain_per_forget": 2, "rmu": Rmu(layer=0)} | knobs
@@ -122,6 +124,16 @@ def run_with(processes, folder, knobs, size=8, dtype="float64", **environment):
     if is_killed:
         return None
     return torch.load(folder / "weights.pt"), json.loads((folder / "history.json").read_text())
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_given_adapter_further_as_one_does(tmp_path):
+    knobs, runs = {"method": "npo", "retain_term": "kl", "accumulation": 2}, []
+    for processes, folder in ((1, tmp_path / "one"), (2, tmp_path / "two")):
+        save_model(folder / "model", "float64")
+        save_random_adapter(folder / "adapter", folder / "model")
+        runs.append(run_with(processes, folder, knobs, size=7))
+    agree(*runs)
 
 
 def agree(run_of_one, run_of_two, tolerance=1e-5):
