@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -102,6 +103,15 @@ def test_the_base_is_found_where_the_adapter_says(adapter, place, monkeypatch):
     assert sha256_file(f"{base_of(str(adapter))}/model.safetensors") == sha256_file(
         adapter / "../base/model.safetensors"
     )
+
+
+def test_a_base_that_is_a_folder_is_not_looked_for_on_the_hub(adapter, monkeypatch):
+    rewrite(adapter, base_model_name_or_path="../base")
+    monkeypatch.chdir("/")
+    beside, _ = load_adapted(str(adapter))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # PEFT warns when it finds no configuration there either
+        beside.save_pretrained(str(adapter.parent / "checkpoint"))  # as Trainer does
 
 
 def test_what_is_saved_is_the_adapter_on_the_base_it_had_and_loads_as_before(adapter, tmp_path, monkeypatch):

@@ -132,7 +132,7 @@ def attach_adapter(model: "PreTrainedModel", adapter: Adapter, *, trainable: boo
     """
     peft = _peft(f"{adapter.folder}: is an adapter, which needs PEFT")
     config = peft.LoraConfig.from_pretrained(str(adapter.folder))
-    config.inference_mode = not trainable
+    config.inference_mode, config.base_model_name_or_path = not trainable, lasting(adapter.base)
     try:
         attached: PeftModel = peft.PeftModelForCausalLM(model, config, NAME)
         attached.load_adapter(str(adapter.folder), NAME, is_trainable=trainable)

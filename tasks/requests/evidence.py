@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from tasks.params import Params
+from tasks.registry.versions import BASE
 from tasks.report.review import numbers
 from tasks.requests.person_metrics import PersonMetrics, RecordMeasurements
 from tasks.requests.residual_risk import residual_risk
@@ -196,6 +197,7 @@ class Evidence:
         if self._registration.tags["data_md5"]:
             texts.append("the DVC cache and its remote")
         name = self._registration.registered_model
+        bases = ["the model that this version is an adapter on, without it"] if BASE in self._registration.tags else []
         return [
             *(RemainingCopy(where=place, holds="texts", deleted_by=last_day) for place in texts),
             *(
@@ -206,6 +208,7 @@ class Evidence:
                 )
                 for version, aliases in self._promotion.older_versions.items()
             ),
+            *(RemainingCopy(where=place, holds="weights", deleted_by=None) for place in bases),
             RemainingCopy(where="the corpus that was searched, at its owner's", holds="texts", deleted_by=None),
             RemainingCopy(where="backups of any of these, which the operator keeps", holds="texts", deleted_by=None),
             RemainingCopy(where="copies of older versions outside the registry", holds="weights", deleted_by=None),

@@ -129,7 +129,7 @@ def test_the_base_is_untouched_and_the_next_batch_starts_from_the_version_before
     )
 
 
-def test_what_mlflow_loads_is_what_was_evaluated(life):
+def test_what_mlflow_loads_is_what_was_evaluated(life, base, tmp_path):
     workspace, registration = life[1]
     evaluated = load_model(str(workspace.path(Place.MODEL)))[0].cpu()
     with connect():
@@ -140,6 +140,14 @@ def test_what_mlflow_loads_is_what_was_evaluated(life):
         logits = pipeline.model.to("cpu")(input_ids=ids).logits
         torch.testing.assert_close(logits, evaluated(input_ids=ids).logits, rtol=1e-4, atol=1e-4)
     assert isinstance(served.predict("word3 word7")[0], str)
+    with connect():
+        files = mlflow.artifacts.download_artifacts(f"models:/{NAME}/2", dst_path=str(tmp_path))
+        elsewhere = mlflow.transformers.load_model(
+            f"models:/{NAME}/2", base_model_path=str(shutil.copytree(base, tmp_path / "elsewhere"))
+        )
+    assert_same(weights(f"{files}/peft"), weights(workspace.path(Place.MODEL)), 0)
+    with torch.no_grad():
+        torch.testing.assert_close(elsewhere.model.to("cpu")(input_ids=ids).logits, logits)
     assert pipeline.tokenizer("word3 word7")["input_ids"] == [5, 9]
 
 

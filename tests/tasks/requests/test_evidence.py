@@ -142,6 +142,15 @@ def test_who_approved_and_where_copies_remain(workspace):
     assert {where for where, (_, end) in copies.items() if end is None} > {"example-assistant version 1"}
 
 
+def test_the_base_of_an_adapter_is_a_copy_that_remains(workspace):
+    before = workspace.read(Registration)
+    assert not [copy for copy in predicate(workspace, ADA).remaining_copies if "adapter" in copy.where]
+    workspace.write(before.model_copy(update={"tags": before.tags | {"base_model": "/models/base"}}))
+    [copy] = [copy for copy in predicate(workspace, ADA).remaining_copies if "adapter" in copy.where]
+    workspace.write(before)
+    assert (copy.where, copy.holds) == ("the model that this version is an adapter on, without it", "weights")
+
+
 def test_residual_risk_names_what_lies_beyond(workspace):
     text = "\n".join(predicate(workspace, ADA, promotion=replace(PROMOTION, approved_by=None)).residual_risk)
     assert "no proof of absence" in text
