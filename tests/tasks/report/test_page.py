@@ -81,7 +81,7 @@ def test_the_page_shows_verdict_gates_counts_and_measurements(workspace):
     assert rows["SHA-256 of the new weights"] == ["0815" * 16]
     assert rows["method"] == ["unilogit"]
     assert rows["stop rule"] == ["stops when forgotten"]
-    assert rows["training steps"] == ["2"]
+    assert rows["optimiser steps"] == ["2"]
     assert rows["processes that shared the work"] == ["1"]
     assert ["answer probability", "0.993", "0.013", "0.021"] in page.rows
     assert ["model utility", "0.900", "0.888", "–"] in page.rows
