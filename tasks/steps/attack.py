@@ -35,7 +35,12 @@ def run_attack(workspace: Workspace, params: Params) -> AttackMetrics:
         if config.attacks
     }
     _write_curves(workspace, curves)
-    metrics = AttackMetrics(metrics={role: robustness_metrics(frames) for role, frames in curves.items()})
+    findings = {role: robustness_metrics(frames) for role, frames in curves.items()}
+    metrics = AttackMetrics(
+        metrics={role: found.metrics for role, found in findings.items()},
+        unavailable={role: found.unavailable for role, found in findings.items()},
+        incomplete={role: found.incomplete for role, found in findings.items()},
+    )
     workspace.write(metrics)
     return metrics
 

@@ -58,7 +58,7 @@ def test_answers_with_no_word_left_have_no_row(untrained, tokenizer):
     records = [CorpusRecord(record_id=name, prompt="?", response=text) for name, text in responses.items()]
     found = prefix_attack(untrained, tokenizer, records, **SETTINGS)
     assert found.groupby("prefix_tokens")["record_id"].agg(list).to_dict() == {
-        0: ["one", "two", "stop", "five"],
+        0: ["one", "two", "stop", "script", "five"],
         1: ["two", "five"],
         2: ["five"],
         4: ["five"],

@@ -143,12 +143,13 @@ def test_the_whole_suite_at_once():
     sets = {name: some_records(8)[:n] for n, name in enumerate(["verbmem", "knowmem_forget", "knowmem_retain"], 2)}
     few_shot = {"knowmem_retain": [record("a", "Who ran?", "dog")]}
     suite = Suite("muse", sets, ("knowmem_retain",), few_shot=few_shot)
-    examples, metrics = evaluate_muse(MODEL, TOKENIZER, suite)
+    examples, findings = evaluate_muse(MODEL, TOKENIZER, suite)
     assert list(examples.columns) == ["set", "record_id", "generated", "rouge_l_f1"]
     assert examples.groupby("set", sort=False).size().to_dict() == {
         name: len(records) for name, records in sets.items()
     }
-    assert metrics == {name: pytest.approx(frame["rouge_l_f1"].mean()) for name, frame in examples.groupby("set")}
+    means = examples.groupby("set")["rouge_l_f1"].mean()
+    assert findings.metrics == {name: pytest.approx(mean) for name, mean in means.items()}
     alone = knowmem(MODEL, TOKENIZER, sets["knowmem_retain"], few_shot=few_shot["knowmem_retain"], batch_size=4)
     assert examples.loc[examples["set"] == "knowmem_retain", "generated"].tolist() == alone["generated"].tolist()
 
