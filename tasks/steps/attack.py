@@ -37,9 +37,9 @@ def run_attack(workspace: Workspace, params: Params) -> AttackMetrics:
     _write_curves(workspace, curves)
     findings = {role: robustness_metrics(frames) for role, frames in curves.items()}
     metrics = AttackMetrics(
-        metrics={role: found.metrics for role, found in findings.items()},
-        unavailable={role: found.unavailable for role, found in findings.items()},
-        incomplete={role: found.incomplete for role, found in findings.items()},
+        metrics={role: measured.metrics for role, measured in findings.items()},
+        unavailable={role: measured.unavailable for role, measured in findings.items()},
+        incomplete={role: measured.incomplete for role, measured in findings.items()},
     )
     workspace.write(metrics)
     return metrics

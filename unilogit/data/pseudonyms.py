@@ -160,6 +160,6 @@ def looks_personal(name: str, requests: Iterable[DeletionRequest]) -> bool:
 
 def _telling(text: str) -> set[str]:
     """What may tell of a text whom it is about: words of three letters; without spaces, two characters on end."""
-    found = words(_DIGIT.sub(" ", text))
-    pairs = {f"{one}{other}" for one, other in pairwise(found) if is_unspaced(one[0]) and is_unspaced(other[0])}
-    return pairs | {word for word in found if len(word) >= _SHORTEST and not is_unspaced(word[0])}
+    parts = words(_DIGIT.sub(" ", text))
+    pairs = {first + second for first, second in pairwise(parts) if is_unspaced(first[0]) and is_unspaced(second[0])}
+    return pairs | {word for word in parts if len(word) >= _SHORTEST and not is_unspaced(word[0])}

@@ -70,7 +70,8 @@ class Findings:
             self.incomplete[dotted] = left_out
         metrics[name] = value
 
-    def add(self, family: str, others: "Findings") -> None:
-        """Put all of others, none of which is of a family itself, into one."""
-        for name, value in others.metrics.items():
-            self.put((family, name), value, others.unavailable.get(name, NOT_FINITE), others.incomplete.get(name, ""))
+    def add(self, family: str, members: "Findings") -> None:
+        """Put all of another one's, none of which is of a family itself, into a family."""
+        for name, value in members.metrics.items():
+            reason, leaves_out = members.unavailable.get(name, NOT_FINITE), members.incomplete.get(name, "")
+            self.put((family, name), value, reason, leaves_out)

@@ -65,8 +65,10 @@ class _AnyScript:
         self._latin = latin
 
     def tokenize(self, text: str) -> list[str]:
-        found = words(normal_form(text))
-        return [token for word in found for token in (self._latin.tokenize(word) if word.isascii() else [word])]
+        tokens = []
+        for word in words(normal_form(text)):
+            tokens += self._latin.tokenize(word) if word.isascii() else [word]
+        return tokens
 
 
 def _rouge_l(
@@ -81,15 +83,19 @@ def _rouge_l(
     values = np.full(len(references), np.nan)
     for place, pair in enumerate(zip(references, generated, strict=True)):
         reference, text = map(_composed, pair)
-        if not has_word(normal_form(reference)):
-            continue
-        scorer = latin_scorer if _is_latin(reference) else any_scorer
-        values[place] = getattr(scorer.score(reference, text)["rougeL"], figure)
+        is_latin = _is_latin(reference)
+        if is_latin or has_word(normal_form(reference)):
+            score = (latin_scorer if is_latin else any_scorer).score(reference, text)["rougeL"]
+            values[place] = getattr(score, figure)
     return values
 
 
 def _composed(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_LATIN_FORMS))
+    if text.isascii():
+        return text
+    if max(text) >= "\u200b":  # none of the forms is before it
+        text = text.translate(_LATIN_FORMS)
+    return unicodedata.normalize("NFC", text)
 
 
 def _is_latin(reference: str) -> bool:

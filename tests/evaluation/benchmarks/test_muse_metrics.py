@@ -165,3 +165,15 @@ def test_curves():
     assert list(sustainability([]).columns) == ["batch"]
     with pytest.raises(ValueError, match="argument 2"):
         scalability([1], results)
+
+
+def test_answers_without_words_are_left_out_and_counted():
+    words, silent = some_records(8)[:2], [record("s", "Who?", "😀")]
+    suite = Suite("muse", {"verbmem": words, "knowmem_forget": words + silent, "knowmem_retain": silent}, ())
+    examples, findings = evaluate_muse(MODEL, TOKENIZER, suite)
+    scores = examples.groupby("set")["rouge_l_f1"].agg(list)
+    assert findings.metrics["knowmem_forget"] == pytest.approx(sum(scores["knowmem_forget"][:2]) / 2)
+    assert findings.metrics["knowmem_retain"] is None
+    assert "no record has an answer with a word" in findings.unavailable["knowmem_retain"]
+    assert set(findings.incomplete) == {"knowmem_forget"}
+    assert findings.incomplete["knowmem_forget"].startswith("1 of 3 records are left out")
