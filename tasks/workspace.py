@@ -478,7 +478,7 @@ class AttackMetrics(FileModel):
     Attributes:
         metrics: role of a model → metric → number; None where there is none.
         unavailable: role → metric that is None → why.
-        incomplete: role → metric that leaves records out → how many, and why.
+        incomplete: role → metric that leaves something out → what, and why.
     """
 
     place = Place.ATTACK_METRICS
@@ -499,7 +499,7 @@ class Measured(BaseModel):
     Attributes:
         metrics: set → metric → number, and what is measured across sets.
         unavailable: dotted path of each None in it → why.
-        incomplete: dotted path of each number that leaves records out → how many, and why.
+        incomplete: dotted path of each number that leaves something out → what, and why.
         seconds: what took how long.
         generated_tokens: how many were generated.
     """
@@ -518,7 +518,7 @@ class Metrics(FileModel):
     Attributes:
         before, after, retain_model: the parent, the unlearned model, and the retain model where there is one.
         unavailable: dotted path of each None, without `after` → why.
-        incomplete: dotted path of each number that leaves records out, without `after` → how many, and why.
+        incomplete: dotted path of each number that leaves something out, without `after` → what, and why.
     """
 
     place = Place.METRICS

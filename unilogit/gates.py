@@ -99,7 +99,7 @@ def judge(gates: Sequence[Gate], metrics: Mapping[str, Json]) -> GateReport:
     Args:
         gates: what is demanded.
         metrics: what metrics.json holds: the paths of gates are looked up in its `after` part, in `unavailable` the
-            reasons of those without a number, and in `incomplete` which records a number leaves out.
+            reasons of those without a number, and in `incomplete` what a number leaves out.
     """
     verdicts = [_judge_one(gate, metrics) for gate in gates]
     return GateReport(passed=all(verdict.passed for verdict in verdicts), gates=verdicts)

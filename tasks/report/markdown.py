@@ -29,7 +29,7 @@ def describe_version(review: Review, links: Mapping[str, str], facts: Mapping[st
     ]
     if review.incomplete:
         head.append(
-            f"Left out of {len(review.incomplete)} measurements are records; the report says how many, and why."
+            f"Measured in part: {len(review.incomplete)} numbers; the report says what they leave out, and why."
         )
     end = f"**Next**: {next_step}"
     room = _LIMIT - len("\n\n".join([*head, "", "", end])) - 2 * _AROUND_ROWS

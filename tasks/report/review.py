@@ -48,7 +48,7 @@ class Review:
         counts: of requests and records, keyed as in COUNTS.
         sections: set or kind of measurement → its rows, in reading order.
         unavailable: metric → why there is no number.
-        incomplete: metric that leaves records out → how many, and why.
+        incomplete: metric that leaves something out → what, and why.
         parent: the model that was unlearned.
         retain_model: what perfect unlearning would give, in words.
         training: how.

@@ -50,6 +50,7 @@ ANSWERS = {  # script → what is known by heart, and the same sentence of someb
 }
 SILENT = ["😀👍🏽", "👩‍👩‍👧", "…!?", "。、", "❤️"]
 FORGET = Gate(name="forgotten", scope="forget", metric="forget.rouge_l_recall", op="<=", threshold=0.4)
+KEPT = Gate(name="kept", scope="utility", metric="retained.model_utility", op=">=", threshold=0.95)
 USEFUL = Gate(name="useful", scope="utility", metric="retain.rouge_l_recall", op=">=", threshold=0.9)
 
 
@@ -134,6 +135,9 @@ def test_what_cannot_be_measured_fails_every_gate_with_the_reason(corpus, reciti
         assert "is not available: no record has an answer with a word to compare" in verdict.reason
     assert metrics["after"]["model_utility"] > 0.9  # of the probability alone, and that is said
     assert "model_utility leaves it out" in metrics["unavailable"]["retain.rouge_l_recall"]
+    [kept] = judge([KEPT], metrics).gates
+    assert kept.passed
+    assert kept.reason.endswith("; it is made without retain.rouge_l_recall, retain.truth_ratio")
     json.dumps(metrics, allow_nan=False)
 
 

@@ -200,4 +200,10 @@ def test_a_set_without_words_has_no_rouge_and_model_utility_says_that_it_lacks_i
     assert evaluation.unavailable["retain.rouge_l_recall"].endswith("model_utility leaves it out")
     retain = evaluation.metrics["retain"]
     assert evaluation.metrics["model_utility"] == pytest.approx(hmean([retain["probability"], retain["truth_ratio"]]))
-    assert evaluation.incomplete == {}
+    lacking = [
+        "retain.rouge_l_recall",
+        "world_facts.probability",
+        "world_facts.rouge_l_recall",
+        "world_facts.truth_ratio",
+    ]
+    assert evaluation.incomplete == {"model_utility": f"it is made without {', '.join(lacking)}"}

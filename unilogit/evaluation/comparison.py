@@ -42,7 +42,7 @@ def compare(
     Returns:
         schema_version, the metrics of each by its role (before, after, retain_model, which is None where there
         is none), and by dotted path, those of after without its role: `unavailable`, why there is no number, and
-        `incomplete`, how many records a number leaves out, and why.
+        `incomplete`, what a number leaves out, and why.
     """
     measured = {"before": before, "after": after} | ({"retain_model": retain_model} if retain_model else {})
     findings = {
@@ -123,6 +123,7 @@ def _put_retained(findings: Findings, before: Evaluation, after: Evaluation) -> 
         "model_utility": [model.metrics["model_utility"] for model in (before, after)],
         "retain_probability": [model.metrics.get(RETAIN, {}).get("probability") for model in (before, after)],
     }
+    left_out = {"model_utility": after.incomplete.get("model_utility", "")}
     for name, (was, is_now) in kept.items():
         path = ("retained", name)
         if was is None or is_now is None:
@@ -130,4 +131,4 @@ def _put_retained(findings: Findings, before: Evaluation, after: Evaluation) -> 
         elif not was:
             findings.put(path, None, "it is after / before, and before is 0")
         else:
-            findings.put(path, is_now / was)
+            findings.put(path, is_now / was, left_out=left_out.get(name, ""))

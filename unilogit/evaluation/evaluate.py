@@ -69,7 +69,7 @@ class Evaluation(NamedTuple):
             not measured.
         metrics: set -> metric -> number; model_utility; membership_inference. None where there is no number.
         unavailable: dotted path of each None -> why.
-        incomplete: dotted path of each number that leaves records out -> how many, and why.
+        incomplete: dotted path of each number that leaves something out -> what, and why.
         seconds: what took how long.
         generated_tokens: how many were generated, ends of sequence included.
     """
@@ -166,8 +166,15 @@ def aggregate(examples: pd.DataFrame, names: Sequence[str], utility_sets: Collec
                 reason += "; model_utility leaves it out"
             findings.put((name, metric), value, reason, left_out(total - records, total, some_values))
         findings.put((name, "n"), total)
-    utility = [{metric: part.value for metric, part in measured[name].items()} for name in utility_sets]
-    findings.put(("model_utility",), model_utility(utility), _NO_UTILITY)
+    utility = {name: {metric: part.value for metric, part in measured[name].items()} for name in utility_sets}
+    lacking = [
+        f"{name}.{metric}"
+        for name, metrics in utility.items()
+        for metric, value in metrics.items()
+        if value is None and metric not in RECORD_METRICS
+    ]
+    made_without = f"it is made without {', '.join(lacking)}" if lacking else ""
+    findings.put(("model_utility",), model_utility(utility.values()), _NO_UTILITY, made_without)
     for attack in ATTACKS_ON_ONE_MODEL:
         auc = membership_auc(examples, f"attack_{attack}")
         findings.put(("membership_inference", f"{attack}_auc"), auc, NO_HOLDOUT)

@@ -1,6 +1,6 @@
 """Metrics as they are gathered: each a finite number, or None with the reason. Knows nothing of what they measure.
 
-A number that leaves records out, which it cannot be told of, says so.
+A number that leaves out what it cannot be told of says so.
 """
 
 import math
@@ -32,7 +32,7 @@ class Findings:
     Attributes:
         metrics: as put, with None for what is not available.
         unavailable: dotted path of each such None -> why it is one.
-        incomplete: dotted path of each number that leaves records out -> how many, and why.
+        incomplete: dotted path of each number that leaves something out -> what, and why.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Findings:
             path: the metric's name, after those of its set or family.
             value: NaN and infinities become None, for the reason NOT_FINITE.
             reason: why value is None, where it is.
-            left_out: which records the value leaves out, and why; "" for none.
+            left_out: what the value leaves out, and why; "" for nothing.
         """
         *families, name = path
         metrics = self.metrics

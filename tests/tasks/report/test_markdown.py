@@ -93,6 +93,6 @@ def test_what_was_not_measured_is_a_dash(tmp_path):
 def test_what_measurements_leave_out_is_mentioned(tmp_path, workspace):
     told = {"forget.rouge_l_recall": "3 of 7 records are left out", "forget.truth_ratio": "1 of 7 is"}
     review = read_review(build(tmp_path / "w", varied(incomplete=told)))
-    sentence = "records; the report says how many, and why."
-    assert f"Left out of 2 measurements are {sentence}" in describe_version(review, {}, {}, "wait")
+    sentence = "numbers; the report says what they leave out, and why."
+    assert f"Measured in part: 2 {sentence}" in describe_version(review, {}, {}, "wait")
     assert sentence not in describe_version(read_review(workspace), {}, {}, "wait")

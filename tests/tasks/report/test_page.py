@@ -126,7 +126,7 @@ def test_what_a_number_leaves_out_is_told(tmp_path, workspace):
     told = "3 of 7 records are left out: no words"
     page = report(build(tmp_path / "w", varied(incomplete={"forget.rouge_l_recall": told})))
     assert f"forget.rouge_l_recall: {told}" in page.text
-    assert "Measured on fewer records" not in report(workspace).text
+    assert "Measured in part" not in report(workspace).text
 
 
 def test_what_looks_like_html_stays_text(tmp_path):

@@ -35,7 +35,7 @@ class SuiteEvaluation(NamedTuple):
     Attributes:
         metrics: `model` and `retain_model`: metric -> number, those of a set or family one level down, None where
             there is no number; by dotted path, the retain model's behind "retain_model.", `unavailable`: of each
-            None -> why, and `incomplete`: of each number that leaves records out -> how many, and why; `seconds`:
+            None -> why, and `incomplete`: of each number that leaves something out -> what, and why; `seconds`:
             role -> part -> how long it took; `generated_tokens`: role -> how many, where they are counted.
         examples: values by record: of each role, and of each attack as "{role}-{attack}".
     """
