@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from unilogit.data.shingles import WORDS, ShingleIndex, joined, shingles_of, words_of
 from unilogit.data.text import normal_form
-from unilogit.data.words import words
+from unilogit.data.words import is_unspaced, words
 
 TEXTS = st.lists(
     st.text("abcÄß李明ไท่ี '-_.,\u00a0\n", max_size=24) | st.text("ab市नमिा् \u0301.", max_size=12), max_size=12
@@ -30,7 +30,11 @@ def arrow(texts):
 @settings(deadline=None)
 @given(TEXTS)
 def test_words_and_shingles_are_those_of_each_text(texts):
-    assert words_of(arrow(texts)).counts.tolist() == [len(words(normal_form(text))) for text in texts]
+    expected = [words(normal_form(text)) for text in texts]
+    assert words_of(arrow(texts)).counts.tolist() == [len(found) for found in expected]
+    assert words_of(arrow(texts)).characters.tolist() == [
+        sum(is_unspaced(word[0]) for word in found) for found in expected
+    ]
     sets = shingles_of(words_of(arrow(texts)))
     hashes = [set(sets.set_at(place).tolist()) for place in range(len(texts))]
     expected = [shingles(text) for text in texts]

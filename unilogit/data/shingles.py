@@ -45,11 +45,11 @@ class _WordCharacters(dict[int, str]):
 
 
 def _spaced(text: str) -> str:
-    """The words of a text in normal form, each between spaces or zeros."""
+    """The words of a text in normal form, each between spaces or zeros; _END follows those that are a character."""
     text = text.translate(_word_characters)
     if _MARK in text:
         text = _LONE_MARKS.sub("", _MARKED.sub(rf"\1{_END}", text)).replace(_MARK, "")
-    return text.replace(_END, " ")
+    return text
 
 
 _word_characters = _WordCharacters()
@@ -63,10 +63,12 @@ class Words(NamedTuple):
     Attributes:
         hashes: uint64 [words], text after text.
         counts: int64 [texts]: how many words each has.
+        characters: int64 [texts]: how many of these are characters of a script without spaces.
     """
 
     hashes: np.ndarray
     counts: np.ndarray
+    characters: np.ndarray
 
 
 class Shingles(NamedTuple):
@@ -110,8 +112,10 @@ def words_of(texts: pa.Array) -> Words:
     edges = np.flatnonzero(np.diff(letters > ord(" "), prepend=False))
     starts, ends = edges[::2], edges[1::2]
     hashes = _word_hashes(data, starts, ends - starts)
-    counts = np.diff(np.searchsorted(starts, np.flatnonzero(letters == 0)), prepend=0)
-    return Words(hashes, counts) if places is None else Words(*_in_order(hashes, counts, places))
+    last = np.searchsorted(starts, np.flatnonzero(letters == 0))
+    characters_before = np.concatenate([[0], np.cumsum(letters[ends] == ord(_END))])
+    text_words = Words(hashes, np.diff(last, prepend=0), np.diff(characters_before[last], prepend=0))
+    return text_words if places is None else _in_order(text_words, places)
 
 
 def _word_hashes(data: bytes, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -135,14 +139,13 @@ def _mixed(hashes: np.ndarray) -> np.ndarray:
     return hashes ^ (hashes >> 33)
 
 
-def _in_order(hashes: np.ndarray, counts: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _in_order(shuffled: Words, places: np.ndarray) -> Words:
     """The words, text after text, of texts that stood in the order of `places`."""
-    ordered = np.empty_like(counts)
-    ordered[places] = counts
-    starts = (np.cumsum(ordered) - ordered)[places]
-    sorted_hashes = np.empty_like(hashes)
-    sorted_hashes[ranges(starts, counts)] = hashes
-    return sorted_hashes, ordered
+    ordered = Words(*(np.empty_like(part) for part in shuffled))
+    ordered.counts[places], ordered.characters[places] = shuffled.counts, shuffled.characters
+    starts = (np.cumsum(ordered.counts) - ordered.counts)[places]
+    ordered.hashes[ranges(starts, shuffled.counts)] = shuffled.hashes
+    return ordered
 
 
 def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -157,7 +160,7 @@ def joined(left: Words, right: Words) -> Words:
     hashes = np.empty(len(left.hashes) + len(right.hashes), dtype=np.uint64)
     hashes[ranges(starts, left.counts)] = left.hashes
     hashes[ranges(starts + left.counts, right.counts)] = right.hashes
-    return Words(hashes, counts)
+    return Words(hashes, counts, left.characters + right.characters)
 
 
 def shingles_of(words: Words) -> Shingles:
