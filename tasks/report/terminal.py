@@ -100,6 +100,9 @@ def _measurements(review: Review) -> Table:
         for row in rows:
             if row.metric in SHOWN and any(value is not None for value in row.values.values()):
                 table.add_row(escape(row.whole_label), *(number(row.values[role]) for role in MODELS))
+    told = [f"{path}: {why}" for path, why in review.incomplete.items() if path.split(".")[-1] in SHOWN]
+    if told:
+        table.caption, table.caption_justify = escape("\n".join(told)), "left"
     return table
 
 

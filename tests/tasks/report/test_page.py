@@ -122,6 +122,13 @@ def test_without_a_retain_model_and_with_metrics_missing(tmp_path):
     assert page.text.count("no retain records") == 2
 
 
+def test_what_a_number_leaves_out_is_told(tmp_path, workspace):
+    told = "3 of 7 records are left out: no words"
+    page = report(build(tmp_path / "w", varied(incomplete={"forget.rouge_l_recall": told})))
+    assert f"forget.rouge_l_recall: {told}" in page.text
+    assert "Measured in part" not in report(workspace).text
+
+
 def test_what_looks_like_html_stays_text(tmp_path):
     evil = '<script>alert("1")</script>&<img src=http://example.org/x>'
     metrics = varied(after=METRICS.after | {evil: {evil: 0.5}}, unavailable={evil: evil})

@@ -53,6 +53,13 @@ def test_numbers_and_verdicts_are_shown(tmp_path):
     assert "8-bit" not in printed
 
 
+def test_what_a_number_shown_leaves_out_is_told(tmp_path):
+    told = {"forget.rouge_l_recall": "3 of 7 records are left out", "forget.truth_ratio": "1 of 7 is"}
+    printed = text(show_run, registered(build(tmp_path / "batch-7", varied(incomplete=told)), None))
+    assert "forget.rouge_l_recall: 3 of 7 records are left out" in printed
+    assert "truth_ratio" not in printed  # the table has none
+
+
 def test_failed_gates_are_explained(tmp_path):
     printed = text(show_run, registered(build(tmp_path / "batch-7"), None))
     assert f"Registered {NAME} version 4\n" in printed
