@@ -13,9 +13,9 @@ from itertools import accumulate
 from ahocorasick_rs import AhoCorasick
 
 from unilogit.data.text import normal_form
-from unilogit.data.words import is_one_word
+from unilogit.data.words import is_one_word, width
 
-SHORTEST = 4  # characters: less is found everywhere
+SHORTEST = 4  # columns: less is found everywhere
 PIECE = 200  # characters: a longer text is looked for piece by piece, so that a part of it is found as well
 _SEPARATOR = "\0"  # of cells: no white space, so that the normal form leaves it where it is
 _NUMBER = re.compile(r"[\d\W]+")
@@ -30,7 +30,7 @@ def patterns(texts: Iterable[str]) -> set[str]:
             wanted.add(said)
         else:
             wanted.update(_pieces(said))
-    return {pattern for pattern in wanted if len(pattern) >= SHORTEST}
+    return {pattern for pattern in wanted if width(pattern) >= SHORTEST}
 
 
 def _pieces(said: str) -> Iterator[str]:

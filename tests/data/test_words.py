@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unilogit.data.words import has_word, is_one_word, words
+from unilogit.data.words import has_word, is_one_word, width, words
 
 SCRIPTS = {
     "in Linz, 4020!": ["in", "Linz", "4020"],
@@ -67,3 +67,8 @@ def test_a_mark_goes_with_the_letter_before_it():
     assert is_one_word("ท", "ี")
     assert not is_one_word(" ", "ा")
     assert not is_one_word("ี", "a")
+
+
+@pytest.mark.parametrize(("text", "columns"), [("", 0), ("Ada", 3), ("林茨", 4), ("김수", 4), ("ﾕｷ", 2), ("ａ", 2)])
+def test_wide_characters_take_two_columns(text, columns):
+    assert width(text) == columns

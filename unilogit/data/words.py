@@ -5,6 +5,8 @@ Thai, Lao, Khmer, Burmese …) have none to run to: there, each letter or digit 
 reader calls a character. Whoever compares words splits texts in their normal form (`unilogit.data.text`).
 """
 
+import unicodedata
+
 import regex
 
 # Unicode's scripts of which UAX #14 says that a line may break elsewhere than at spaces, as far as anybody writes them.
@@ -28,6 +30,11 @@ _IN_UNSPACED = regex.compile(rf"[[\p{{L}}\p{{N}}\p{{M}}]&&[{_UNSPACED_SET}]]", r
 def words(text: str) -> list[str]:
     """The words of a text, in order."""
     return _WORD.findall(text)
+
+
+def width(text: str) -> int:
+    """Columns that a text takes: two for each wide East Asian character (UAX #11), which says as much as two letters."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def has_word(text: str) -> bool:
