@@ -12,7 +12,8 @@ from tasks.params import Params
 from tasks.stamp import Keeper, digest
 from tasks.step import Step
 from tasks.workspace import Place, Workspace
-from unilogit.data.records import SUFFIXES, CorpusRecord, frame_records, read_records
+from unilogit.data.corpus import SUFFIXES, read_records
+from unilogit.data.records import CorpusRecord, frame_records
 from unilogit.data.rows import input_files
 from unilogit.errors import InputError
 from unilogit.files import atomic_folder, sha256_weights

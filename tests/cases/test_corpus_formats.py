@@ -6,7 +6,9 @@ import json
 import pandas as pd
 import pytest
 
-from unilogit.data.records import BadRecord, CorpusRecord, read_corpus, read_record_sets, read_records, scan_corpus
+from tests.data.packing import zstd
+from unilogit.data.corpus import read_corpus, read_record_sets, read_records, scan_corpus
+from unilogit.data.records import BadRecord, CorpusRecord
 
 ROWS = [
     {"record_id": "r-1", "subject_ids": ["c-1"], "prompt": "Where does Ada live?", "response": "In Linz."},
@@ -23,6 +25,8 @@ RECORDS = [CorpusRecord(**row) for row in ROWS]
         ("corpus.ndjson", LINES.encode()),
         ("corpus.jsonl", LINES.encode("utf-16")),
         ("corpus.jsonl.gz", gzip.compress(LINES.encode(), mtime=0)),
+        ("corpus.jsonl.zst", zstd(LINES.encode())),
+        ("corpus.json.zst", zstd(json.dumps(ROWS, indent=1).encode())),
         ("corpus.json", json.dumps(ROWS, indent=1).encode()),
         ("corpus.json", json.dumps(ROWS).encode()),
         ("corpus.json", LINES.encode()),

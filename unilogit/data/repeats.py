@@ -9,7 +9,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from unilogit.data.corpus_forms import MADE_ID
 from unilogit.data.matching import all_but, connect, quoted, stream
+from unilogit.data.records import PLACES
 from unilogit.files import atomic_path
 
 _REPEATS = """
@@ -19,11 +21,22 @@ CREATE TEMP TABLE repeats AS
     USING (record_id)
     WHERE row_number > first_number
 """
-_RECORDS = """
-    SELECT corpus.* EXCLUDE (row_number), first.file AS first_file, first.row AS first_row
+_RECORDS = f"""
+    SELECT corpus.* EXCLUDE (row_number), {", ".join(f"first.{name} AS first_{name}" for name in PLACES)}
     FROM repeats JOIN corpus USING (row_number) JOIN corpus AS first ON first.row_number = first_number
     ORDER BY row_number
 """
+
+
+def repeats_sentence(record_id: str, first: str) -> str:
+    """What is wrong with a record whose id another has before it.
+
+    Args:
+        first: where that stands.
+    """
+    if record_id.startswith(MADE_ID):
+        return f"repeats {first} word for word; remove the line, or give each a `record_id` of its own"
+    return f"field `record_id` repeats that of {first}; give it one of its own or remove the line"
 
 
 class Repeats:
@@ -49,7 +62,7 @@ class Repeats:
         self._connection.close()
 
     def records(self) -> Iterator[pa.RecordBatch]:
-        """The repeats in the order of the corpus, with first_file and first_row of the record that each repeats."""
+        """The repeats in the order of the corpus, with `first_…` of PLACES: where the record is that each repeats."""
         yield from stream(self._connection, _RECORDS)
 
     def write_rest(self, target: Path) -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unilogit.data.records import CorpusRecord, frame_records, read_corpus, write_corpus
+from unilogit.data.corpus import read_corpus
+from unilogit.data.records import CorpusRecord, frame_records, write_corpus
 from unilogit.errors import InputError
 from unilogit.evaluation.benchmarks.corpora import read_corpora
 
