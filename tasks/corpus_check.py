@@ -12,11 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.long_prompts import long_prompts
-from tasks.params import Params
+from tasks.params import Model, Params
+from tasks.prompt_checks import context_of, refused_prompts
 from tasks.requests.objects import SCRATCH
 from tasks.workspace import use_home
 from unilogit.data.corpus import Found, scan_corpus
@@ -100,7 +101,7 @@ class _Check:
 
     def __init__(self, path: Path, params: Params, limit: int, folder: Path) -> None:
         self._path, self._params, self._limit, self._folder = path, params, limit, folder
-        self._measure = _Measure(params)
+        self._measure = _Measure(params.model)
         self._scripts = Scripts()
         self._files: dict[str, Counter[str]] = defaultdict(Counter)
         self._refused, self._reasons = 0, Counter[str]()
@@ -147,16 +148,19 @@ class _Check:
             yield self._measured(found)
 
     def _measured(self, found: list[Found]) -> list[Found]:
-        """The records but for those whose prompt is too long; all are measured."""
-        records = pa.Table.from_pylist([item.cells for item in found], schema=CORPUS_SCHEMA).to_pandas()
+        """The records that the model can be asked, measured."""
+        records = pd.DataFrame([item.cells for item in found], columns=CORPUS_SCHEMA.names)
         places = [record_place(item.file, item.row, item.answer) for item in found]
-        reasons = long_prompts(records, records.index.to_series().map(dict(enumerate(places))), self._params.model)
-        self._scripts.add(item.record for item in found)
-        self._measure.add([item.record for item in found])
+        reasons = refused_prompts(records, places, self._params.model)
+        good = []
         for place, item in zip(places, found, strict=True):
             if place in reasons:
                 self._refuse(BadRecord(item.file, item.row, reasons[place], "", item.record.record_id, item.answer))
-        return [item for place, item in zip(places, found, strict=True) if place not in reasons]
+            else:
+                good.append(item)
+        self._scripts.add(item.record for item in good)
+        self._measure.add([item.record for item in good])
+        return good
 
     def _without_repeats(self, good: Path) -> Path:
         with Repeats(good, self._folder) as repeats:
@@ -181,7 +185,8 @@ class _Check:
 
     def _warn_of_groups(self, contents: Contents) -> None:
         if not contents.subjects:
-            self._warnings.append("no record names in `subject_ids` whom it is about; requests by `subject_id` match nothing")
+            words = "no record names in `subject_ids` whom it is about"
+            self._warnings.append(f"{words}; requests by `subject_id` will match nothing")
         if len(contents.groups) < 20:
             self._warnings += [
                 f"data.utility_groups names {name}, a group that no record has; correct it, or take it out"
@@ -191,42 +196,51 @@ class _Check:
 
 
 class _Measure:
-    """Counts tokens with the model's tokenizer, if it can be used."""
+    """Counts tokens with the model's tokenizer, if it can be used.
 
-    def __init__(self, params: Params) -> None:
-        self._limit = params.model.max_length
+    Prompt and response are counted apart, which is much faster and right to a token or two.
+    """
+
+    def __init__(self, model: Model) -> None:
         self._prompt, self._whole = Histogram(), Histogram()
         self._context: int | None = None
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._why = ""
         try:
-            self._load(params)
-        except (OSError, ValueError, InputError):
-            self._why = f"the tokenizer of model.base ({params.model.base}) cannot be loaded"
+            self._load(model)
+        except (OSError, ValueError, InputError) as error:
+            self._why = (
+                str(error) if isinstance(error, InputError) else f"{model.base}: has no tokenizer that can be loaded"
+            )
+        self._limit = min(model.max_length, self._context or model.max_length)
 
-    def _load(self, params: Params) -> None:
-        from tasks.long_prompts import context_of
+    def _load(self, model: Model) -> None:
         from transformers import AutoTokenizer
 
-        self._tokenizer = AutoTokenizer.from_pretrained(params.model.base)
-        self._context = context_of(params.model.base)
-        self._limit = min(self._limit, self._context or self._limit)
+        from unilogit.data.tokenisation import encode_prompt
+
+        tokenizer = model.formatted(AutoTokenizer.from_pretrained(model.base))
+        self._start = len(encode_prompt(tokenizer, ""))
+        self._context = context_of(model.base)
+        self._tokenizer = tokenizer
 
     def add(self, records: list[CorpusRecord]) -> None:
-        from unilogit.data.tokenisation import encode_windows
+        from unilogit.data.prompt_format import render
 
-        if self._tokenizer is None:
+        if self._tokenizer is None or not records:
             return
-        try:
-            for record in records:
-                [encoded] = encode_windows(self._tokenizer, record.prompt, record.response, None)
-                self._prompt.add(encoded.answer_start)
-                self._whole.add(len(encoded.ids))
-        except InputError as error:
-            self._tokenizer, self._why = None, str(error)
+        rendered = [render(self._tokenizer, record.context).prompt if record.prompt else "" for record in records]
+        prompts, responses = (
+            self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+            for texts in (rendered, [record.response for record in records])
+        )
+        for prompt, response in zip(prompts, responses, strict=True):
+            n_prompt = len(prompt) or self._start
+            self._prompt.add(n_prompt)
+            self._whole.add(n_prompt + len(response) + 1)
 
     def lengths(self) -> Lengths:
-        if self._why:
+        if self._tokenizer is None:
             return Lengths(self._why, self._context, self._limit)
         prompt, whole = (
             {name: lengths.quantile(share) for name, share in QUANTILES.items()}

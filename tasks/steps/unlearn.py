@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.curves import CurveWriter
-from tasks.params import Params
+from tasks.params import TOKENS, Params
 from tasks.step import Step
 from tasks.workspace import ParentModel, Place, Training, Workspace
 from unilogit.data.parquet_rows import rows_at, sample_rows
+from unilogit.data.records import frame_contexts
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_weights, write_json, write_text
 from unilogit.training.config import UnlearnConfig
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from unilogit.training.launch import LaunchPlan
+    from unilogit.training.stopping import Pair
     from unilogit.training.trainer import UnlearningTrainer
 
 MONITORED = 200  # records of each set that the early stop watches
-Pair = tuple[str, str]
 
 
 def run_unlearn(workspace: Workspace, params: Params) -> Training:
@@ -93,7 +94,7 @@ def unlearn_into(source: Workspace, output: Workspace, params: Params) -> Traini
     if params.unlearn.method != "none":
         with processes.main_process_first():
             _drop_checkpoints_of_other_settings(source, output, params)
-        trainer = make_trainer(source, output, params, model, tokenizer)
+        trainer = make_trainer(source, output, params, model, params.model.formatted(tokenizer))
         if processes.is_main_process:
             print(f"{params.unlearn.method}: {trainer.stop_rule}", flush=True)
             curves = CurveWriter(output.path(Place.CURVES), STEP.keeper(source, params).inputs)
@@ -172,13 +173,13 @@ def _drawn_retain(file: Path, forgotten: int, params: Params) -> pd.DataFrame:
     """As much of the retain set as all epochs together can draw; of a larger one, a sample by the seed."""
     drawn = params.unlearn.epochs * forgotten * params.unlearn.retain_per_forget
     numbers = sample_rows(pq.read_metadata(file).num_rows, max(drawn, MONITORED), params.seed)
-    columns = ["prompt", "response"]
+    columns = ["prompt", "response", "history", "system"]
     schema = pa.schema([pq.read_schema(file).field(name) for name in columns])
     return pa.Table.from_batches(rows_at(file, numbers, columns), schema).to_pandas()
 
 
-def _pairs(frame: pd.DataFrame) -> list[Pair]:
-    return list(zip(frame["prompt"], frame["response"], strict=True))
+def _pairs(frame: pd.DataFrame) -> "list[Pair]":
+    return list(zip(frame_contexts(frame), frame["response"], strict=True))
 
 
 def _alternatives(forget: pd.DataFrame) -> Sequence[str]:
@@ -205,7 +206,7 @@ STEP = Step(
     function=run_unlearn,
     reads=(Place.PARENT, Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS),
     writes=(Place.MODEL, Place.TRAINING, Place.LOSS_CURVES),
-    params=("seed", "unlearn", "model.max_length"),
+    params=("seed", "unlearn", *TOKENS),
     timeout=168 * 3600,
 )
 

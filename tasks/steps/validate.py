@@ -17,8 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.long_prompts import long_prompts
-from tasks.params import Params
+from tasks.params import TOKENS, Params
+from tasks.prompt_checks import refused_prompts
 from tasks.step import Source, Step
 from tasks.validation.expectations import (
     EARLIER_LENGTH,
@@ -135,7 +135,7 @@ def _sort_out(
     """The good records of a part, and all that is refused of it, in order."""
     where = zip(*(records[name].tolist() for name in PLACES), strict=True)
     places = pd.Series([record_place(*stands) for stands in where], records.index, "str")
-    reasons = long_prompts(records, places, params.model)
+    reasons = refused_prompts(records, places, params.model)
     for place, sentences in judges.ask(_cells(records, places, reasons, bad)).items():
         reasons[place] = reasons.get(place, []) + sentences
     is_bad = places.isin(reasons)
@@ -269,7 +269,7 @@ STEP = Step(
         *(Place.CORPUS, Place.CORPUS_COUNTS, Place.REFUSED_RECORDS),
         *(Place.CORPUS_DOCS, Place.CORPUS_TOTALS_DOCS),
     ),
-    params=("data.bad_corpus_rows", "data.corpus_mapping", "model.max_length", "model.base"),
+    params=("data.bad_corpus_rows", "data.corpus_mapping", *TOKENS, "model.base"),
 )
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def _without_nulls(fields: JsonObject) -> JsonObject:
 def _name(fields: JsonObject) -> str | None:
     """The id of a row that cannot be read."""
     name = fields.get("record_id", fields.get("id"))
-    return str(name) if isinstance(name, str | int) else None
+    return str(name) if isinstance(name, str | int | float) else None
 
 
 def read_corpus(

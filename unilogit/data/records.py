@@ -5,7 +5,7 @@ deletion requests or of models.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from unilogit.data.prompt_format import Conversation, Prompt
 from unilogit.files import atomic_path
 
 Identifier = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -65,6 +66,15 @@ class CorpusRecord(BaseModel):
     history: list[str] = Field(default_factory=list)
     system: Answer | None = None
     conversation_id: Identifier | None = None
+
+    @property
+    def context(self) -> Prompt:
+        """All that the response is given to."""
+        return self.asked(self.prompt)
+
+    def asked(self, prompt: str) -> Prompt:
+        """What a response is given to when the user's last turn says `prompt`."""
+        return _context(prompt, self.history, self.system)
 
     @property
     def names(self) -> list[str]:
@@ -111,6 +121,12 @@ _WORDS = {
     "string_too_long": "is longer than {max_length} characters; shorten it",
     "string_pattern_mismatch": "holds only white space; write the answer or remove the line",
 }
+
+
+def _context(prompt: str, history: Sequence[str], system: str | None) -> Prompt:
+    if len(history) or system is not None:
+        return Conversation((*history, prompt), system)
+    return prompt
 
 
 @dataclass(frozen=True)
@@ -193,3 +209,11 @@ def frame_records(frame: pd.DataFrame) -> list[CorpusRecord]:
         )
         for cells in zip(*columns.values(), strict=True)
     ]
+
+
+def frame_contexts(frame: pd.DataFrame) -> list[Prompt]:
+    """What each response of a frame is given to: `context` of its records, which need not be whole."""
+    if "history" not in frame:
+        return list(frame["prompt"])
+    systems = [system if isinstance(system, str) else None for system in frame["system"]]
+    return [_context(*asked) for asked in zip(frame["prompt"], frame["history"], systems, strict=True)]

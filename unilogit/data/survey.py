@@ -20,7 +20,7 @@ from unilogit.data.parquet_rows import sample_rows
 from unilogit.data.records import CorpusRecord
 
 SAMPLE = 2_000  # records of which near-duplicates are looked for in the whole corpus
-_MOST_GROUPS = 20
+MOST_GROUPS = 20
 
 
 class Histogram:
@@ -113,7 +113,7 @@ _SUBJECTS = """
         FROM (SELECT row_number, unnest(subject_ids) AS name FROM corpus) GROUP BY name
     )
 """
-_GROUPS = f'SELECT "group", count(*) AS n FROM corpus GROUP BY ALL ORDER BY n DESC, "group" LIMIT {_MOST_GROUPS}'
+_GROUPS = f'SELECT "group", count(*) AS n FROM corpus GROUP BY ALL ORDER BY n DESC, "group" LIMIT {MOST_GROUPS}'
 
 
 def contents_of(corpus: Path, spill: Path, threshold: float, seed: int) -> Contents:
@@ -135,7 +135,8 @@ def contents_of(corpus: Path, spill: Path, threshold: float, seed: int) -> Conte
         find_near_duplicates(connection, sources, f"SELECT row_number, {columns}", threshold)
         (near,) = _row(
             connection,
-            "SELECT count(DISTINCT source) FROM source_texts JOIN near_duplicates USING (text) WHERE row_number <> source",
+            "SELECT count(DISTINCT source) FROM source_texts JOIN near_duplicates USING (text)"
+            " WHERE row_number <> source",
         )
         return Contents(
             records=records,
