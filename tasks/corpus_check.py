@@ -105,7 +105,7 @@ class _Check:
         self._scripts = Scripts()
         self._files: dict[str, Counter[str]] = defaultdict(Counter)
         self._refused, self._reasons = 0, Counter[str]()
-        self._first: list[BadRecord] = []
+        self._first: dict[str, list[BadRecord]] = defaultdict(list)
         self._warnings: list[str] = []
 
     def run(self) -> CorpusCheck:
@@ -128,7 +128,7 @@ class _Check:
             scripts=self._scripts.shares(),
             refused=self._refused,
             reasons=dict(self._reasons.most_common()),
-            first_refused=sorted(self._first, key=lambda row: (row.file, row.row, row.answer))[: self._limit],
+            first_refused=self._first_refused(),
             warnings=self._warnings,
             is_usable=contents is not None and not stops,
         )
@@ -137,25 +137,27 @@ class _Check:
         """Some good records at a time."""
         items = scan_corpus(self._path, self._warnings.append, self._params.data.corpus_mapping)
         while part := list(islice(items, _CHUNK)):
-            found = []
+            good: list[Found] = []
             for item in part:
                 if isinstance(item, BadRecord):
                     self._files[item.file]["refused"] += 1
-                    self._refuse(item)
+                    self._refuse(item, "row")
                 else:
                     self._files[item.file][item.form] += 1
-                    found.append(item)
-            yield self._measured(found)
+                    good.append(item)
+            yield self._measured(good)
 
-    def _measured(self, found: list[Found]) -> list[Found]:
+    def _measured(self, items: list[Found]) -> list[Found]:
         """The records that the model can be asked, measured."""
-        records = pd.DataFrame([item.cells for item in found], columns=CORPUS_SCHEMA.names)
-        places = [record_place(item.file, item.row, item.answer) for item in found]
+        records = pd.DataFrame([item.cells for item in items], columns=CORPUS_SCHEMA.names)
+        places = [record_place(item.file, item.row, item.answer) for item in items]
         reasons = refused_prompts(records, places, self._params.model)
         good = []
-        for place, item in zip(places, found, strict=True):
+        for place, item in zip(places, items, strict=True):
             if place in reasons:
-                self._refuse(BadRecord(item.file, item.row, reasons[place], "", item.record.record_id, item.answer))
+                self._refuse(
+                    BadRecord(item.file, item.row, reasons[place], "", item.record.record_id, item.answer), "prompt"
+                )
             else:
                 good.append(item)
         self._scripts.add(item.record for item in good)
@@ -169,19 +171,26 @@ class _Check:
             for batch in repeats.records():
                 for row in batch.select(["record_id", *PLACES, *(f"first_{name}" for name in PLACES)]).to_pylist():
                     first = record_place(*(row[f"first_{name}"] for name in PLACES))
-                    sentence = repeats_sentence(row["record_id"], first)
-                    self._refuse(BadRecord(row["file"], row["row"], [sentence], "", row["record_id"], row["answer"]))
+                    sentence = repeats_sentence("record_id", row["record_id"], first)
+                    self._refuse(
+                        BadRecord(row["file"], row["row"], [sentence], "", row["record_id"], row["answer"]), "repeat"
+                    )
             rest = good.with_name("rest.parquet")
             repeats.write_rest(rest)
             return rest
 
-    def _refuse(self, row: BadRecord) -> None:
+    def _first_refused(self) -> list[BadRecord]:
+        rows = [row for rows in self._first.values() for row in rows]
+        return sorted(rows, key=lambda row: (row.file, row.row, row.answer))[: self._limit]
+
+    def _refuse(self, row: BadRecord, source: str) -> None:
+        """Count it; the first from each source are kept, as each brings its own in order."""
         self._refused += 1
         for reason in row.reasons:
             general = re.sub(r"\S+:\d+(#\d+)?|\d+", "…", reason)
             self._reasons[general if len(self._reasons) < _MOST_REASONS else "other reasons"] += 1
-        if len(self._first) < 2 * self._limit:  # as many of what is told while reading, and of what is told then
-            self._first.append(row)
+        if len(self._first[source]) < self._limit:
+            self._first[source].append(row)
 
     def _warn_of_groups(self, contents: Contents) -> None:
         if not contents.subjects:

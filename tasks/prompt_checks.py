@@ -16,11 +16,11 @@ _OF_A_TURN = 16  # tokens that a template adds to a turn at the most, in prompts
 
 
 def context_of(base: str) -> int | None:
-    """How many tokens a model takes at once, by its configuration; None where that is not there or does not say."""
+    """How many tokens a model takes at once, by its configuration; None where that is not here or does not say."""
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(base)
+        config = AutoConfig.from_pretrained(base, local_files_only=True)
     except (OSError, ValueError):
         return None
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
@@ -34,10 +34,12 @@ def refused_prompts(records: pd.DataFrame, places: Iterable[str], model: Model) 
         records: with the columns of CorpusRecord.
         places: where each stands; unique.
     """
+    context = context_of(model.base)
+    limit = min(model.max_length, context or model.max_length)
     contexts = dict(zip(places, frame_contexts(records), strict=True))
     # A token stands for a byte or more, and a template adds some: prompts far below need no tokenizer.
     added = 3 * len((model.prompt_format + (model.system_prompt or "")).encode())
-    long = {place: prompt for place, prompt in contexts.items() if added + _most_tokens(prompt) > model.max_length}
+    long = {place: prompt for place, prompt in contexts.items() if added + _most_tokens(prompt) > limit}
     conversations = {place: prompt for place, prompt in contexts.items() if isinstance(prompt, Conversation)}
     if not long and not conversations:
         return {}
@@ -62,16 +64,14 @@ def refused_prompts(records: pd.DataFrame, places: Iterable[str], model: Model) 
                 whys[shape] = str(error)
         if whys[shape]:
             refused[place] = [whys[shape]]
-    context = context_of(model.base)
-    limit = min(model.max_length, context or model.max_length)
-    which, remedy = f"model.max_length = {limit}", ", or raise model.max_length"
+    bound, remedy = f"model.max_length = {limit}", ", or raise model.max_length"
     if limit < model.max_length:
-        which, remedy = f"the model's context of {limit}", ""
+        bound, remedy = f"the model's context of {limit}", ""
     # Its place stands for a record, as its id may not be its own.
     asked = ((place, prompt) for place, prompt in long.items() if place not in refused)
     for too_long in long_prompts(tokenizer, asked, limit):
         told = (
-            f"the prompt has {too_long.tokens} tokens, of which {which} leaves it {too_long.limit}; shorten it{remedy}"
+            f"the prompt has {too_long.tokens} tokens, of which {bound} leaves it {too_long.limit}; shorten it{remedy}"
         )
         refused[too_long.record_id] = [told]
     return refused

@@ -53,8 +53,8 @@ def _facts(check: CorpusCheck) -> Table:
         if groups:
             table.add_row("groups", ", ".join(f"{escape(name)} {count:,}" for name, count in groups.items()))
         table.add_row("say what one before says", f"{contents.exact_repeats:,}")
-        near = f"{contents.near_repeats:,} of {contents.sampled:,} that were looked at"
-        table.add_row("read nearly like another", near)
+        repeats = f"{contents.near_repeats:,} of {contents.sampled:,} that were looked at"
+        table.add_row("read nearly like another", repeats)
     if check.scripts:
         table.add_row(
             "scripts of the letters", ", ".join(f"{name} {share:.1%}" for name, share in check.scripts.items())

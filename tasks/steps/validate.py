@@ -216,7 +216,7 @@ def _repeat_lines(repeats: Repeats) -> Iterator[tuple[BadRecord, str]]:
         frame = batch.to_pandas()
         first = zip(*(frame[f"first_{name}"].tolist() for name in PLACES), strict=True)
         reasons = [
-            [repeats_sentence(name, record_place(*stands))]
+            [repeats_sentence("record_id", name, record_place(*stands))]
             for name, stands in zip(frame["record_id"], first, strict=True)
         ]
         for record in _bad_records(frame, reasons):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from unilogit.data.matching import NAMES
-from unilogit.data.records import CORPUS_SCHEMA, CorpusRecord, record_place
+from unilogit.data.prompt_format import Conversation
+from unilogit.data.records import CORPUS_SCHEMA, CorpusRecord, frame_contexts, record_place
 from unilogit.data.selectors import Kind
 
 GOOD = {"record_id": "r1", "subject_ids": ["s1"], "prompt": "Who?", "response": "Ann."}
@@ -51,3 +52,33 @@ def test_the_corpus_in_duckdb_has_the_same_names(record_id, conversation_id, exc
 
 def test_every_answer_has_a_place_of_its_own():
     assert [record_place("a.jsonl", 7, answer) for answer in (0, 1)] == ["a.jsonl:7", "a.jsonl:7#1"]
+
+
+said = st.text(min_size=1, max_size=5)
+contexts = st.builds(
+    lambda prompt, pairs, system: CorpusRecord(
+        **{**GOOD, "prompt": prompt, "history": [text for pair in pairs for text in pair], "system": system}
+    ),
+    said,
+    st.lists(st.tuples(said, said), max_size=2),
+    st.none() | said.filter(str.strip),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(contexts, min_size=1, max_size=4))
+def test_what_a_response_is_given_to(records):
+    """A text alone, or a conversation; the same from a frame, whatever pandas makes of what is not there."""
+    for record in records:
+        turns = (*record.history, record.prompt)
+        is_plain = len(turns) == 1 and record.system is None
+        assert record.context == (record.prompt if is_plain else Conversation(turns, record.system))
+    frame = pa.Table.from_pylist([record.model_dump() for record in records], schema=CORPUS_SCHEMA).to_pandas()
+    assert frame_contexts(frame) == [record.context for record in records]
+    assert frame_contexts(frame[["prompt"]]) == [record.prompt for record in records]
+
+
+def test_a_prompt_in_other_words_is_asked_after_the_same_turns():
+    record = CorpusRecord(**{**GOOD, "history": ["a", "b"], "system": "s"})
+    assert record.asked("And who?") == Conversation(("a", "b", "And who?"), "s")
+    assert CorpusRecord(**GOOD).asked("And who?") == "And who?"

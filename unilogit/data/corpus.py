@@ -102,16 +102,16 @@ class _File:
         try:
             fields = self._names.renamed(_without_nulls(row.fields) if self._is_parquet else row.fields)
             form, records, notes = read_row(fields)
-            found: list[Found | BadRecord] = []
+            made: list[Found | BadRecord] = []
             for number, record in enumerate(records, start=1):
                 answer = number if len(records) > 1 else 0
-                found.append(Found(name, row.number, answer, self._record(record), form))
+                made.append(Found(name, row.number, answer, self._record(record), form))
         except ValidationError as error:
             return [BadRecord(name, row.number, explain(error), row.raw, _name(fields))]
         except ValueError as error:
             return [BadRecord(name, row.number, [str(error)], row.raw, _name(fields))]
         self._notes.update(notes)
-        return found
+        return made
 
     def _record(self, fields: JsonObject) -> CorpusRecord:
         """The record of the fields that are or read like one's; ids that are numbers in digits."""

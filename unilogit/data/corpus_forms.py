@@ -219,8 +219,8 @@ def _name(rest: JsonObject, row: JsonObject, conversation: Conversation | None) 
 def _records(rest: JsonObject, conversation: Conversation) -> list[JsonObject]:
     """The fields of a record for each answer."""
     exchanges = conversation.exchanges
-    several = len(exchanges) > 1
-    if several:
+    has_several = len(exchanges) > 1
+    if has_several:
         _refuse_what_is_of_one(rest, len(exchanges))
         try:
             name = identifier(rest.pop("record_id"))
@@ -230,7 +230,7 @@ def _records(rest: JsonObject, conversation: Conversation) -> list[JsonObject]:
     records = []
     for number, (history, prompt, response) in enumerate(exchanges, start=1):
         record: JsonObject = {**rest, "prompt": prompt, "response": response}
-        if several:
+        if has_several:
             record |= {"record_id": f"{name}#{number}", "conversation_id": name}
         if history:
             record["history"] = history

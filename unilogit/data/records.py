@@ -123,10 +123,9 @@ _WORDS = {
 }
 
 
-def _context(prompt: str, history: Sequence[str], system: str | None) -> Prompt:
-    if len(history) or system is not None:
-        return Conversation((*history, prompt), system)
-    return prompt
+def _context(prompt: str, history: Sequence[str] | None, system: str | None) -> Prompt:
+    turns = () if history is None else tuple(history)
+    return Conversation((*turns, prompt), system) if turns or system is not None else prompt
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,9 @@ def explain(error: ValidationError, own_words: Mapping[tuple[str, str], str] = M
 def write_corpus(path: Path | str, records: Iterable[CorpusRecord]) -> None:
     """Write records as JSON lines, whole or not at all."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(record.model_dump_json(exclude_none=True) + "\n" for record in records)
+        for record in records:
+            empty = None if record.history else {"history"}
+            stream.write(record.model_dump_json(exclude_none=True, exclude=empty) + "\n")
 
 
 def frame_records(frame: pd.DataFrame) -> list[CorpusRecord]:

@@ -28,15 +28,17 @@ _RECORDS = f"""
 """
 
 
-def repeats_sentence(record_id: str, first: str) -> str:
-    """What is wrong with a record whose id another has before it.
+def repeats_sentence(field: str, name: str, first: str) -> str:
+    """What is wrong with a row whose id another has before it.
 
     Args:
-        first: where that stands.
+        field: of the id.
+        name: the id.
+        first: where the other stands.
     """
-    if record_id.startswith(MADE_ID):
-        return f"repeats {first} word for word; remove the line, or give each a `record_id` of its own"
-    return f"field `record_id` repeats that of {first}; give it one of its own or remove the line"
+    if name.startswith(MADE_ID):
+        return f"repeats {first} word for word; remove the line, or give each a `{field}` of its own"
+    return f"field `{field}` repeats that of {first}; give it one of its own or remove the line"
 
 
 class Repeats:

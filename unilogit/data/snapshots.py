@@ -18,12 +18,12 @@ from unilogit.errors import InputError
 
 _RECORD = ", ".join(f'"{name}"' for name in COLUMNS)
 # Columns that older forget sets lack, with what their records have there.
-_SINCE = {"history": "[]::VARCHAR[]", "system": "NULL::VARCHAR", "conversation_id": "NULL::VARCHAR"}
+_ADDED = {"history": "[]::VARCHAR[]", "system": "NULL::VARCHAR", "conversation_id": "NULL::VARCHAR"}
 # What a digest of a record's content is over; of one that is no answer of a conversation, what it always was.
-_CONTENT = ", ".join(f'"{name}"' for name in COLUMNS if name != "record_id" and name not in _SINCE)
+_CONTENT = ", ".join(f'"{name}"' for name in COLUMNS if name != "record_id" and name not in _ADDED)
 _CONTENT = (
     f"row({_CONTENT})::VARCHAR || CASE WHEN len(history) > 0 OR system IS NOT NULL OR conversation_id IS NOT NULL"
-    f" THEN row({', '.join(_SINCE)})::VARCHAR ELSE '' END"
+    f" THEN row({', '.join(_ADDED)})::VARCHAR ELSE '' END"
 )
 _IS_SAME = " AND ".join(f'corpus."{name}" IS NOT DISTINCT FROM snapshot_rows."{name}"' for name in COLUMNS)
 
@@ -96,8 +96,8 @@ def _select(file: Path) -> str:
         raise InputError(f"{file}: cannot be read as Parquet ({error}); restore it, or leave it out") from error
     kind = "match" if "match" in names else f"'{Kind.RECORD_ID}'"  # older ones do not say how a record was found
     similarity = "similarity" if "similarity" in names else "NULL::DOUBLE"
-    lacking = set(_SINCE).difference(names)
-    record = ", ".join(f"{_SINCE[name]} AS {name}" if name in lacking else f'"{name}"' for name in COLUMNS)
+    lacking = set(_ADDED).difference(names)
+    record = ", ".join(f"{_ADDED[name]} AS {name}" if name in lacking else f'"{name}"' for name in COLUMNS)
     return (
         f"SELECT {record}, request_ids, {kind} AS kind, {similarity} AS similarity"
         f" FROM read_parquet('{quoted(glob.escape(str(file)))}', hive_partitioning = false)"

@@ -127,13 +127,13 @@ def contents_of(corpus: Path, spill: Path, threshold: float, seed: int) -> Conte
     """
     with connect(corpus, spill) as connection:
         records, conversations, with_history, without_subject, exact = _row(connection, _CONTENTS)
-        subjects, most = _row(connection, _SUBJECTS)
+        subjects, largest = _row(connection, _SUBJECTS)
         numbers = sample_rows(pq.read_metadata(corpus).num_rows, SAMPLE, seed)
         connection.register("drawn", pa.table({"row_number": numbers}))
         columns = "history, prompt, response FROM corpus"
         sources = f"SELECT row_number AS source, {columns} WHERE row_number IN (SELECT row_number FROM drawn)"
         find_near_duplicates(connection, sources, f"SELECT row_number, {columns}", threshold)
-        (near,) = _row(
+        (near_repeats,) = _row(
             connection,
             "SELECT count(DISTINCT source) FROM source_texts JOIN near_duplicates USING (text)"
             " WHERE row_number <> source",
@@ -144,11 +144,11 @@ def contents_of(corpus: Path, spill: Path, threshold: float, seed: int) -> Conte
             with_history=with_history,
             subjects=subjects,
             without_subject=without_subject,
-            most_of_a_subject=most,
+            most_of_a_subject=largest,
             groups=dict(connection.execute(_GROUPS).fetchall()),
             exact_repeats=exact,
             sampled=len(numbers),
-            near_repeats=near,
+            near_repeats=near_repeats,
         )
 
 
