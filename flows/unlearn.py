@@ -112,7 +112,7 @@ def _work(batch: batches.TakenBatch, params: Params, run: str) -> State | None:
         if not extraction.forget:
             batches.finish(batch, run, passed=None)
             return Completed(name="Held" if extraction.held else "NotFound", message="\n".join(extraction.warnings))
-        for name in ("store", "parent", "retain_model"):
+        for name in ("store", "parent", "familiarity", "retain_model"):
             step(name)
     except InputError:
         batches.put_back(batch, run)

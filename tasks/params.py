@@ -52,6 +52,7 @@ class Data(Config):
 class Model(Config):
     base: Name
     retain: Name | None
+    unfamiliar: Literal["stop", "continue"]
     contaminated_retain: Literal["stop", "unavailable", "train"]
     max_length: PositiveInt
     prompt_format: Annotated[str, AfterValidator(check_format)]

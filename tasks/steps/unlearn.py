@@ -170,8 +170,8 @@ def make_trainer(
 
 
 def _drawn_retain(file: Path, forgotten: int, params: Params) -> pd.DataFrame:
-    """As much of the retain set as all epochs together can draw; of a larger one, a sample by the seed."""
-    drawn = params.unlearn.epochs * forgotten * params.unlearn.retain_per_forget
+    """As much of the retain set as all passes together can draw; of a larger one, a sample by the seed."""
+    drawn = params.unlearn.passes(forgotten) * forgotten * params.unlearn.retain_per_forget
     numbers = sample_rows(pq.read_metadata(file).num_rows, max(drawn, MONITORED), params.seed)
     columns = ["prompt", "response", "history", "system"]
     schema = pa.schema([pq.read_schema(file).field(name) for name in columns])
