@@ -15,7 +15,7 @@ from tasks.params import TOKENS, Params
 from tasks.step import Step
 from tasks.workspace import ParentModel, Place, Training, Workspace
 from unilogit.data.parquet_rows import rows_at, sample_rows
-from unilogit.data.records import frame_contexts
+from unilogit.data.records import frame_contexts, schema_of_exchanges
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_weights, write_json, write_text
 from unilogit.training.config import UnlearnConfig
@@ -173,9 +173,8 @@ def _drawn_retain(file: Path, forgotten: int, params: Params) -> pd.DataFrame:
     """As much of the retain set as all passes together can draw; of a larger one, a sample by the seed."""
     drawn = params.unlearn.passes(forgotten) * forgotten * params.unlearn.retain_per_forget
     numbers = sample_rows(pq.read_metadata(file).num_rows, max(drawn, MONITORED), params.seed)
-    columns = ["prompt", "response", "history", "system"]
-    schema = pa.schema([pq.read_schema(file).field(name) for name in columns])
-    return pa.Table.from_batches(rows_at(file, numbers, columns), schema).to_pandas()
+    schema = schema_of_exchanges(file)
+    return pa.Table.from_batches(rows_at(file, numbers, schema.names), schema).to_pandas()
 
 
 def _pairs(frame: pd.DataFrame) -> "list[Pair]":

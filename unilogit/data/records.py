@@ -13,6 +13,7 @@ from typing import Annotated, Self
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -104,6 +105,7 @@ class CorpusRecord(BaseModel):
 
 COLUMNS = list(CorpusRecord.model_fields)
 LISTS = ("subject_ids", "perturbed_responses", "history")
+_ASKED_AND_SAID = ("prompt", "response", "history", "system")
 PLACES = ("file", "row", "answer")  # columns of where a record stands; see `Found` (corpus.py)
 CORPUS_SCHEMA = pa.schema(
     [(name, pa.list_(pa.string()) if name in LISTS else pa.string()) for name in COLUMNS]
@@ -210,6 +212,12 @@ def frame_records(frame: pd.DataFrame) -> list[CorpusRecord]:
         )
         for cells in zip(*columns.values(), strict=True)
     ]
+
+
+def schema_of_exchanges(file: Path) -> pa.Schema:
+    """Of a Parquet file of records, the columns by which a model is trained and measured; an older one has fewer."""
+    schema = pq.read_schema(file)
+    return pa.schema([schema.field(name) for name in _ASKED_AND_SAID if name in schema.names])
 
 
 def frame_contexts(frame: pd.DataFrame) -> list[Prompt]:
