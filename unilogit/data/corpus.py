@@ -51,7 +51,7 @@ class Found(NamedTuple):
     @property
     def cells(self) -> JsonObject:
         """The columns of CORPUS_SCHEMA."""
-        return {**self.record.__dict__, "file": self.file, "row": self.row, "answer": self.answer}
+        return {**self.record.__dict__, "file": self.file, "row": self.row, "answer_number": self.answer}
 
 
 def scan_corpus(

@@ -106,10 +106,10 @@ class CorpusRecord(BaseModel):
 COLUMNS = list(CorpusRecord.model_fields)
 LISTS = ("subject_ids", "perturbed_responses", "history")
 _ASKED_AND_SAID = ("prompt", "response", "history", "system")
-PLACES = ("file", "row", "answer")  # columns of where a record stands; see `Found` (corpus.py)
+PLACES = ("file", "row", "answer_number")  # columns of where a record stands; see `Found` (corpus.py)
 CORPUS_SCHEMA = pa.schema(
     [(name, pa.list_(pa.string()) if name in LISTS else pa.string()) for name in COLUMNS]
-    + [("file", pa.string()), ("row", pa.int64()), ("answer", pa.int64())]
+    + [("file", pa.string()), ("row", pa.int64()), ("answer_number", pa.int64())]
 )
 
 
