@@ -173,7 +173,8 @@ class _Check:
                     first = record_place(*(row[f"first_{name}"] for name in PLACES))
                     sentence = repeats_sentence("record_id", row["record_id"], first)
                     self._refuse(
-                        BadRecord(row["file"], row["row"], [sentence], "", row["record_id"], row["answer_number"]), "repeat"
+                        BadRecord(row["file"], row["row"], [sentence], "", row["record_id"], row["answer_number"]),
+                        "repeat",
                     )
             rest = good.with_name("rest.parquet")
             repeats.write_rest(rest)
