@@ -128,3 +128,26 @@ def test_a_digest_is_an_hmac_of_its_kind_and_form(key, text):
     assert Pseudonyms(key).digester("word")(text) == expected
     digest = SuppressionList(Pseudonyms(key), {}).digests(request_marks(asked(0, {"subject_id": "\uff30-1"})))
     assert list(digest) == [hmac.new(key, b"suppressed-subject:p-1", "sha256").hexdigest()]
+
+
+def test_a_courtesy_is_known_by_the_exchange_before_it(tmp_path):
+    """What was purged of a conversation is known again after the same turns, and nobody else's thanks are."""
+    turns = ["Where does Ann live?", "In Linz."]
+    thanks = {"prompt": "Thanks!", "response": "You are welcome."}
+    purged = CorpusRecord(record_id="c#2", conversation_id="c", history=turns, **thanks)
+    maker, digests = SuppressionList(KEYED, {}), {}
+    marks = record_marks(purged.record_id, purged.prompt, purged.response, None, None, purged.history)
+    digests.update(dict.fromkeys(maker.digests(marks), "old-1"))
+    suppression = SuppressionList(KEYED, digests)
+    said = {
+        "copy": {"history": ["Hello.", "Hello!", *turns], **thanks},
+        "c#3": {"conversation_id": "c", "history": [*turns, *thanks.values()], "prompt": "Bye.", "response": "Bye!"},
+        "alone": thanks,
+        "other": {"history": ["Where does Bob live?", "In Graz."], **thanks},
+    }
+    corpus = [CorpusRecord(record_id=name, **fields) for name, fields in said.items()]
+    path = write(tmp_path / "corpus.parquet", corpus)
+    files = [tmp_path / f"{name}.parquet" for name in ("forget", "retain", "review")]
+    found = extract_sets(path, frame([]), frame([]), *files, rules=PLAIN, suppression=suppression)
+    assert [record.row - 9 for record in found.suppressed] == [0, 1]
+    assert [suppression.reference(record) for record in corpus] == ["old-1", "old-1", None, None]
