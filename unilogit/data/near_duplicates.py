@@ -3,9 +3,10 @@
 Knows a corpus in DuckDB and the texts to compare it with. Knows nothing of requests or of what becomes of a copy.
 
 Of a record, prompt and response together are one set of word shingles; the response alone is another where it has at
-least `LEAST_WORDS` words, as a copy may come without the prompt. Of a conversation's answer, the exchange before comes
-first, as `Thanks!` is nobody's alone; prompt and response without it are another set where they have so many words. Two
-records are near-duplicates when a set of one has at least the threshold's Jaccard similarity with a set of the other.
+least `LEAST_WORDS` words, as a copy may come without the prompt; two characters of a script without spaces are one word
+there, or it would be short answers that people share. Of a conversation's answer, the exchange before comes first, as
+`Thanks!` is nobody's alone; prompt and response without it are another set where they have so many words. Two records
+are near-duplicates when a set of one has at least the threshold's Jaccard similarity with a set of the other.
 """
 
 import duckdb
@@ -79,15 +80,14 @@ def _create(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -
 def _sets_of(batch: pa.RecordBatch) -> tuple[Shingles, np.ndarray]:
     """The sets of records, and the place in the batch of the record that each is of: int64."""
     contexts, prompts, responses = (words_of(batch.column(name)) for name in ("context", "prompt", "response"))
-    whole = shingles_of(joined(joined(contexts, prompts), responses))
+    exchanges = joined(prompts, responses)
+    whole = shingles_of(joined(contexts, exchanges))
     starts, owners = [whole.starts], [np.arange(len(whole.starts))]
     # The shingles of prompt and response, and of the response, are the last ones of the record's.
-    for rest, counts in (
-        (contexts.counts, prompts.counts + responses.counts),
-        (contexts.counts + prompts.counts, responses.counts),
-    ):
-        alone = np.flatnonzero((rest > 0) & (counts >= LEAST_WORDS))
-        starts.append(whole.ends[alone] - (counts[alone] - (WORDS - 1)))
+    for rest, part in ((contexts.counts, exchanges), (contexts.counts + prompts.counts, responses)):
+        lengths = part.counts - part.characters + part.characters // 2
+        alone = np.flatnonzero((rest > 0) & (lengths >= LEAST_WORDS))
+        starts.append(whole.ends[alone] - (part.counts[alone] - (WORDS - 1)))
         owners.append(alone)
     places = np.concatenate(owners)
     return Shingles(whole.hashes, np.concatenate(starts), whole.ends[places]), places
