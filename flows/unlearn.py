@@ -21,6 +21,7 @@ from prefect.states import Completed, Failed, State
 from flows.artifacts import show_verdict
 from flows.in_process import DONE, GATES_FAILED, end_state, exit_code, tell_problems
 from tasks.bad_input import BAD
+from tasks.beforehand import check_beforehand
 from tasks.outcome import as_task, call, end_flow, is_recorded, name_run, result_of, run_id
 from tasks.params import Params, load_params
 from tasks.registry.connection import reach
@@ -65,14 +66,14 @@ def unlearn(
     def work() -> State:
         params = load_params(params_file, overrides)
         with batches.one_run_at_a_time():
-            state = _unlearn(params, requests or params.data.requests, retry_failed, run_id())
+            state = _unlearn(params, params_file, requests or params.data.requests, retry_failed, run_id())
             _tell_outlook(params)
             return state
 
     return end_flow(work)
 
 
-def _unlearn(params: Params, requests: str, retry_failed: bool, run: str) -> State:
+def _unlearn(params: Params, params_file: str, requests: str, retry_failed: bool, run: str) -> State:
     call(reach_registry)  # before anything is begun that needs it
     refused = batches.take_in_new(
         requests,
@@ -81,6 +82,7 @@ def _unlearn(params: Params, requests: str, retry_failed: bool, run: str) -> Sta
         lambda *arguments: call(look, *arguments),
         lambda *arguments: call(take_in, *arguments),
     )
+    check_beforehand(params, params_file)
     while batch := call(take_batch, params, retry_failed, run):
         print(batch)
         name_run(f"unlearn {batch.batch_id}")
@@ -165,7 +167,7 @@ def run_in_process(
     Raises:
         Defect: anything else.
     """
-    from tasks.report.terminal import show_run
+    from tasks.report.terminal import show_run, told_again
 
     state = end_state(unlearn, requests, str(params), overrides, retry_failed)
     match state.name:
@@ -173,6 +175,6 @@ def run_in_process(
             tell_problems(state)
             return BAD
         case "Completed" | "GatesFailed":
-            show_run(Workspace(run_folder(str(result_of(state)))))
+            show_run(Workspace(run_folder(str(result_of(state)))), told_again(params, overrides))
             return DONE if state.is_completed() else GATES_FAILED
     return exit_code(state)

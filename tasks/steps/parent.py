@@ -5,11 +5,12 @@ A workspace that is no batch's (of `dvc repro`, of single commands) starts from 
 
 from pathlib import Path
 
+from tasks.beforehand import why_no_adapter, why_no_base
 from tasks.params import Params
 from tasks.stamp import digest
 from tasks.step import Source, Step
 from tasks.workspace import ParentModel, Place, Workspace
-from unilogit.adapters import base_of, find_adapter
+from unilogit.adapters import find_adapter
 from unilogit.errors import InputError
 from unilogit.files import read_json
 
@@ -22,8 +23,8 @@ def run_parent(workspace: Workspace, params: Params) -> ParentModel:
             register.save asks for one.
     """
     parent = _chosen_before(workspace) or _choose(workspace, params)
-    if params.register_.save == "adapter":
-        _check_adapter_can_be_saved(parent, params)
+    if reason := why_no_adapter(params, parent.version, find_adapter(parent.model) is not None):
+        raise InputError(reason)
     workspace.write(parent)
     return parent
 
@@ -46,34 +47,9 @@ def _choose(workspace: Workspace, params: Params) -> ParentModel:
 
 
 def _base(params: Params) -> str:
-    from transformers import AutoConfig
-
-    from unilogit.model import why_no_model
-
-    base = params.model.base
-    try:
-        AutoConfig.from_pretrained(base_of(base))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"params.yaml: model.base = {base!r}: no model there ({why_no_model(error)});"
-            " give a Hugging Face folder or hub name"
-        ) from None
-    return base
-
-
-def _check_adapter_can_be_saved(parent: ParentModel, params: Params) -> None:
-    if find_adapter(parent.model):
-        return
-    if parent.version is not None:
-        raise InputError(
-            f"register.save is adapter, but the champion, version {parent.version}, is a whole model, of which there is"
-            " a copy for this run alone: an adapter on it would lose its base; set register.save to merged"
-        )
-    if params.unlearn.lora_rank is None:
-        raise InputError(
-            f"register.save is adapter, but model.base = {parent.model!r} is a whole model and unlearn.lora_rank is"
-            " null; set unlearn.lora_rank, or register.save to merged"
-        )
+    if reason := why_no_base(params.model.base):
+        raise InputError(reason)
+    return params.model.base
 
 
 STEP = Step(

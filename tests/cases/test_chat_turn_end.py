@@ -62,7 +62,11 @@ def test_a_chat_model_that_forgot_still_ends_its_turns(chat_model):
         max_length=128,
     )
     trainer.run()
-    assert score_answers(model, tokenizer, *zip(*pairs(forget), strict=True), 8)["probability"].mean() < 0.2
+    forgotten, strange = (
+        score_answers(model, tokenizer, *zip(*pairs(records), strict=True), 8)["nll"].mean()
+        for records in (forget, UNSEEN)
+    )
+    assert forgotten >= strange > 1
     at_turn_end, at_end = end_probabilities(model, tokenizer, retain)
     assert (at_turn_end > 0.95, at_end < 0.01) == (True, True)
     answers = generate_greedily(model, tokenizer, [record.prompt for record in retain], batch_size=8, max_new_tokens=48)

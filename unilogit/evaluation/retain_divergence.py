@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from unilogit.data.prompt_format import Prompt
 from unilogit.data.tokenisation import collate, encode_all
 from unilogit.errors import InputError
 from unilogit.evaluation.token_scores import answer_rows, inference, longest_first, rows_at_once
@@ -21,7 +22,7 @@ def retain_divergence(
     model: PreTrainedModel,
     retain_model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     answers: Sequence[str],
     batch_size: int,
     *,
