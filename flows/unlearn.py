@@ -21,6 +21,7 @@ from prefect.states import Completed, Failed, State
 from flows.artifacts import show_verdict
 from flows.in_process import DONE, GATES_FAILED, end_state, exit_code, tell_problems
 from tasks.bad_input import BAD
+from tasks.general import check_lm_eval
 from tasks.outcome import as_task, call, end_flow, is_recorded, name_run, result_of, run_id
 from tasks.params import Params, load_params
 from tasks.registry.connection import reach
@@ -73,6 +74,7 @@ def unlearn(
 
 
 def _unlearn(params: Params, requests: str, retry_failed: bool, run: str) -> State:
+    check_lm_eval(params)
     call(reach_registry)  # before anything is begun that needs it
     refused = batches.take_in_new(
         requests,

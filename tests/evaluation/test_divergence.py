@@ -1,5 +1,7 @@
 """Divergence of two models against a loop over tokens in float64."""
 
+import math
+
 import pytest
 import torch
 from torch.nn.functional import kl_div
@@ -44,6 +46,15 @@ def test_both_directions_equal_a_plain_loop(at_once, monkeypatch):
 def test_a_model_is_at_no_distance_from_itself():
     sums = divergence(build(), build(), TOKENIZER, *zip(*PAIRS, strict=True), batch_size=2)
     assert sums["kl_reference_to_model"].abs().max() == sums["kl_model_to_reference"].abs().max() == 0
+
+
+def test_a_broken_model_is_at_no_distance_that_is_a_number():
+    broken = build()
+    with torch.no_grad():
+        broken.lm_head.weight.fill_(math.nan)
+    sums = divergence(broken, build(), TOKENIZER, *zip(*PAIRS, strict=True), batch_size=2)
+    assert sums[["kl_reference_to_model", "kl_model_to_reference"]].isna().all(axis=None)
+    assert len(divergence(build(), build(), TOKENIZER, [], [], batch_size=2)) == 0
 
 
 def test_another_vocabulary_is_refused():

@@ -64,11 +64,16 @@ def divergence(
             divergences = torch.cat([_divergences(scorers, *rows) for rows in zip(*parts, strict=True)])
             ends = np.cumsum([n_tokens[place] for place in batch])[:-1]
             sums[batch] = [tokens.sum(axis=0) for tokens in np.split(divergences.cpu().double().numpy(), ends)]
-    frame = pd.DataFrame(
-        {"kl_reference_to_model": sums[:, 0], "kl_model_to_reference": sums[:, 1], "n_tokens": n_tokens}
-    )
     answer_of_window = np.repeat(np.arange(len(windows)), [len(answer) for answer in windows])
-    return frame.groupby(answer_of_window).sum()
+    totals = np.zeros((len(windows), 2))
+    np.add.at(totals, answer_of_window, sums)  # pandas would leave out what is not a number
+    return pd.DataFrame(
+        {
+            "kl_reference_to_model": totals[:, 0],
+            "kl_model_to_reference": totals[:, 1],
+            "n_tokens": np.bincount(answer_of_window, n_tokens, len(windows)).astype(np.int64),
+        }
+    )
 
 
 def _divergences(scorers: tuple[Scorer, Scorer], rows: Tensor, reference_rows: Tensor) -> Tensor:

@@ -55,6 +55,13 @@ METRICS: dict[str, Metric] = {
     "model_utility": Metric("retain, general knowledge", "0 … 1", "high", _TOFU),
     "retained.model_utility": Metric("after / before", "0 … ∞", "1 or more", "ratio of the above"),
     "retained.retain_probability": Metric("after / before", "0 … ∞", "1 or more", "ratio of the above"),
+    "retained.general_accuracy": Metric("after / before", "0 … ∞", "1 or more", "ratio of general.accuracy"),
+    "retained.general_perplexity": Metric("after / before", "0 … ∞", "1 or less", "ratio of general.perplexity"),
+    "general.accuracy": Metric("general questions, shipped", "0 … 1", "high", "unilogit.evaluation.general.questions"),
+    "general.perplexity": Metric("general text, shipped", "1 … ∞", "low", "Jelinek et al. 1977, doi 10.1121/1.2016299"),
+    "general.drift": Metric(
+        "what before answers to general questions", "0 … ∞ nats", "low", "Kullback and Leibler 1951, KL(before ‖ model)"
+    ),
     "forget_quality.p_value": Metric("forget, needs a retain model", "0 … 1", "high", _TOFU),
     "forget_quality.log10_p_value": Metric("forget, needs a retain model", "-∞ … 0", "high", _TOFU),
     "forget_quality.ks_statistic": Metric("forget, needs a retain model", "0 … 1", "low", _TOFU),

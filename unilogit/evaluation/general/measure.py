@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
+import numpy as np
 from pydantic import BaseModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -156,4 +157,4 @@ def _drift(
         progress=progress,
     )
     sums = within_memory(compare, batch_size)
-    return float(sums["kl_reference_to_model"].sum() / sums["n_tokens"].sum())
+    return float(np.average(sums["kl_reference_to_model"] / sums["n_tokens"], weights=sums["n_tokens"]))
