@@ -89,7 +89,7 @@ def _general(
     Args:
         parent_measures: None where it is the parent's turn.
     """
-    from unilogit.evaluation.general.measure import GeneralMeasures, ModelBefore, measure_general
+    from unilogit.evaluation.general.measure import GeneralMeasures, ModelBefore, measure_general, nothing_measured
     from unilogit.evaluation.general.questions import general_questions
     from unilogit.evaluation.general.text import general_passages
 
@@ -105,6 +105,8 @@ def _general(
     def measure() -> GeneralMeasures:
         from unilogit.model import load_model
 
+        if not (config.questions or config.text):
+            return nothing_measured()
         before: ModelBefore | None = None
         if parent_measures is not None and parent_measures.answers:
             before = ModelBefore(load_model(models[PARENT].location)[0], parent_measures.answers)

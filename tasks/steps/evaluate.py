@@ -70,7 +70,7 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
     retain_model = workspace.read(RetainModel)
     roles = [PARENT, UNLEARNED, *([RETAIN_MODEL] if retain_model.model else [])]
     if RETAIN_MODEL not in roles:
-        for stale in workspace.measured(RETAIN_MODEL):
+        for stale in (*workspace.measured(RETAIN_MODEL), workspace.ordinary_chat(RETAIN_MODEL)):
             stale.unlink(missing_ok=True)
     evaluations = {role: _evaluate(workspace, role, sets, params) for role in roles}
     metrics = compare(

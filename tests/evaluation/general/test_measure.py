@@ -10,7 +10,7 @@ from tests.evaluation.short_context import short_model
 from tests.evaluation.test_probability import TOKENIZER, build
 from unilogit.data.tokenisation import collate, encode_pair
 from unilogit.evaluation.findings import NOT_FINITE
-from unilogit.evaluation.general.measure import ModelBefore, measure_general
+from unilogit.evaluation.general.measure import ModelBefore, measure_general, nothing_measured
 from unilogit.evaluation.general.questions import general_questions
 
 LEARNED = {question.question: question.answers[0] for question in general_questions()[:14]}
@@ -90,6 +90,7 @@ def test_the_more_damage_the_worse(model, measured):
 
 def test_what_is_switched_off_says_so(model):
     measures = measure_general(model, TOKENIZER, questions=0, text=False)
+    assert measures == nothing_measured()
     assert measures.metrics == {"accuracy": None, "perplexity": None, "drift": None, "n": 0}
     assert "evaluate.general.questions" in measures.unavailable["accuracy"] == measures.unavailable["drift"]
     assert "evaluate.general.text" in measures.unavailable["perplexity"]

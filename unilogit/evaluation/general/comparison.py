@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from unilogit.evaluation.findings import Findings, Metrics
 from unilogit.evaluation.general.measure import GeneralMeasures
 
-LEAST_RIGHT = 10  # answers before; with fewer, their share after says more of chance than of the model
+LEAST_RIGHT = 20  # answers before; with fewer, their share after says more of chance than of the model
 
 
 def add_general(metrics: Metrics, measured: Mapping[str, GeneralMeasures]) -> None:

@@ -117,6 +117,12 @@ def measure_general(
     )
 
 
+def nothing_measured() -> GeneralMeasures:
+    """What `measure_general` gives for no question and no text, for which no model has to be loaded."""
+    why = {"accuracy": NO_QUESTIONS, "perplexity": NO_TEXT, "drift": NO_QUESTIONS}
+    return GeneralMeasures(metrics={**dict.fromkeys(why), "n": 0}, unavailable=why, answers={}, seconds={})
+
+
 def _ask(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
