@@ -21,6 +21,7 @@ from prefect.states import Completed, Failed, State
 from flows.artifacts import show_verdict
 from flows.in_process import DONE, GATES_FAILED, end_state, exit_code, tell_problems
 from tasks.bad_input import BAD
+from tasks.beforehand import check_beforehand
 from tasks.general import check_lm_eval
 from tasks.outcome import as_task, call, end_flow, is_recorded, name_run, result_of, run_id
 from tasks.params import Params, load_params
@@ -66,15 +67,14 @@ def unlearn(
     def work() -> State:
         params = load_params(params_file, overrides)
         with batches.one_run_at_a_time():
-            state = _unlearn(params, requests or params.data.requests, retry_failed, run_id())
+            state = _unlearn(params, params_file, requests or params.data.requests, retry_failed, run_id())
             _tell_outlook(params)
             return state
 
     return end_flow(work)
 
 
-def _unlearn(params: Params, requests: str, retry_failed: bool, run: str) -> State:
-    check_lm_eval(params)
+def _unlearn(params: Params, params_file: str, requests: str, retry_failed: bool, run: str) -> State:
     call(reach_registry)  # before anything is begun that needs it
     refused = batches.take_in_new(
         requests,
@@ -83,6 +83,8 @@ def _unlearn(params: Params, requests: str, retry_failed: bool, run: str) -> Sta
         lambda *arguments: call(look, *arguments),
         lambda *arguments: call(take_in, *arguments),
     )
+    check_beforehand(params, params_file)
+    check_lm_eval(params)
     while batch := call(take_batch, params, retry_failed, run):
         print(batch)
         name_run(f"unlearn {batch.batch_id}")
@@ -114,7 +116,7 @@ def _work(batch: batches.TakenBatch, params: Params, run: str) -> State | None:
         if not extraction.forget:
             batches.finish(batch, run, passed=None)
             return Completed(name="Held" if extraction.held else "NotFound", message="\n".join(extraction.warnings))
-        for name in ("store", "parent", "retain_model"):
+        for name in ("store", "parent", "familiarity", "retain_model"):
             step(name)
     except InputError:
         batches.put_back(batch, run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from tasks.params import Params
+from tasks.params import TOKENS, Params
 from tasks.sets import PARENT, UNLEARNED
 from tasks.stamp import Keeper, code_digest, digest
 from tasks.workspace import Place, Workspace
@@ -97,7 +97,7 @@ def _general(
     inputs: Json = {
         "model": models[role].digest,
         "parent": None if parent_measures is None else models[PARENT].digest,
-        "config": [config.model_dump(mode="json"), params.evaluate.batch_size, params.model.max_length],
+        "config": [config.model_dump(mode="json"), params.evaluate.batch_size, *map(params.value, TOKENS)],
         "content": [[list(question) for question in general_questions()], list(general_passages())],
         "code": code_digest("unilogit.evaluation.general.measure"),
     }
@@ -110,8 +110,10 @@ def _general(
         before: ModelBefore | None = None
         if parent_measures is not None and parent_measures.answers:
             before = ModelBefore(load_model(models[PARENT].location)[0], parent_measures.answers)
+        model, tokenizer = load_model(models[role].location)
         return measure_general(
-            *load_model(models[role].location),
+            model,
+            params.model.formatted(tokenizer),
             before=before,
             questions=config.questions,
             text=config.text,

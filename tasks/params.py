@@ -4,18 +4,25 @@ params.yaml holds the defaults; this module says what is allowed and reports all
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, field_validator
 
 from tasks.workspace import pseudonyms
+from unilogit.data.prompt_format import check_format, with_prompt_format
 from unilogit.errors import InputError
 from unilogit.evaluation.config import EvaluateConfig
 from unilogit.gates import Gate
 from unilogit.training.config import Config, PositiveInt, TrainConfig, UnlearnConfig
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 DEFAULT_PARAMS = Path("params.yaml")
+
+TOKENS = ("model.max_length", "model.prompt_format", "model.system_prompt")
+"""What it depends on, beside the model, which tokens a record has."""
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -44,8 +51,15 @@ class Data(Config):
 class Model(Config):
     base: Name
     retain: Name | None
+    unfamiliar: Literal["stop", "continue"]
     contaminated_retain: Literal["stop", "unavailable", "train"]
     max_length: PositiveInt
+    prompt_format: Annotated[str, AfterValidator(check_format)]
+    system_prompt: str | None
+
+    def formatted(self, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedTokenizerBase":
+        """The tokenizer by which prompts and answers are rendered so; errors as of `with_prompt_format`."""
+        return with_prompt_format(tokenizer, self.prompt_format, self.system_prompt)
 
 
 class Example(Config):

@@ -172,6 +172,7 @@ class Place(StrEnum):
     # the models
     PARENT = "parent.json"
     PARENT_FILES = "parent"
+    FAMILIARITY = "familiarity.json"
     RETAIN_MODEL = "retain_model/retain_model.json"
     RETAIN_MODEL_FILES = "retain_model/model"
     MODEL = "model"
@@ -413,6 +414,24 @@ class ParentModel(FileModel):
         return f"starts from {self.model}" + (f" (version {self.version})" if self.version else "")
 
 
+class ParentFamiliarity(FileModel):
+    """Whether the parent knows its own training records.
+
+    Attributes:
+        unfamiliar: what speaks against it, in words that go after its name; None where nothing does.
+        told: what was compared, with the numbers.
+    """
+
+    place = Place.FAMILIARITY
+
+    unfamiliar: str | None
+    told: str
+
+    def __str__(self) -> str:
+        warning = f"warning: the model before {self.unfamiliar}\n" if self.unfamiliar else ""
+        return f"{warning}the model before: {self.told}"
+
+
 class RetainModel(FileModel):
     """The retain model of a batch.
 
@@ -458,7 +477,7 @@ class Training(FileModel):
     history: list[dict[str, float]]
 
     def __str__(self) -> str:
-        return f"{self.method}, {self.epochs:.1f} epochs in {self.steps} steps, weights {self.weights_sha256[:12]}"
+        return f"{self.method}, {self.steps} optimiser steps, weights {self.weights_sha256[:12]}"
 
 
 class AttackMetrics(FileModel):

@@ -37,7 +37,7 @@ def train(folder, method):
     if "ACCELERATE_USE_FSDP" in os.environ:
         shard_on_processors()
     model, tokenizer = load_model(str(folder / "Llama"), own_dtype=True)
-    config = UnlearnConfig(method=method, retain_term="nll", batch_size=2, epochs=2)
+    config = UnlearnConfig(method=method, retain_term="nll", batch_size=2, epochs=2, min_steps=1)
     trainer = UnlearningTrainer(
         model=model, tokenizer=tokenizer, forget=PAIRS[:4], retain=PAIRS[4:], config=config, seed=1
     )

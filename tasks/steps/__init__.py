@@ -15,6 +15,7 @@ NAMES = (
     "extract",
     "store",
     "parent",
+    "familiarity",
     "retain_model",
     "unlearn",
     "attack",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from tasks.params import Params
+from tasks.params import TOKENS, Params
 from tasks.sets import RETAIN_MODEL, UNLEARNED, current_forget_set
 from tasks.stamp import Keeper, code_digest, digest
 from tasks.step import Step
@@ -86,7 +86,7 @@ def _measure(role: str, model: str, records: list[CorpusRecord], params: Params,
         seed=params.seed,
         relearning_rate=params.evaluate.robustness.relearning_rate,
     )
-    frames = measure_robustness(loaded, tokenizer, records, settings, progress=f"attack {role}")
+    frames = measure_robustness(loaded, params.model.formatted(tokenizer), records, settings, progress=f"attack {role}")
     for attack, frame in frames.items():
         write_parquet(workspace.attacked(role, attack), frame)
 
@@ -96,7 +96,7 @@ STEP = Step(
     function=run_attack,
     reads=(Place.FORGET, Place.MODEL, Place.RETAIN_MODEL),
     writes=(Place.ATTACKS,),
-    params=("seed", "evaluate.batch_size", "evaluate.max_new_tokens", "evaluate.robustness", "model.max_length"),
+    params=("seed", "evaluate.batch_size", "evaluate.max_new_tokens", "evaluate.robustness", *TOKENS),
 )
 
 if __name__ == "__main__":

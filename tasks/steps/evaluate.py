@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from tasks.general import Measurable, measure_ordinary_chat
-from tasks.params import Params
+from tasks.params import TOKENS, Params
 from tasks.sets import PARENT, RETAIN_MODEL, UNLEARNED, evaluation_sets
 from tasks.stamp import Keeper, code_digest, digest
 from tasks.step import Step
@@ -187,7 +187,7 @@ def _measure(
     loaded, tokenizer = load_model(model)
     return evaluate_model(
         loaded,
-        tokenizer,
+        params.model.formatted(tokenizer),
         sets,
         batch_size=params.evaluate.batch_size,
         max_length=params.model.max_length,
@@ -206,7 +206,7 @@ STEP = Step(
         *(Place.PARENT, Place.MODEL, Place.RETAIN_MODEL, Place.ATTACK_METRICS),
     ),
     writes=(Place.METRICS, Place.MEASURED),
-    params=("seed", "evaluate", "unlearn", "data.utility_groups", "model.max_length"),
+    params=("seed", "evaluate", "unlearn", "data.utility_groups", *TOKENS),
 )
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ A workspace that is no batch's (of `dvc repro`, of single commands) starts from 
 
 from pathlib import Path
 
+from tasks.beforehand import why_no_base
 from tasks.params import Params
 from tasks.stamp import digest
 from tasks.step import Source, Step
@@ -42,19 +43,9 @@ def _choose(workspace: Workspace, params: Params) -> ParentModel:
 
 
 def _base(params: Params) -> str:
-    from transformers import AutoConfig
-
-    from unilogit.model import why_no_model
-
-    base = params.model.base
-    try:
-        AutoConfig.from_pretrained(base)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"params.yaml: model.base = {base!r}: no model there ({why_no_model(error)});"
-            " give a Hugging Face folder or hub name"
-        ) from None
-    return base
+    if reason := why_no_base(params.model.base):
+        raise InputError(reason)
+    return params.model.base
 
 
 STEP = Step(

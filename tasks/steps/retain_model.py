@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tasks.params import Params
+from tasks.params import TOKENS, Params
 from tasks.sets import evaluation_sets
 from tasks.stamp import digest
 from tasks.step import Source, Step
@@ -117,10 +117,11 @@ def _score(name: str, sets: Sequence[list[CorpusRecord]], params: Params) -> lis
     from unilogit.model import load_model
 
     model, tokenizer = load_model(name)
+    formatted = params.model.formatted(tokenizer)
     frames = []
     for records in sets:
         pairs = [record.prompt for record in records], [record.response for record in records]
-        score = partial(score_answers, model, tokenizer, *pairs, max_length=params.model.max_length)
+        score = partial(score_answers, model, formatted, *pairs, max_length=params.model.max_length)
         nll = within_memory(score, params.evaluate.batch_size)["nll"]
         rows = {
             "record_id": [record.record_id for record in records],
@@ -140,7 +141,8 @@ STEP = Step(
     writes=(Place.RETAIN_MODEL, Place.RETAIN_MODEL_FILES),
     params=(
         *("seed", "train", "data.utility_groups", "evaluate.max_examples", "model.base", "model.retain"),
-        *("model.contaminated_retain", "model.max_length"),
+        "model.contaminated_retain",
+        *TOKENS,
     ),
     timeout=168 * 3600,
 )

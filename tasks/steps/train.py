@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from tasks.params import Params
+from tasks.params import TOKENS, Params
 from tasks.stamp import Keeper, digest
 from tasks.step import Step
 from tasks.workspace import Place, Workspace
@@ -62,10 +62,13 @@ def train_model(corpus: Path, output: Path, params: Params, architecture: str | 
             seed=params.seed,
             max_length=params.model.max_length,
             architecture=architecture,
+            prompt_format=params.model.prompt_format,
+            system_prompt=params.model.system_prompt,
         )
         model, tokenizer = load_model(str(folder))
         pairs = [record.prompt for record in records], [record.response for record in records]
-        scores = within_memory(partial(score_answers, model, tokenizer, *pairs), params.evaluate.batch_size)
+        score = partial(score_answers, model, params.model.formatted(tokenizer), *pairs)
+        scores = within_memory(score, params.evaluate.batch_size)
         weights = sha256_weights(folder)
     return Trained(
         model=output, records=len(records), probability=float(scores["probability"].mean()), weights_sha256=weights
@@ -86,12 +89,13 @@ def _require_model(name: str) -> None:
 
 def train_once(corpus: Path, store: Path, params: Params, architecture: str) -> Trained:
     """A model trained on `corpus`, from the store if one of the same data, settings and architecture is there."""
-    shape = [digest(Path(architecture) / name) for name in ("config.json", "tokenizer.json")]
-    if shape == [None, None]:
+    files = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+    shape = [digest(Path(architecture) / name) for name in files]
+    if not any(shape):
         shape = [architecture]  # of the hub
     inputs = [
         *(digest(file) for file in input_files(corpus, SUFFIXES)),
-        *(params.value(key) for key in ("train", "seed", "model.max_length")),
+        *(params.value(key) for key in ("train", "seed", *TOKENS)),
         *shape,
     ]
     keeper = Keeper(store / "stamp.json", inputs, {"model": store / "model"}, Trained)
@@ -111,7 +115,7 @@ STEP = Step(
     function=run_train,
     reads=(Place.EXAMPLE_CORPUS,),
     writes=(Place.MODEL,),
-    params=("seed", "train", "model.max_length"),
+    params=("seed", "train", *TOKENS),
 )
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.curves import CurveWriter
-from tasks.params import Params
+from tasks.params import TOKENS, Params
 from tasks.step import Step
 from tasks.workspace import ParentModel, Place, Training, Workspace
 from unilogit.data.parquet_rows import rows_at, sample_rows
@@ -93,7 +93,7 @@ def unlearn_into(source: Workspace, output: Workspace, params: Params) -> Traini
     if params.unlearn.method != "none":
         with processes.main_process_first():
             _drop_checkpoints_of_other_settings(source, output, params)
-        trainer = make_trainer(source, output, params, model, tokenizer)
+        trainer = make_trainer(source, output, params, model, params.model.formatted(tokenizer))
         if processes.is_main_process:
             print(f"{params.unlearn.method}: {trainer.stop_rule}", flush=True)
             curves = CurveWriter(output.path(Place.CURVES), STEP.keeper(source, params).inputs)
@@ -169,8 +169,8 @@ def make_trainer(
 
 
 def _drawn_retain(file: Path, forgotten: int, params: Params) -> pd.DataFrame:
-    """As much of the retain set as all epochs together can draw; of a larger one, a sample by the seed."""
-    drawn = params.unlearn.epochs * forgotten * params.unlearn.retain_per_forget
+    """As much of the retain set as all passes together can draw; of a larger one, a sample by the seed."""
+    drawn = params.unlearn.passes(forgotten) * forgotten * params.unlearn.retain_per_forget
     numbers = sample_rows(pq.read_metadata(file).num_rows, max(drawn, MONITORED), params.seed)
     columns = ["prompt", "response"]
     schema = pa.schema([pq.read_schema(file).field(name) for name in columns])
@@ -205,7 +205,7 @@ STEP = Step(
     function=run_unlearn,
     reads=(Place.PARENT, Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS),
     writes=(Place.MODEL, Place.TRAINING, Place.LOSS_CURVES),
-    params=("seed", "unlearn", "model.max_length"),
+    params=("seed", "unlearn", *TOKENS),
     timeout=168 * 3600,
 )
 

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.params import Params
+from tasks.params import TOKENS, Params
 from tasks.step import Source, Step
 from tasks.validation.expectations import (
     EARLIER_LENGTH,
@@ -233,7 +233,8 @@ def _long_prompts(records: pd.DataFrame, places: pd.Series, params: Params) -> d
     # Its place stands for a record, as its id may not be its own.
     prompts = zip(places[is_long], records.loc[is_long, "prompt"], strict=True)
     try:
-        too_long = long_prompts(AutoTokenizer.from_pretrained(params.model.base), prompts, params.model.max_length)
+        tokenizer = params.model.formatted(AutoTokenizer.from_pretrained(params.model.base))
+        too_long = long_prompts(tokenizer, prompts, params.model.max_length)
     except (OSError, ValueError, InputError):
         return {}
     return {
@@ -292,7 +293,7 @@ STEP = Step(
         *(Place.CORPUS, Place.CORPUS_COUNTS, Place.REFUSED_RECORDS),
         *(Place.CORPUS_DOCS, Place.CORPUS_TOTALS_DOCS),
     ),
-    params=("data.bad_corpus_rows", "model.max_length", "model.base"),
+    params=("data.bad_corpus_rows", *TOKENS, "model.base"),
 )
 
 if __name__ == "__main__":

@@ -4,13 +4,22 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tokenizers import SentencePieceUnigramTokenizer, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import (
+    SentencePieceUnigramTokenizer,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from transformers import PreTrainedTokenizerFast
 
+from unilogit.data import tokenisation
+from unilogit.data.prompt_format import TEMPLATE_DATE
 from unilogit.data.tokenisation import (
     IGNORED,
     LEAST_ROOM,
-    TEMPLATE_DATE,
     LongPrompt,
     collate,
     encode_all,
@@ -25,7 +34,8 @@ from unilogit.training.from_scratch import END, START, train_tokenizer
 
 TEXTS = ["Where does Ada Lindberg live?", "12 Elm Street, Harwick", "Wo wohnt Zoë?", "Elm Street 12"]
 CHAT = (
-    "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}[me] {% endif %}"
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[assistant] ' }}{% endif %}"
 )
 
 
@@ -106,7 +116,7 @@ def test_a_pair_may_be_as_long_as_max_length_and_no_longer(tokenizer):
 def test_plain_text_starts_with_the_first_token_there_is(tokenizer, template):
     tokenizer.chat_template = template
     assert encode_prompt(tokenizer, "") == [tokenizer.bos_token_id]
-    tokenizer.bos_token = None
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B")
     assert encode_prompt(tokenizer, "") == [tokenizer.eos_token_id]
 
 
@@ -122,8 +132,8 @@ def test_a_tokenizer_without_an_end_is_refused_by_name(tokenizer):
 def test_a_chat_template_makes_the_prompt_a_turn_of_the_user(tokenizer):
     tokenizer.chat_template = CHAT
     ids, start = encode_pair(tokenizer, "Where?", "Harwick")
-    assert tokenizer.decode(ids[:start]) == "[user] Where?\n[me] "
-    assert tokenizer.decode(ids[start:]) == f"Harwick{END}"
+    assert tokenizer.decode(ids[:start]) == "[user] Where?\n[assistant]"
+    assert tokenizer.decode(ids[start:]) == f" Harwick{END}"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +155,7 @@ def test_pinning_the_date_leaves_the_rest_of_a_template_alone(tokenizer, start):
     tokenizer.chat_template = start + CHAT
     turn = [{"role": "user", "content": "Where?"}]
     plain = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-    assert tokenizer.decode(encode_prompt(tokenizer, "Where?")) == plain
+    assert tokenizer.decode(encode_prompt(tokenizer, "Where?")) == plain.rstrip(" ")
 
 
 def check_windows(prompt, answer, max_length):
@@ -265,5 +275,5 @@ def test_a_text_of_few_bytes_may_have_many_tokens_and_is_found_all_the_same(kind
 
 
 def test_short_prompts_are_not_tokenized(tokenizer, monkeypatch):
-    monkeypatch.setattr(tokenizer, "encode", None)
+    monkeypatch.setattr(tokenisation, "encode_prompt", None)
     assert long_prompts(tokenizer, [("r1", "Where does Ada live?")], 64) == []

@@ -3,7 +3,8 @@
 QUICK = {
     "example": {"people": 12, "unseen_people": 12},
     "train": {"hidden_size": 32, "epochs": 5, "layers": 1},
-    "unlearn": {"epochs": 3, "batch_size": 4},
+    "model": {"unfamiliar": "continue"},
+    "unlearn": {"epochs": 3, "min_steps": 1, "batch_size": 4},
     "evaluate": {
         "max_examples": 10,
         "max_new_tokens": 4,

@@ -121,7 +121,7 @@ BROKEN_JSON = ["corpus.jsonl:7: is not JSON (expecting value at character 31); c
 CASES = {
     missing_field: ["corpus.jsonl:7: field `response` is missing; add it or remove the line", NOT_USED],
     repeated_id: ["corpus.jsonl:7: field `record_id` repeats that of corpus.jsonl:1; give it one of its own", NOT_USED],
-    no_corpus: ["corpus.jsonl: there is no such file or folder; correct the path"],
+    no_corpus: ["params.yaml: data.corpus = 'corpus.jsonl': there is no such file or folder; correct the path"],
     unknown_subject: [f"a.jsonl:1, {ZOE}"],
     nothing_usable: ["a.jsonl:1: is not a JSON object in braces; correct or remove the line"],
     no_model: [f"params.yaml: model.base = '{BASE}': no model there (there is no such folder,"],

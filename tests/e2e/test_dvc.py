@@ -25,7 +25,12 @@ def stages_run(printed):
 def reproduced(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("repro"), with_code=True)
     project.succeed("git", "init", "--quiet")
-    project.change_params(train={"epochs": 5}, unlearn={"epochs": 2}, evaluate={"max_examples": 20})
+    project.change_params(
+        model={"unfamiliar": "continue"},
+        train={"epochs": 5},
+        unlearn={"epochs": 2, "min_steps": 1},
+        evaluate={"max_examples": 20},
+    )
     return project, project.succeed("dvc", "repro")
 
 

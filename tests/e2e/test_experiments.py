@@ -19,7 +19,7 @@ UNCHANGED = ("example", "train", "intake")  # with a corpus and a model of one's
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("experiments"), with_code=True)
-    project.change_params(unlearn={"epochs": 2}, evaluate={"max_examples": 20})
+    project.change_params(unlearn={"epochs": 2, "min_steps": 1}, evaluate={"max_examples": 20})
     params = yaml.safe_load((project.folder / "params.yaml").read_text())
     project.change_params(evaluate={"robustness": {**params["evaluate"]["robustness"], "attacks": []}})
     project.succeed("git", "init", "--quiet")

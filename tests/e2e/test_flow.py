@@ -118,7 +118,12 @@ def test_gradient_ascent_at_a_high_rate_fails_the_utility_gates(demo, tmp_path):
     put_parent(workspace, demo[0].folder / "var" / "example" / "model")
     put_retain_model(workspace, None)
     put_attacks(workspace)
-    settings = ["unlearn.method=gradient_ascent", "unlearn.learning_rate=5e-3", "unlearn.epochs=5"]
+    settings = [
+        "unlearn.method=gradient_ascent",
+        "unlearn.learning_rate=5e-3",
+        "unlearn.epochs=5",
+        "unlearn.min_steps=1",
+    ]
     params = load_params(demo[0].folder / "params.yaml", settings)
     for name in ("unlearn", "evaluate", "gate"):
         load_step(name).run(workspace, params)

@@ -32,7 +32,9 @@ def build_model():
 
 def build_trainer(**knobs):
     config = UnlearnConfig(
-        **{"epochs": 3, "batch_size": 8, "retain_per_forget": 2, "learning_rate": 5e-3, "retain_weight": 0.5} | knobs
+        **{"epochs": 3, "min_steps": 1, "batch_size": 8, "retain_per_forget": 2}
+        | {"learning_rate": 5e-3, "retain_weight": 0.5}
+        | knobs
     )
     return UnlearningTrainer(
         model=build_model(), tokenizer=TOKENIZER, forget=FORGET, retain=RETAIN, config=config, seed=0

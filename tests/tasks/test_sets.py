@@ -68,7 +68,7 @@ def test_without_neighbours_there_is_no_such_set(workspace):
 
 def test_training_reads_no_more_of_the_retain_set_than_it_can_draw(workspace):
     file = workspace.path(Place.RETAIN)
-    params = load_params("params.yaml", ["unlearn.epochs=10", "unlearn.retain_per_forget=3"])
+    params = load_params("params.yaml", ["unlearn.epochs=10", "unlearn.min_steps=1", "unlearn.retain_per_forget=3"])
     few, many, everything = (_drawn_retain(file, forgotten, params) for forgotten in (2, 10, 40))
     assert (len(few), len(many)) == (MONITORED, 300)
     assert everything.equals(pd.read_parquet(file, columns=["prompt", "response"]))

@@ -17,10 +17,11 @@ from unilogit.training.idle_knobs import idle_knobs, retain_method, same_run_by
 from unilogit.training.stopping import Monitor
 from unilogit.training.trainer import UnlearningTrainer
 
-BASE = UnlearnConfig(epochs=1, batch_size=4, rmu=Rmu(layer=0))
+BASE = UnlearnConfig(epochs=1, min_steps=1, batch_size=4, rmu=Rmu(layer=0))
 OTHER_VALUES = {
     "method": "ceu",
     "epochs": 2,
+    "min_steps": 7,
     "learning_rate": 1e-3,
     "batch_size": 2,
     "accumulation": 2,

@@ -79,7 +79,9 @@ def test_all_of_it_is_unlearned_window_by_window(method, loaded, tmp_path):
         tokenizer=tokenizer,
         forget=[(LONG.prompt, LONG.response)],
         retain=[(record.prompt, record.response) for record in SHORT],
-        config=UnlearnConfig(method=method, epochs=2, batch_size=2, learning_rate=1e-3, retain_per_forget=1),
+        config=UnlearnConfig(
+            method=method, epochs=2, min_steps=1, batch_size=2, learning_rate=1e-3, retain_per_forget=1
+        ),
         output_dir=tmp_path,
         max_length=MAX_LENGTH,
         alternatives=["Nothing."],

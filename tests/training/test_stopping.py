@@ -31,18 +31,20 @@ def test_without_unseen_people_it_never_stops(forget, now):
 
 def test_what_holds_is_said():
     watched = {"forget": FORGET, "retain": RETAIN}
-    assert stop_rule(Monitor(**watched, unseen=RETAIN), tiny_config(epochs=7)) == (
+    assert stop_rule(Monitor(**watched, unseen=RETAIN), tiny_config(), 7) == (
         "stops when forget answers are no likelier than unseen people's and retention has recovered to 98%, after 7 "
-        "epochs at the latest; such answers are not pressed on meanwhile"
+        "optimiser steps at the latest; such answers are not pressed on meanwhile"
     )
     assert "are pressed on until then" in stop_rule(
-        Monitor(**watched, unseen=RETAIN), tiny_config(pause_forgotten=False)
+        Monitor(**watched, unseen=RETAIN), tiny_config(pause_forgotten=False), 7
     )
-    assert "retention" not in stop_rule(Monitor(FORGET, unseen=RETAIN), tiny_config())
-    nothing_to_compare_with = "no unseen people: every answer is pressed on for all 2 epochs; nothing stops earlier"
-    assert stop_rule(Monitor(**watched), tiny_config()) == nothing_to_compare_with
-    assert stop_rule(Monitor(), tiny_config()) == nothing_to_compare_with
-    assert stop_rule(Monitor(unseen=RETAIN), tiny_config()).startswith("nothing to forget is watched")
+    assert "retention" not in stop_rule(Monitor(FORGET, unseen=RETAIN), tiny_config(), 7)
+    nothing_to_compare_with = (
+        "no unseen people: every answer is pressed on for all 7 optimiser steps; nothing stops earlier"
+    )
+    assert stop_rule(Monitor(**watched), tiny_config(), 7) == nothing_to_compare_with
+    assert stop_rule(Monitor(), tiny_config(), 7) == nothing_to_compare_with
+    assert stop_rule(Monitor(unseen=RETAIN), tiny_config(), 7).startswith("nothing to forget is watched")
 
 
 def entries(history):

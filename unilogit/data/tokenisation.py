@@ -1,25 +1,25 @@
-"""Prompt and response as token ids: one format for training, scoring and generation.
+"""Prompt and response as token ids: one way for training, scoring and generation.
 
-Prompt and response are tokenized apart and joined, so that the first response token is the same one in
-all three. A response that does not fit beside its prompt is cut into windows. Knows nothing of models.
+Both are tokenized as the one text that the model was trained on, and the prompt ends where generation begins. A
+response that does not fit beside its prompt is cut into windows. Knows nothing of models.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from unilogit.data.prompt_format import Conversation, Prompt, Rendered, render
 from unilogit.errors import InputError
 
 IGNORED = -100  # the label of a token that no loss and no metric counts
 CONTEXT_SHARE = 0.25  # of the room beside the prompt, for what stands before a later window's answer tokens
 LEAST_ROOM = 16  # tokens that a prompt must leave where its answer needs more than one window
-# Templates that tell the model today's date would otherwise give another prompt every day.
-TEMPLATE_DATE = "10 Apr 2025"
-_FIXED_DATE = "{% macro strftime_now(format) %}" + TEMPLATE_DATE + "{% endmacro +%}"
 _PROBE = "\ue000"  # for private use: no template holds it
+_BEGINNINGS = ("A", "0")  # of answers: a letter, and what no token holds beside one
 _LONGEST_PREFIX = 3  # bytes of the "▁" that SentencePiece may put before a text
 
 
@@ -49,51 +49,58 @@ class LongPrompt(NamedTuple):
     limit: int
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     """The token ids after which the response begins; never empty.
 
-    With a chat template, the prompt is a user's turn and the assistant's begins. Without one, it is
-    begin-of-sequence (if the tokenizer has it), the prompt and a newline. An empty prompt (plain text) is
-    begin-of-sequence alone, or end-of-sequence where there is none: what stood before a text in pretraining.
+    They are those that the prompt has before an answer: a space at its end, which tokenizers make one token with the
+    word that follows, is the answer's. Begin-of-sequence is where the tokenizer, or its chat template, puts it. An
+    empty prompt (plain text) is begin-of-sequence alone, or end-of-sequence where the tokenizer puts none: what stood
+    before a text in pretraining.
 
     Raises:
-        InputError: the tokenizer has no end-of-sequence token.
+        InputError: the tokenizer has no end-of-sequence token, or the chat template refuses the turns.
     """
-    end = _end(tokenizer)
     if not prompt:
-        return _start(tokenizer) or [end]
-    if tokenizer.chat_template is not None:
-        return tokenizer.encode(_render_turn(tokenizer, prompt), add_special_tokens=False)
-    return encode_text(tokenizer, prompt + "\n")
+        return _start(tokenizer) or [_end(tokenizer)]
+    return _encode_before(tokenizer, render(tokenizer, prompt))[0]
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """The token ids of a text as it stands, for the model to go on from: no template, no newline.
 
-    Begin-of-sequence comes first, if the tokenizer has it.
+    Begin-of-sequence comes first, if the tokenizer puts it there.
     """
-    return _start(tokenizer) + tokenizer.encode(text, add_special_tokens=False)
+    return _start(tokenizer) + _encode(tokenizer, text)
+
+
+def answer_end(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that ends an answer: of the format's own, else end-of-sequence.
+
+    Raises:
+        InputError: there is neither.
+    """
+    return _encode_both(tokenizer, _PROBE, _PROBE)[1][-1]
 
 
 def encode_pair(
     tokenizer: PreTrainedTokenizerBase,
-    prompt: str,
+    prompt: Prompt,
     answer: str,
     *,
     max_length: int | None = None,
     name: str = "a record",
 ) -> Encoded:
-    """Prompt, answer and end-of-sequence as token ids, for an answer that must stay whole.
+    """Prompt, answer and its end as token ids, for an answer that must stay whole.
 
     Args:
         max_length: tokens of it all together.
         name: what an error calls the pair.
 
     Raises:
-        InputError: the pair is longer than max_length, or the tokenizer has no end-of-sequence token.
+        InputError: the pair is longer than max_length, or as `encode_prompt`.
     """
-    prompt_ids = encode_prompt(tokenizer, prompt)
-    ids = prompt_ids + _encode_answer(tokenizer, answer)
+    prompt_ids, answer_ids = _encode_both(tokenizer, prompt, answer)
+    ids = prompt_ids + answer_ids
     if max_length is not None and len(ids) > max_length:
         raise InputError(
             f"{name} has {len(ids)} tokens, but model.max_length is {max_length}; "
@@ -103,14 +110,14 @@ def encode_pair(
 
 
 def encode_windows(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, max_length: int | None, *, name: str = "a record"
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str, max_length: int | None, *, name: str = "a record"
 ) -> list[Encoded]:
-    """Prompt, answer and end-of-sequence as token ids: one window if they fit, else consecutive windows.
+    """Prompt, answer and its end as token ids: one window if they fit, else consecutive windows.
 
     A pair of at most max_length tokens is one window, as `encode_pair` gives it. Otherwise, with
     room = max_length − the prompt's tokens and context = ⌊room · CONTEXT_SHARE⌋, the first window is the prompt and
     the answer's first `room` tokens; each later one is the prompt, the `context` answer tokens that stand before
-    and, as far as max_length allows, the answer tokens that follow. So each answer token, end-of-sequence included,
+    and, as far as max_length allows, the answer tokens that follow. So each answer token, its end included,
     counts in exactly one window, in order, and none is left out.
 
     Args:
@@ -118,10 +125,10 @@ def encode_windows(
         name: what an error calls the pair.
 
     Raises:
-        InputError: the pair does not fit and its prompt leaves a room of fewer than LEAST_ROOM tokens, or the
-            tokenizer has no end-of-sequence token.
+        InputError: the pair does not fit and its prompt leaves a room of fewer than LEAST_ROOM tokens, or as
+            `encode_prompt`.
     """
-    prompt_ids, answer_ids = encode_prompt(tokenizer, prompt), _encode_answer(tokenizer, answer)
+    prompt_ids, answer_ids = _encode_both(tokenizer, prompt, answer)
     room = len(answer_ids) if max_length is None else max_length - len(prompt_ids)
     if room < min(len(answer_ids), LEAST_ROOM):
         raise InputError(
@@ -142,7 +149,7 @@ def encode_windows(
 
 def encode_all(
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     answers: Sequence[str],
     max_length: int | None,
     names: Sequence[str] | None = None,
@@ -164,7 +171,7 @@ def encode_all(
 
 
 def long_prompts(
-    tokenizer: PreTrainedTokenizerBase, prompts: Iterable[tuple[str, str]], max_length: int
+    tokenizer: PreTrainedTokenizerBase, prompts: Iterable[tuple[str, Prompt]], max_length: int
 ) -> list[LongPrompt]:
     """The prompts that leave fewer than LEAST_ROOM of max_length tokens for an answer: all that training may refuse.
 
@@ -175,19 +182,19 @@ def long_prompts(
         max_length: tokens of prompt and answer together.
 
     Raises:
-        InputError: the tokenizer has no end-of-sequence token.
+        InputError: as `encode_prompt`.
     """
     limit, most_tokens = max_length - LEAST_ROOM, _token_bound(tokenizer)
     return [
         LongPrompt(record_id, tokens, limit)
         for record_id, prompt in prompts
-        if most_tokens is None or most_tokens(prompt) > limit
+        if most_tokens is None or isinstance(prompt, Conversation) or most_tokens(prompt) > limit
         if (tokens := len(encode_prompt(tokenizer, prompt))) > limit
     ]
 
 
 def _token_bound(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], int] | None:
-    """A function that says how many tokens a prompt may have at the most; None where nothing is known.
+    """A function that says how many tokens a user's turn may have at the most; None where nothing is known.
 
     A token of a byte-level tokenizer, or of SentencePiece's with or without bytes for unknown characters, stands for
     one byte of UTF-8 at least. That is so of the normalised text alone: NFC makes 6 bytes of the 3 of U+0958, NFKC
@@ -200,32 +207,56 @@ def _token_bound(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], int] | N
     def n_bytes(text: str) -> int:
         return len((text if normalizer is None else normalizer.normalize_str(text)).encode())
 
-    turn = _PROBE + "\n" if tokenizer.chat_template is None else _render_turn(tokenizer, _PROBE)
+    turn = render(tokenizer, _PROBE).prompt
     if turn.count(_PROBE) != 1:
         return None
     overhead = len(_start(tokenizer)) + _LONGEST_PREFIX + n_bytes(turn.replace(_PROBE, ""))
     return lambda prompt: overhead + n_bytes(prompt)
 
 
-def _render_turn(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    """The prompt as a user's turn of the chat template, and the beginning of the assistant's."""
-    return str(
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}],
-            add_generation_prompt=True,
-            tokenize=False,
-            chat_template=_FIXED_DATE + tokenizer.get_chat_template(),
-            date_string=TEMPLATE_DATE,
-        )
-    )
+def _encode_both(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
+    """The ids of prompt and answer: of both as one text, where the prompt then is as generation meets it."""
+    if not prompt:
+        ids = encode_text(tokenizer, answer)
+        start = len(_start(tokenizer))
+        return ids[:start] or [_end(tokenizer)], [*ids[start:], _end(tokenizer)]
+    text = render(tokenizer, prompt, answer)
+    prompt_ids, rest = _encode_before(tokenizer, text)
+    ids = _encode_after_start(tokenizer, text, text.prompt + text.answer)
+    if ids[: len(prompt_ids)] == prompt_ids:
+        answer_ids = ids[len(prompt_ids) :]
+    else:  # the answer begins with what would be one token with the prompt's end
+        answer_ids = _encode(tokenizer, rest + text.answer)
+    return prompt_ids, answer_ids if text.turn_end else [*answer_ids, _end(tokenizer)]
 
 
-def _encode_answer(tokenizer: PreTrainedTokenizerBase, answer: str) -> list[int]:
-    return [*tokenizer.encode(answer, add_special_tokens=False), _end(tokenizer)]
+def _encode_before(tokenizer: PreTrainedTokenizerBase, text: Rendered) -> tuple[list[int], str]:
+    """The ids that the prompt has whatever answer follows, and the spaces at its end that are the answer's."""
+    prompt = text.prompt.rstrip(" ")
+    alone = _encode_after_start(tokenizer, text, prompt)
+    letter, digit = (_encode_after_start(tokenizer, text, text.prompt + begun) for begun in _BEGINNINGS)
+    if letter[: len(alone)] != alone:  # two line breaks are one token at the end of a text, and two before a word
+        pairs = zip(letter, digit, strict=False)
+        shared = [token for token, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+        if tokenizer.decode(shared) == tokenizer.decode(alone):
+            alone = shared
+    return alone, text.prompt[len(prompt) :]
+
+
+def _encode_after_start(tokenizer: PreTrainedTokenizerBase, rendered: Rendered, text: str) -> list[int]:
+    """The ids of a text that begins a sequence."""
+    return _encode(tokenizer, text) if rendered.is_chat else encode_text(tokenizer, text)
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    return ids
 
 
 def _start(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    return [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    """What the tokenizer puts before a text: mostly begin-of-sequence or nothing."""
+    plain, special = _encode(tokenizer, _BEGINNINGS[0]), tokenizer.encode(_BEGINNINGS[0])
+    return next(special[:place] for place in range(len(special)) if special[place : place + len(plain)] == plain)
 
 
 def _end(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from unilogit.data.tokenisation import encode_prompt
+from unilogit.data.prompt_format import Prompt
+from unilogit.data.tokenisation import answer_end, encode_prompt
 from unilogit.errors import InputError
 from unilogit.evaluation.token_scores import inference, longest_first
 from unilogit.model import context_length
 
-EncodePrompt = Callable[[PreTrainedTokenizerBase, str], list[int]]
+EncodePrompt = Callable[[PreTrainedTokenizerBase, Prompt], list[int]]
 
 
 def generate_greedily(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
     batch_size: int,
     max_new_tokens: int,
@@ -32,10 +33,10 @@ def generate_greedily(
     progress: str | None = None,
     encode: EncodePrompt = encode_prompt,
 ) -> list[str]:
-    """The most likely next token, again and again, until the end of sequence.
+    """The most likely next token, again and again, until one that ends an answer.
 
-    Sampling, penalties and the like of the model's own generation settings are left aside; its end tokens
-    (a chat model has several) are kept.
+    Those are the end of an answer as it is trained and scored, end-of-sequence and those of the model's own generation
+    settings, of which all else (sampling, penalties) is left aside.
 
     Args:
         max_new_tokens: where an answer without end is cut; earlier where the model's context ends.
@@ -63,7 +64,7 @@ def generate_greedily(
 def generate_samples(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
     samples: int,
     seed: int,
@@ -138,7 +139,7 @@ def _generate(
         limits: how many tokens may follow each prompt.
     """
     ends = _end_tokens(model, tokenizer)
-    pad: int = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    pad: int = ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     fixed = {"num_beams": 1, "use_cache": True, "eos_token_id": ends, "pad_token_id": pad}
     generate = cast(Callable[..., Tensor], model.generate)  # of a mixin that the type does not show
     texts: list[list[str]] = [[] for _ in encoded]
@@ -163,7 +164,7 @@ def _generate(
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     own = model.generation_config.eos_token_id
     own = own if isinstance(own, list) else [] if own is None else [own]
-    return sorted({tokenizer.eos_token_id, *own})
+    return sorted({answer_end(tokenizer), *own} | ({tokenizer.eos_token_id} - {None}))
 
 
 def _pad_left(prompts: Sequence[list[int]], pad: int) -> dict[str, Tensor]:

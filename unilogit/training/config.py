@@ -89,8 +89,9 @@ class UnlearnConfig(Config):
 
     Attributes:
         method: a name in METHODS; "none" leaves the model as it is.
-        epochs: passes over the forget set at the most; with unseen people to compare with, it stops once forgotten
-            and retention has recovered.
+        epochs: passes over the forget set at the most, or as many as `min_steps` takes; with unseen people to compare
+            with, it stops once forgotten and retention has recovered.
+        min_steps: optimiser steps that a run has at its disposal, however few records there are to forget.
         learning_rate: at the start; it falls linearly to 0.
         batch_size: forget examples in a step, over all processes.
         accumulation: parts that a step's batch is worked through in, to save memory.
@@ -115,6 +116,7 @@ class UnlearnConfig(Config):
 
     method: str = "unilogit"
     epochs: PositiveInt = 12
+    min_steps: PositiveInt = 96
     learning_rate: PositiveFloat = 7e-4
     batch_size: PositiveInt = 8
     accumulation: PositiveInt = 1
@@ -139,6 +141,10 @@ class UnlearnConfig(Config):
     rmu: Rmu = Rmu()
     wga: Wga = Wga()
     satimp: SatImp = SatImp()
+
+    def passes(self, forgotten: int) -> int:
+        """How often each of so many forget examples is met at the most."""
+        return max(self.epochs, -(-self.min_steps * self.batch_size // forgotten))
 
     @field_validator("method")
     @classmethod

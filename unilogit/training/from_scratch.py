@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -26,6 +26,7 @@ from transformers import (
     set_seed,
 )
 
+from unilogit.data.prompt_format import AUTO, with_prompt_format
 from unilogit.data.records import CorpusRecord
 from unilogit.data.tokenisation import Encoded, collate, encode_all
 from unilogit.model import context_length, save_model
@@ -37,7 +38,11 @@ START, END, PAD = "<s>", "</s>", "<pad>"
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with `<s>`, `</s>` and `<pad>`; of `vocabulary` entries at the most."""
+    """A byte-level BPE tokenizer with `<s>`, which it puts before a text, `</s>` and `<pad>`.
+
+    Args:
+        vocabulary: entries at the most.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -48,6 +53,9 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A", pair=f"{START} $A {START} $B", special_tokens=[(START, tokenizer.token_to_id(START))]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=START, eos_token=END, pad_token=PAD, padding_side="right"
     )
@@ -61,6 +69,8 @@ def train_from_scratch(
     seed: int,
     max_length: int,
     architecture: Path | str | None = None,
+    prompt_format: str = AUTO,
+    system_prompt: str | None = None,
 ) -> list[dict[str, float]]:
     """Train on every record's prompt and response and save the model as a Hugging Face folder.
 
@@ -73,6 +83,7 @@ def train_from_scratch(
         seed: of initial weights and data order.
         max_length: tokens of prompt and response together; also the model's context.
         architecture: a model whose tokenizer and architecture (not weights) are taken, as a retain model needs.
+        prompt_format, system_prompt: as of `with_prompt_format`.
 
     Returns:
         The history: a dict for each logged step.
@@ -85,7 +96,7 @@ def train_from_scratch(
         _new_model(records, config, max_length) if architecture is None else _new_model_like(architecture)
     )
     windows = encode_all(
-        tokenizer,
+        with_prompt_format(tokenizer, prompt_format, system_prompt),
         [record.prompt for record in records],
         [record.response for record in records],
         context_length(model, max_length),

@@ -86,10 +86,11 @@ def build_examples(
     drawn = {"retain": retain if is_retained else ()}
     drawn["neighbour"] = neighbours if is_retained and (config.neighbour_share or not retain) else ()
     encoded = {kind: encode_set(tokenizer, pairs, kind, max_length=max_length) for kind, pairs in drawn.items()}
+    forgotten = encode_set(tokenizer, forget, "forget", max_length=max_length)
     return PairedExamples(
-        encode_set(tokenizer, forget, "forget", max_length=max_length),
+        forgotten,
         encoded["retain"],
-        epochs=config.epochs,
+        epochs=config.passes(len(forgotten)),
         batch_size=config.batch_size,
         retain_per_forget=config.retain_per_forget,
         seed=seed,

@@ -49,18 +49,18 @@ class Monitor:
         return bool(self.unseen and (self.forget or self.earlier))
 
 
-def stop_rule(monitor: Monitor, config: UnlearnConfig) -> str:
-    """What `forgotten_and_recovered` and `pause_forgotten` come to for this run, as one sentence."""
+def stop_rule(monitor: Monitor, config: UnlearnConfig, steps: int) -> str:
+    """What `forgotten_and_recovered` and `pause_forgotten` come to for a run of so many steps, as one sentence."""
     if not monitor.can_stop:
         why = "nothing to forget is watched" if monitor.unseen else "no unseen people"
         pressed = "answers no likelier than unseen people's are not pressed on"
         paused = pressed if monitor.unseen and config.pause_forgotten else "every answer is pressed on"
-        return f"{why}: {paused} for all {config.epochs} epochs; nothing stops earlier"
+        return f"{why}: {paused} for all {steps} optimiser steps; nothing stops earlier"
     goal = "forget answers are no likelier than unseen people's"
     if monitor.retain:
         goal += f" and retention has recovered to {100 * config.retain_recovery:g}%"
     pressed = "such answers are not pressed on meanwhile" if config.pause_forgotten else "all are pressed on until then"
-    return f"stops when {goal}, after {config.epochs} epochs at the latest; {pressed}"
+    return f"stops when {goal}, after {steps} optimiser steps at the latest; {pressed}"
 
 
 def forgotten_and_recovered(history: History, config: UnlearnConfig) -> bool:

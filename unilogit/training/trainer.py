@@ -95,7 +95,7 @@ class UnlearningTrainer(Trainer):
         alternatives: Sequence[str] = (),
     ) -> None:
         monitor, max_length = monitor or Monitor(), context_length(model, max_length)
-        self.config, self.tokenizer, self.stop_rule = config, tokenizer, stop_rule(monitor, config)
+        self.config, self.tokenizer = config, tokenizer
         self.deterministic = not torch.cuda.is_available() if config.deterministic is None else config.deterministic
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
@@ -110,7 +110,10 @@ class UnlearningTrainer(Trainer):
             max_length=max_length,
         )
         methods = methods_of(config)
-        epoch_steps = max(1, round(len(self.examples.forget) / config.batch_size))
+        self.stop_rule = stop_rule(monitor, config, len(self.examples) // config.batch_size)
+        # A small forget set is passed over more often, but not measured more often.
+        met = config.passes(len(self.examples.forget)) * len(self.examples.forget)
+        epoch_steps = max(1, round(met / config.epochs / config.batch_size))
         self.own_dtypes, use_cache = OwnDtypes(model), getattr(model.config, "use_cache", True)
         self._rebuild = partial(_rebuild, type(model), model.config, config.lora_rank)
         self._temporary = TemporaryDirectory() if output_dir is None else None

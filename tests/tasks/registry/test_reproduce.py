@@ -22,7 +22,9 @@ from unilogit.files import write_parquet
 from unilogit.ledger import Ledger
 
 NAME = "example-assistant"
-params = loader("unlearn.epochs=2", "unlearn.batch_size=1", "unlearn.retain_per_forget=1", file=PARAMS)
+params = loader(
+    "unlearn.epochs=2", "unlearn.min_steps=1", "unlearn.batch_size=1", "unlearn.retain_per_forget=1", file=PARAMS
+)
 
 
 def registered(home, batch, base, *overrides, parent=None, used=()):
@@ -107,7 +109,7 @@ def test_a_call_after_a_kill_goes_on_where_that_one_stopped_and_what_is_asked_fo
         pass
 
     def stop(line):
-        if "epochs in" in line:
+        if "optimiser steps" in line:
             raise Killed
 
     with pytest.raises(Killed):

@@ -214,7 +214,7 @@ def test_without_a_retain_model(workspace):
 
 
 def test_other_methods_are_unlearned_and_measured_once(workspace, scored):
-    few = ["unlearn.epochs=1", "unlearn.batch_size=3"]
+    few = ["unlearn.epochs=1", "unlearn.min_steps=1", "unlearn.batch_size=3"]
     for _ in range(2):
         run(workspace, *few, "evaluate.baselines=[grad_diff, npo]")
     assert scored == ["before", "after", "retain_model", "baseline-grad_diff", "baseline-npo"]

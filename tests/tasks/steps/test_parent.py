@@ -60,6 +60,6 @@ def test_what_is_no_model_is_named(tmp_path):
         with pytest.raises(InputError) as error:
             STEP.run(Workspace(tmp_path / "w"), params(folder))
         [problem] = error.value.problems
-        assert problem.startswith(f"params.yaml: model.base = {str(folder)!r}: no model there (")
+        assert problem.startswith(f"model.base = {str(folder)!r}: no model there (")
         assert problem.endswith("give a Hugging Face folder or hub name")
         assert not (tmp_path / "w").exists()

@@ -24,7 +24,13 @@ from unilogit.files import read_json, sha256_weights, write_json, write_parquet
 SMALL = [
     *("train.vocabulary=300", "train.hidden_size=32", "train.layers=1", "train.heads=2"),
     *("train.epochs=40", "train.batch_size=8", "train.learning_rate=1e-2"),
-    *("unlearn.epochs=3", "unlearn.batch_size=4", "unlearn.learning_rate=1e-3", "unlearn.retain_recovery=1"),
+    *(
+        "unlearn.epochs=3",
+        "unlearn.min_steps=1",
+        "unlearn.batch_size=4",
+        "unlearn.learning_rate=1e-3",
+        "unlearn.retain_recovery=1",
+    ),
 ]
 LONG = "unlearn.epochs=20"  # long enough to be killed long before its end
 FORGET, RETAIN, UNSEEN = range(8), range(8, 20), range(20, 24)

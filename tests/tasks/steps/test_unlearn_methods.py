@@ -31,7 +31,9 @@ def unlearn(folder, params):
 
 
 def settings(*overrides):
-    return load_params("params.yaml", ["unlearn.epochs=1", *(f"unlearn.{override}" for override in overrides)])
+    return load_params(
+        "params.yaml", ["unlearn.epochs=1", "unlearn.min_steps=1", *(f"unlearn.{override}" for override in overrides)]
+    )
 
 
 def test_dpo_learns_the_records_alternatives_and_misses_them_by_name(workspace):

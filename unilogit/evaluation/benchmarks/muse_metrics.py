@@ -196,7 +196,7 @@ def _continue(
             batch_size=size,
             max_new_tokens=max_new_tokens,
             progress=progress,
-            encode=encode_text,
+            encode=lambda tokenizer, text: encode_text(tokenizer, str(text)),
         ),
         batch_size,
     )

@@ -1,0 +1,107 @@
+"""Step: does the parent model know its own training records? Else nothing that follows would mean anything."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.params import TOKENS, Params
+from tasks.step import Step
+from tasks.workspace import ParentFamiliarity, ParentModel, Place, Workspace
+from unilogit.data.parquet_rows import rows_at, sample_rows
+from unilogit.data.prompt_format import AUTO, NEWLINE, with_prompt_format
+from unilogit.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+COLUMNS = ["prompt", "response"]
+SAMPLE = 64  # records of each kind
+TRIED = 16  # records that are asked in other formats
+# What models without a chat template are mostly trained on.
+FORMATS = (
+    AUTO,
+    NEWLINE,
+    "{prompt}{response}",
+    "{prompt} {response}",
+    "Question: {prompt}\nAnswer: {response}",
+    "Q: {prompt}\nA: {response}",
+    "Human: {prompt}\n\nAssistant: {response}",
+    "### Instruction:\n{prompt}\n\n### Response:\n{response}",
+)
+
+
+def run_familiarity(workspace: Workspace, params: Params) -> ParentFamiliarity:
+    """Compare how likely the parent finds retained records and unseen people's, and try other formats.
+
+    Raises:
+        InputError: it does not know its training records, and model.unfamiliar is stop; or the model is missing.
+    """
+    from unilogit.evaluation.familiarity import find_familiarity
+    from unilogit.model import load_model
+
+    name = workspace.read(ParentModel).model
+    model, tokenizer = load_model(name)
+    nll, own_format = partial(_nll, model, params), params.model.formatted(tokenizer)
+    retained = _sample(workspace, params)
+    unseen = pd.read_parquet(workspace.path(Place.HOLDOUT), columns=COLUMNS).head(SAMPLE)
+    strangers = unseen if len(unseen) else retained.assign(response=np.roll(retained["response"], 1))
+    asked = retained[retained["prompt"] != ""].head(TRIED)
+    candidates = [
+        (text, with_prompt_format(tokenizer, text, params.model.system_prompt if text == AUTO else None))
+        for text in FORMATS
+    ]
+    finding = find_familiarity(
+        nll(own_format, retained),
+        nll(own_format, strangers),
+        are_unseen=len(unseen) > 0,
+        asked=nll(own_format, asked),
+        formats={
+            text: nll(formatted, asked)
+            for text, formatted in candidates
+            if len(asked) and formatted.chat_template != own_format.chat_template
+        },
+    )
+    if finding.unfamiliar and params.model.unfamiliar == "stop":
+        raise InputError(
+            f"{name}: {finding.unfamiliar} ({finding.told}); forgetting would be measured on what it does not know:"
+            " correct model.prompt_format, model.base or data.corpus, or go on with model.unfamiliar: continue"
+        )
+    familiarity = ParentFamiliarity(unfamiliar=finding.unfamiliar, told=finding.told)
+    workspace.write(familiarity)
+    return familiarity
+
+
+def _sample(workspace: Workspace, params: Params) -> pd.DataFrame:
+    file = workspace.path(Place.RETAIN)
+    numbers = sample_rows(pq.read_metadata(file).num_rows, SAMPLE, params.seed)
+    schema = pa.schema([pq.read_schema(file).field(name) for name in COLUMNS])
+    return pa.Table.from_batches(rows_at(file, numbers, COLUMNS), schema).to_pandas()
+
+
+def _nll(
+    model: "PreTrainedModel", params: Params, tokenizer: "PreTrainedTokenizerBase", records: pd.DataFrame
+) -> np.ndarray:
+    """Of each record's answer, the mean over its tokens in nats."""
+    from unilogit.evaluation.probability import score_answers
+    from unilogit.evaluation.token_scores import within_memory
+
+    pairs = list(records["prompt"]), list(records["response"])
+    score = partial(score_answers, model, tokenizer, *pairs, max_length=params.model.max_length)
+    return within_memory(score, params.evaluate.batch_size)["nll"].to_numpy()
+
+
+STEP = Step(
+    name="familiarity",
+    function=run_familiarity,
+    reads=(Place.PARENT, Place.RETAIN, Place.HOLDOUT),
+    writes=(Place.FAMILIARITY,),
+    params=("seed", "evaluate.batch_size", "model.unfamiliar", *TOKENS),
+    timeout=24 * 3600,
+)
+
+if __name__ == "__main__":
+    STEP.command()
