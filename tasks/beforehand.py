@@ -13,7 +13,7 @@ from unilogit.errors import InputError
 from unilogit.evaluation.registry import METRICS, Need
 from unilogit.gates import Gate
 
-_WITHOUT = {
+_REMEDIES = {
     Need.HOLDOUT: "needs people whom the model never saw, and data.holdout is null: name their records there",
     Need.RETAIN_MODEL: "needs a retain model, and model.retain is null: set it to train, or to the folder of one",
     Need.GENERAL_QUESTIONS: "needs general questions, and evaluate.general.questions is 0: ask some",
@@ -119,7 +119,7 @@ def _lacking(params: Params) -> dict[Need, str]:
         Need.GENERAL_QUESTIONS: not chat.questions,
         Need.GENERAL_TEXT: not chat.text,
     }
-    return {need: _WITHOUT[need] for need, is_lacking in lacking.items() if is_lacking}
+    return {need: _REMEDIES[need] for need, is_lacking in lacking.items() if is_lacking}
 
 
 def _why_unknown(metric: str, params: Params) -> str | None:
