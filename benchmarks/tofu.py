@@ -117,7 +117,7 @@ def measure(
         lambda size: measure_robustness(loaded, tokenizer, records, replace(attacks, batch_size=size), name),
         settings.batch_size,
     )
-    return evaluation, robustness_metrics(robustness_curves(measured))
+    return evaluation, robustness_metrics(robustness_curves(measured)).metrics
 
 
 def faults(model: str, metrics: Mapping[str, Any], sets: Mapping[str, Any]) -> Iterator[str]:
@@ -170,7 +170,7 @@ def main() -> None:
         evaluation, attacks = retain_model, retain_model_attacks
         if name != RETAIN_MODEL:
             evaluation, attacks = measure_model(model, retain_model=retain_model_model, name=name)
-        metrics, _ = compare_with_retain_model(evaluation, retain_model, "")
+        metrics = compare_with_retain_model(evaluation, retain_model, "").metrics
         metrics["robustness"] = attacks
         wrong += faults(name, metrics, suite.sets)
         results[name] = {**metrics, "seconds": evaluation.seconds, "generated_tokens": evaluation.generated_tokens}

@@ -179,17 +179,35 @@ def metrics() -> None:
 @register(gates_app, "explain")
 def explain_gates(
     workspace: Annotated[
-        Path | None, typer.Argument(help="A run's folder: judge what it measured. Without: the gates alone.")
+        Path | None, typer.Argument(help="A run's folder: its own gates, with what it measured.")
     ] = None,
-    params: ParamsFile = PARAMS,
+    params: Annotated[
+        Path | None, typer.Option(help="Gates of this file instead of the run's own; params.yaml without a run.")
+    ] = None,
     set_: Overrides = None,
 ) -> None:
-    """Every gate of params.yaml in words; with a run's folder, its value, threshold, margin and reason, too."""
+    """Every gate in words; with a run's folder its value, threshold, margin, reason, and what would help."""
     from tasks.params import load_params
     from tasks.report.terminal import print_gates
     from tasks.workspace import Workspace
 
-    print_gates(load_params(params, set_).gates, Workspace(workspace) if workspace else None)
+    own = workspace is not None and params is None and not set_
+    print_gates(None if own else load_params(params or PARAMS, set_).gates, Workspace(workspace) if workspace else None)
+
+
+@register(app)
+def rejudge(
+    batch: Annotated[str, typer.Argument(help="A batch that failed its gates, as `unilogit requests list` shows it.")],
+    params: ParamsFile = PARAMS,
+    set_: Overrides = None,
+) -> None:
+    """Apply the gates of params.yaml to what a failed batch's run measured, without measuring again.
+
+    Exit code 0: they pass, and the version may be promoted. 1: they fail, and nothing is changed.
+    """
+    from flows.rejudge import rejudge as judge_again
+
+    raise typer.Exit(judge_again(batch, params, set_))
 
 
 @register(app)

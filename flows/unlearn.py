@@ -169,7 +169,7 @@ def run_in_process(
     Raises:
         Defect: anything else.
     """
-    from tasks.report.terminal import show_run
+    from tasks.report.terminal import show_run, told_again
 
     state = end_state(unlearn, requests, str(params), overrides, retry_failed)
     match state.name:
@@ -177,6 +177,6 @@ def run_in_process(
             tell_problems(state)
             return BAD
         case "Completed" | "GatesFailed":
-            show_run(Workspace(run_folder(str(result_of(state)))))
+            show_run(Workspace(run_folder(str(result_of(state)))), told_again(params, overrides))
             return DONE if state.is_completed() else GATES_FAILED
     return exit_code(state)

@@ -95,4 +95,7 @@ def _table(metrics: Metrics) -> Table:
     for path, reason in metrics["unavailable"].items():
         if path in values["model"]:
             table.caption = f"–: not available. {table.caption or ''}{path}: {reason}. ".strip()
+    for path, reason in metrics["incomplete"].items():
+        if path in values["model"]:
+            table.caption = f"{table.caption or ''} {path}: {reason}. ".strip()
     return table

@@ -481,11 +481,19 @@ class Training(FileModel):
 
 
 class AttackMetrics(FileModel):
-    """Role of a model → metric → number; None where the model's likelihoods are no numbers."""
+    """What attacks found.
+
+    Attributes:
+        metrics: role of a model → metric → number; None where there is none.
+        unavailable: role → metric that is None → why.
+        incomplete: role → metric that leaves something out → what, and why.
+    """
 
     place = Place.ATTACK_METRICS
 
     metrics: dict[str, dict[str, float | None]]
+    unavailable: dict[str, dict[str, str]]
+    incomplete: dict[str, dict[str, str]]
 
     def __str__(self) -> str:
         return (
@@ -499,6 +507,7 @@ class Measured(BaseModel):
     Attributes:
         metrics: set → metric → number, and what is measured across sets.
         unavailable: dotted path of each None in it → why.
+        incomplete: dotted path of each number that leaves something out → what, and why.
         seconds: what took how long.
         generated_tokens: how many were generated.
     """
@@ -506,6 +515,7 @@ class Measured(BaseModel):
     schema_version: Literal[1] = 1
     metrics: dict[str, JsonValue]
     unavailable: dict[str, str]
+    incomplete: dict[str, str] = {}
     seconds: dict[str, float]
     generated_tokens: int
 
@@ -516,6 +526,7 @@ class Metrics(FileModel):
     Attributes:
         before, after, retain_model: the parent, the unlearned model, and the retain model where there is one.
         unavailable: dotted path of each None, without `after` → why.
+        incomplete: dotted path of each number that leaves something out, without `after` → what, and why.
     """
 
     place = Place.METRICS
@@ -524,6 +535,7 @@ class Metrics(FileModel):
     after: dict[str, JsonValue]
     retain_model: dict[str, JsonValue] | None
     unavailable: dict[str, str]
+    incomplete: dict[str, str] = {}
 
 
 class Verdict(FileModel):

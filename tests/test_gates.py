@@ -77,3 +77,12 @@ def test_scopes_are_judged_apart():
     assert not report.passed
     assert not report.scope_passed("forget", "forget_all")
     assert report.scope_passed("utility")
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3])
+def test_a_number_that_leaves_records_out_says_so_whether_it_passes_or_fails(threshold):
+    told = "3 of 20 records are left out: their answers have no word"
+    metrics = {"after": {"forget": {"rouge_l_recall": 0.2}}, "incomplete": {"forget.rouge_l_recall": told}}
+    verdict = judge([gate(metric="forget.rouge_l_recall", threshold=threshold)], metrics).gates[0]
+    assert verdict.passed == (threshold == 0.3)
+    assert verdict.reason.endswith(f"{threshold:g}; {told}")

@@ -98,8 +98,8 @@ def judge(gates: Sequence[Gate], metrics: Mapping[str, Json]) -> GateReport:
 
     Args:
         gates: what is demanded.
-        metrics: what metrics.json holds: the paths of gates are looked up in its `after` part, and in `unavailable`
-            the reasons of those without a number.
+        metrics: what metrics.json holds: the paths of gates are looked up in its `after` part, in `unavailable` the
+            reasons of those without a number, and in `incomplete` what a number leaves out.
     """
     verdicts = [_judge_one(gate, metrics) for gate in gates]
     return GateReport(passed=all(verdict.passed for verdict in verdicts), gates=verdicts)
@@ -119,12 +119,15 @@ def _judge_one(gate: Gate, metrics: Mapping[str, Json]) -> GateVerdict:
         )
     margin = value - gate.threshold if gate.op.startswith(">") else gate.threshold - value
     passed = holds(value, gate.op, gate.threshold)
+    incomplete = metrics.get("incomplete")
+    left_out = f"; {incomplete[gate.metric]}" if isinstance(incomplete, Mapping) and gate.metric in incomplete else ""
     return GateVerdict(
         **gate.model_dump(),
         value=value,
         margin=margin,
         passed=passed,
-        reason=f"{gate.metric} = {value:.4g}, {'which is' if passed else 'but must be'} {gate.op} {gate.threshold:g}",
+        reason=f"{gate.metric} = {value:.4g}, {'which is' if passed else 'but must be'} {gate.op} {gate.threshold:g}"
+        + left_out,
     )
 
 

@@ -27,6 +27,10 @@ def describe_version(review: Review, links: Mapping[str, str], facts: Mapping[st
         "**What was asked**: " + "; ".join(f"{count} {COUNTS[key]}" for key, count in review.counts.items()) + ".",
         f"**What changed**:\n\n{_changes(review, facts)}",
     ]
+    if review.incomplete:
+        head.append(
+            f"Measured in part: {len(review.incomplete)} numbers; the report says what they leave out, and why."
+        )
     end = f"**Next**: {next_step}"
     room = _LIMIT - len("\n\n".join([*head, "", "", end])) - 2 * _AROUND_ROWS
     gates = _table(_GATE_TITLES, [_gate(gate) for gate in review.failures_first], "gates", room)

@@ -48,6 +48,7 @@ class Review:
         counts: of requests and records, keyed as in COUNTS.
         sections: set or kind of measurement → its rows, in reading order.
         unavailable: metric → why there is no number.
+        incomplete: metric that leaves something out → what, and why.
         parent: the model that was unlearned.
         retain_model: what perfect unlearning would give, in words.
         training: how.
@@ -59,6 +60,7 @@ class Review:
     counts: Mapping[str, int]
     sections: Mapping[str, list[Row]]
     unavailable: Mapping[str, str]
+    incomplete: Mapping[str, str]
     parent: ParentModel
     retain_model: str
     training: Training
@@ -109,6 +111,7 @@ def read_review(workspace: Workspace) -> Review:
         counts={key: int(counts[key]) for key in COUNTS},
         sections=_sections(metrics),
         unavailable=metrics.unavailable,
+        incomplete=metrics.incomplete,
         parent=workspace.read(ParentModel),
         retain_model=retain_model.description.removeprefix(f"{retain_model.model}: "),
         training=workspace.read(Training),

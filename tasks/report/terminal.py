@@ -1,6 +1,7 @@
 """A finished run on the terminal: what was measured, gates, version, what to type next; and gates in words."""
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -10,12 +11,14 @@ from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 
+from tasks.params import DEFAULT_PARAMS
+from tasks.report.advice import advice
 from tasks.report.names import MODELS, number
 from tasks.report.review import Review, read_review
 from tasks.workspace import Place, Registration, Workspace
 from unilogit.errors import InputError
 from unilogit.files import read_json
-from unilogit.gates import Gate, GateVerdict
+from unilogit.gates import Gate, GateReport, GateVerdict
 
 SHOWN = {  # metrics of metrics.json that say most; the report has all
     *("probability", "rouge_l_recall", "model_utility", "p_value", "ks_statistic", "loss_auc", "min_k_auc", "privleak"),
@@ -23,19 +26,25 @@ SHOWN = {  # metrics of metrics.json that say most; the report has all
 }
 
 
-def show_run(workspace: Workspace, console: Console | None = None) -> None:
+def show_run(workspace: Workspace, options: Sequence[str] = (), console: Console | None = None) -> None:
     """Print what a run measured, judged and registered.
+
+    Args:
+        options: of the command that was typed, which the ones to type next are given too.
 
     Raises:
         InputError: a step has not been run yet.
     """
     review, registration = read_review(workspace), workspace.read(Registration)
-    closing = _closing(review, registration, workspace.path(Place.REPORT))
+    closing = _closing(review, registration, workspace, "".join(f" {shlex.quote(word)}" for word in options))
     (console or Console()).print(Group(_measurements(review), _gates(review.gates.gates), closing))
 
 
-def print_gates(gates: Sequence[Gate], workspace: Workspace | None, console: Console | None = None) -> None:
+def print_gates(gates: Sequence[Gate] | None, workspace: Workspace | None, console: Console | None = None) -> None:
     """Print what each gate demands and why; with a workspace, how what was measured there compares.
+
+    Args:
+        gates: None for those that the workspace was judged by.
 
     Raises:
         InputError: nothing was measured in the workspace.
@@ -46,6 +55,8 @@ def print_gates(gates: Sequence[Gate], workspace: Workspace | None, console: Con
     file = None if workspace is None else workspace.path(Place.METRICS)
     if file is not None and not file.is_file():
         raise InputError(f"{file}: no such file; name a run's folder, as `ls var/runs` shows them")
+    if gates is None:
+        gates = own_gates(workspace) if workspace else []
     verdicts = judge(gates, read_json(file)).gates if file else [None] * len(gates)
     table = Table(title="Gates: a metric that is missing or not a number fails", title_justify="left")
     for column in ("gate", "scope", "demands", "measured on", *(("margin", "verdict") if file else ())):
@@ -54,9 +65,23 @@ def print_gates(gates: Sequence[Gate], workspace: Workspace | None, console: Con
         known = METRICS.get(gate.metric) or METRICS.get(gate.metric.split(".")[-1])
         row = [escape(gate.name), gate.scope, escape(_demand(gate)), known.scope if known else "–"]
         if verdict is not None:
-            row += [number(verdict.margin), f"{_verdict(verdict)}: {escape(verdict.reason)}"]
+            hint = "" if verdict.passed else f"; {advice(verdict)}"
+            row += [number(verdict.margin), f"{_verdict(verdict)}: {escape(verdict.reason + hint)}"]
         table.add_row(*row)
     (console or Console()).print(table)
+
+
+def own_gates(workspace: Workspace) -> list[Gate]:
+    """The gates that a workspace was judged by.
+
+    Raises:
+        InputError: it was not.
+    """
+    file = workspace.path(Place.GATES)
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; the run was not judged yet")
+    verdicts = GateReport.model_validate(read_json(file)).gates
+    return [Gate.model_validate({name: getattr(verdict, name) for name in Gate.model_fields}) for verdict in verdicts]
 
 
 def _demand(gate: Gate) -> str:
@@ -75,6 +100,9 @@ def _measurements(review: Review) -> Table:
         for row in rows:
             if row.metric in SHOWN and any(value is not None for value in row.values.values()):
                 table.add_row(escape(row.whole_label), *(number(row.values[role]) for role in MODELS))
+    told = [f"{path}: {why}" for path, why in review.incomplete.items() if path.split(".")[-1] in SHOWN]
+    if told:
+        table.caption, table.caption_justify = escape("\n".join(told)), "left"
     return table
 
 
@@ -89,19 +117,26 @@ def _gates(gates: Sequence[GateVerdict]) -> Table:
     return table
 
 
-def _closing(review: Review, registration: Registration, report: Path) -> str:
+def _closing(review: Review, registration: Registration, workspace: Workspace, options: str) -> str:
     name, version = registration.registered_model, registration.version
     lines = [f"Registered {name} version {version}" + (" as [bold]candidate[/]" if registration.alias else "")]
-    lines.append(f"Report: {escape(str(report))}")
+    lines.append(f"Report: {escape(str(workspace.path(Place.REPORT)))}")
     if review.gates.passed and registration.alias:
         lines.append(f"Next, when you have reviewed it: [bold]{_program()} models promote {name} {version}[/]")
     elif not review.gates.passed:
         lines.append("[bold red]Gates failed: nothing became candidate.[/] Every reason:")
-        lines += [escape(f"  {gate.name}: {gate.reason}") for gate in review.gates.gates if not gate.passed]
-        lines.append(
-            f"Next: change the `unlearn` section of params.yaml, then [bold]{_program()} run --retry-failed[/]"
-        )
+        failed = [gate for gate in review.gates.gates if not gate.passed]
+        lines += [escape(f"  {gate.name}: {gate.reason}\n    {advice(gate)}") for gate in failed]
+        lines.append(f"Next: change these knobs, then [bold]{_program()} run --retry-failed{escape(options)}[/]")
+        rejudge = f"{_program()} rejudge {workspace.root.name}{options}"
+        lines.append(f"or, if it is the gates that are wrong, change them, then [bold]{escape(rejudge)}[/]")
     return "\n".join(lines)
+
+
+def told_again(params: Path, overrides: Sequence[str] | None) -> list[str]:
+    """The options `--params` and `--set` of a command, as far as they were given."""
+    file = [] if params == DEFAULT_PARAMS else ["--params", str(params)]
+    return [*file, *(word for override in overrides or () for word in ("--set", override))]
 
 
 def _program() -> str:

@@ -83,13 +83,19 @@ class RecordMeasurements:
         for role, examples in self._examples.items():
             theirs = examples[(examples["set"] == _HOLDOUT) | examples["record_id"].isin(record_ids)]
             findings = aggregate(theirs, [*_PERSONAL_SETS, _HOLDOUT], utility_sets=())
-            evaluations[role] = Evaluation(theirs, findings.metrics, findings.unavailable, {}, 0)
+            evaluations[role] = Evaluation(
+                theirs, findings.metrics, findings.unavailable, findings.incomplete, seconds={}, generated_tokens=0
+            )
         metrics = compare(evaluations[PARENT], evaluations[UNLEARNED], evaluations.get(RETAIN_MODEL))
-        values = {}
+        values, unavailable = {}, metrics["unavailable"]
         for role, attacked in self._attacked.items():
             frames = {name: frame[frame["record_id"].isin(record_ids)] for name, frame in attacked.items()}
-            robustness = robustness_metrics(robustness_curves(frames))
-            values[role] = numbers({**metrics[role], "robustness": dict(robustness)})
+            robustness = robustness_metrics(
+                robustness_curves({name: frame for name, frame in frames.items() if len(frame)})
+            )
+            values[role] = numbers({**metrics[role], "robustness": robustness.metrics})
+            if role == UNLEARNED:
+                unavailable |= {f"robustness.{name}": reason for name, reason in robustness.unavailable.items()}
         forget = evaluations[UNLEARNED].examples.query("set == 'forget'")
         highest = float(forget["probability"].max(skipna=False)) if len(forget) else None
         return PersonMetrics(
@@ -97,8 +103,6 @@ class RecordMeasurements:
             highest_probability=None if highest is None or pd.isna(highest) else highest,
             values=values,
             unavailable={
-                path: reason
-                for path, reason in metrics["unavailable"].items()
-                if path.split(".")[0] not in _OF_WHAT_IS_KEPT
+                path: reason for path, reason in unavailable.items() if path.split(".")[0] not in _OF_WHAT_IS_KEPT
             },
         )

@@ -7,13 +7,15 @@ of files or of the ledger. What counts as a trace is in docs/purge.md.
 import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
 
 from ahocorasick_rs import AhoCorasick
 
 from unilogit.data.text import normal_form
+from unilogit.data.words import is_one_word, width
 
-SHORTEST = 4  # characters: less is found everywhere
+SHORTEST = 4  # columns: less is found everywhere
 PIECE = 200  # characters: a longer text is looked for piece by piece, so that a part of it is found as well
 _SEPARATOR = "\0"  # of cells: no white space, so that the normal form leaves it where it is
 _NUMBER = re.compile(r"[\d\W]+")
@@ -28,7 +30,7 @@ def patterns(texts: Iterable[str]) -> set[str]:
             wanted.add(said)
         else:
             wanted.update(_pieces(said))
-    return {pattern for pattern in wanted if len(pattern) >= SHORTEST}
+    return {pattern for pattern in wanted if width(pattern) >= SHORTEST}
 
 
 def _pieces(said: str) -> Iterator[str]:
@@ -85,11 +87,12 @@ def _stands_alone(said: str, start: int, end: int) -> bool:
     """Whether what is found is no part of a longer word or number; a piece of a text without spaces always is."""
     if end - start == PIECE:
         return True
-    before, after = said[start - 1], said[end]
     if _NUMBER.fullmatch(said, start, end):
-        return before == after == _SEPARATOR
-    return not (_is_word(before) and _is_word(said[start])) and not (_is_word(after) and _is_word(said[end - 1]))
+        return said[start - 1] == said[end] == _SEPARATOR
+    return not (_are_joined(said[start - 1], said[start]) or _are_joined(said[end - 1], said[end]))
 
 
-def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
+@lru_cache(1 << 16)
+def _are_joined(before: str, after: str) -> bool:
+    """Whether two neighbours are of one word; names of fields have their words joined by low lines."""
+    return is_one_word(before.replace("_", "x"), after.replace("_", "x"))

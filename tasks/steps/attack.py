@@ -35,7 +35,12 @@ def run_attack(workspace: Workspace, params: Params) -> AttackMetrics:
         if config.attacks
     }
     _write_curves(workspace, curves)
-    metrics = AttackMetrics(metrics={role: robustness_metrics(frames) for role, frames in curves.items()})
+    findings = {role: robustness_metrics(frames) for role, frames in curves.items()}
+    metrics = AttackMetrics(
+        metrics={role: measured.metrics for role, measured in findings.items()},
+        unavailable={role: measured.unavailable for role, measured in findings.items()},
+        incomplete={role: measured.incomplete for role, measured in findings.items()},
+    )
     workspace.write(metrics)
     return metrics
 

@@ -64,7 +64,6 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
         InputError: a model is missing, or a baseline cannot be trained on these data.
     """
     from unilogit.evaluation.comparison import compare
-    from unilogit.evaluation.findings import NOT_FINITE
 
     sets = evaluation_sets(workspace, params)
     retain_model = workspace.read(RetainModel)
@@ -79,11 +78,12 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
         evaluations.get(RETAIN_MODEL),
         no_retain_model=retain_model.description,
     )
-    for role, robustness in workspace.read(AttackMetrics).metrics.items():
+    attacks = workspace.read(AttackMetrics)
+    for role, robustness in attacks.metrics.items():
         metrics[role]["robustness"] = robustness
-        prefix = "" if role == UNLEARNED else f"{role}."
-        for name in [name for name, value in robustness.items() if value is None]:
-            metrics["unavailable"][f"{prefix}robustness.{name}"] = NOT_FINITE
+        prefix = "robustness." if role == UNLEARNED else f"{role}.robustness."
+        for told, reasons in (("unavailable", attacks.unavailable), ("incomplete", attacks.incomplete)):
+            metrics[told] |= {f"{prefix}{name}": reason for name, reason in reasons[role].items()}
     models = {role: Measurable(*_model(workspace, role)) for role in roles}
     seconds_of_chat = measure_ordinary_chat(workspace, models, params, metrics)
     _compare_methods(workspace, sets, params)
@@ -153,6 +153,7 @@ def _evaluate(workspace: Workspace, role: str, sets: Mapping[str, list[CorpusRec
         content = Measured(
             metrics=evaluation.metrics,
             unavailable=evaluation.unavailable,
+            incomplete=evaluation.incomplete,
             seconds=evaluation.seconds,
             generated_tokens=evaluation.generated_tokens,
         )
@@ -161,7 +162,12 @@ def _evaluate(workspace: Workspace, role: str, sets: Mapping[str, list[CorpusRec
     Keeper(stamp, inputs, {"scores": scores, "examples": examples}, type(None)).run(measure)
     content = Measured.model_validate(read_json(scores))
     return Evaluation(
-        pd.read_parquet(examples), content.metrics, content.unavailable, content.seconds, content.generated_tokens
+        examples=pd.read_parquet(examples),
+        metrics=content.metrics,
+        unavailable=content.unavailable,
+        incomplete=content.incomplete,
+        seconds=content.seconds,
+        generated_tokens=content.generated_tokens,
     )
 
 

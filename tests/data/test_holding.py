@@ -80,13 +80,23 @@ def test_a_short_text_is_held_unless_approved(tmp_path, text):
     rules = Rules(near_duplicates="off", min_text_length=4)
     found, forget, _ = extract(tmp_path, corpus, [ask(text=text, record_ids=["r1"]), ask(subject_id="me")], rules=rules)
     assert reasons(found) == {"q0": [Reason.SHORT_TEXT]}
-    assert "characters in normal form; one of fewer than 4" in found.held["q0"][0].sentence
+    words = "characters in normal form (East Asian ones count twice); one of fewer than 4 is"
+    assert words in found.held["q0"][0].sentence
     assert list(forget["record_id"]) == ["r29"]
     found, forget, _ = extract(
         tmp_path, corpus, [ask(text=text, record_ids=["r1"])], rules=rules, approvals={"q0": [Reason.SHORT_TEXT]}
     )
     assert found.held == {}
     assert list(forget["record_id"]) == ["r1", *(["z"] if "x" in text else [])]
+
+
+@pytest.mark.parametrize("name", ["林茨", "김수", "ユキ"])
+def test_a_name_of_two_east_asian_characters_is_no_short_text(tmp_path, name):
+    corpus = [*corpus_of(30, 0), CorpusRecord(record_id="z", prompt="", response=f"{name}。")]
+    rules = Rules(near_duplicates="off", min_text_length=4)
+    found, forget, _ = extract(tmp_path, corpus, [ask(text=name), ask(text=name[:1])], rules=rules)
+    assert reasons(found) == {"q1": [Reason.SHORT_TEXT]}
+    assert list(forget["record_id"]) == ["z"]
 
 
 def test_a_short_alias_is_an_id_alone(tmp_path):

@@ -56,6 +56,20 @@ def test_a_short_response_alone_is_nobodys(find):
     assert find([("", "Wet")], [("", "wet!"), ("", "wet and cold")]) == [(0, 0, 1.0)]
 
 
+@pytest.mark.parametrize(
+    ("answer", "is_found"),
+    [
+        ("在林茨市的小学当老师", False),  # ten characters are about as many words as SHORT has
+        ("在林茨市的小学当老师，养着三只蜜蜂箱", True),
+        ("ทำงานที่ลินซ์", False),
+        ("Linz市の小学校の先生", False),
+        ("린츠에서 일하는 의사이고 고양이 두 마리를 키운다 그리고 산다", True),
+    ],
+)
+def test_in_scripts_without_spaces_a_short_response_is_longer(find, answer, is_found):
+    assert find([("李明华？", answer)], [("王小红？", answer)]) == ([(0, 0, 1.0)] if is_found else [])
+
+
 def test_sources_that_read_the_same_are_all_named(find):
     assert find([("", LONG), ("Who?", LONG)], [("", LONG)]) == [(0, 0, 1.0), (0, 1, 1.0)]
 

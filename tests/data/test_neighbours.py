@@ -140,3 +140,10 @@ def test_of_large_files_samples_are_compared(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "forget.parquet", "neighbours.parquet", "retain.parquet",
     ]  # fmt: skip
+
+
+def test_what_reads_the_same_is_alike(tmp_path):
+    retain = [("誰？", "Bo besitzt einen Hut"), ("誰？", "ＺＯＥ\u0308 wohnt\u00a0in ﾘﾝﾂ")]
+    frame = neighbours_of(tmp_path, [("誰?", "Zoë wohnt in リンツ")], retain, 1)
+    assert list(frame["record_id"]) == ["r1"]
+    assert frame["similarity"].to_numpy() == pytest.approx(1)

@@ -94,3 +94,25 @@ def test_a_name_looks_personal_when_it_holds_an_id_or_a_word_of_what_is_asked(na
 
     is_told |= not words(normal_form(name)).isdisjoint(words(" ".join([*people, normal_form(text or "")])))
     assert looks_personal(name, [asked]) == is_told
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "is_told"),
+    [
+        ("李明住在林茨", "李明的请求", True),
+        ("李明住在林茨", "第17条的请求", False),
+        ("สมชายอยู่ที่ลินซ์", "คำขอของสมชาย", True),
+        ("राम लिंज़ में रहता है", "राम का अनुरोध", True),
+        ("राम लिंज़ में रहता है", "श्याम का अनुरोध", False),
+        ("Иван Петров живёт в Линце", "запрос: Петров", True),
+        ("Иван Петров живёт в Линце", "статья 17", False),
+    ],
+)
+def test_a_name_looks_personal_in_every_script(text, name, is_told):
+    assert looks_personal(name, [request(subject_id=None, text=text)]) == is_told
+
+
+def test_numbers_in_any_digits_may_be_an_id():
+    name = "case ٤٧١١٠٨١٥"
+    assert Pseudonyms(KEY).reference(request(request_id=name, record_ids=["K٤٧١١٠٨١٥"])).startswith("request-")
+    assert Pseudonyms(KEY).reference(request(request_id=name)) == name

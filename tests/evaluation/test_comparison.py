@@ -91,9 +91,9 @@ def test_a_retain_model_that_knows_the_forgotten_gives_no_privleak(evaluations):
 def test_one_model_beside_the_retain_model_is_as_in_the_whole(evaluations):
     before, after, retain_model = evaluations
     whole = compare(before, after, retain_model)
-    metrics, unavailable = compare_with_retain_model(before, retain_model, "")
-    assert metrics == whole["before"]
-    assert {f"before.{path}" for path in unavailable} <= set(whole["unavailable"])
+    findings = compare_with_retain_model(before, retain_model, "")
+    assert findings.metrics == whole["before"]
+    assert {f"before.{path}" for path in findings.unavailable} <= set(whole["unavailable"])
     assert "forget_quality" not in before.metrics  # what was measured is left as it was
 
 

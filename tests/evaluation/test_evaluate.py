@@ -170,3 +170,40 @@ def test_memory_decides_the_batch_size_where_none_is_given(models, evaluations, 
     for name in SETS:
         expected = {metric: pytest.approx(value, rel=1e-4) for metric, value in evaluations[0].metrics[name].items()}
         assert evaluation.metrics[name] == expected
+
+
+def answering(response, number):
+    changed = record("c", number)
+    changed.response = response
+    return changed
+
+
+def test_records_without_words_are_left_out_of_rouge_and_counted(models):
+    plain, silent = [record("c", number) for number in range(3)], [answering("😀👍", 3), answering("…", 4)]
+    sets = {"forget": plain + silent, "retain": plain + silent, "world_facts": plain, "holdout": []}
+    evaluation, without = measure(models[0], sets), measure(models[0], sets | {"forget": plain})
+    for name in ("forget", "retain"):
+        assert evaluation.metrics[name]["rouge_l_recall"] == without.metrics["forget"]["rouge_l_recall"] > 0
+        assert evaluation.incomplete[f"{name}.rouge_l_recall"].startswith("2 of 5 records are left out: their answers")
+    assert set(evaluation.incomplete) == {"forget.rouge_l_recall", "retain.rouge_l_recall"}
+    assert evaluation.unavailable.keys() == without.unavailable.keys()
+    examples = evaluation.examples[evaluation.examples["set"] == "forget"]
+    assert examples["rouge_l_recall"].isna().tolist() == [False, False, False, True, True]
+
+
+def test_a_set_without_words_has_no_rouge_and_model_utility_says_that_it_lacks_it(models):
+    silent = [answering("😀👍", 3), answering("…", 4)]
+    evaluation = measure(models[0], {"forget": silent, "retain": silent, "world_facts": [], "holdout": []})
+    for name in ("forget", "retain"):
+        assert evaluation.metrics[name]["rouge_l_recall"] is None
+        assert evaluation.unavailable[f"{name}.rouge_l_recall"].startswith("no record has an answer with a word")
+    assert evaluation.unavailable["retain.rouge_l_recall"].endswith("model_utility leaves it out")
+    retain = evaluation.metrics["retain"]
+    assert evaluation.metrics["model_utility"] == pytest.approx(hmean([retain["probability"], retain["truth_ratio"]]))
+    lacking = [
+        "retain.rouge_l_recall",
+        "world_facts.probability",
+        "world_facts.rouge_l_recall",
+        "world_facts.truth_ratio",
+    ]
+    assert evaluation.incomplete == {"model_utility": f"it is made without {', '.join(lacking)}"}

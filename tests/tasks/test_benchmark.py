@@ -53,6 +53,23 @@ def test_all_is_printed_and_written(models, tofu, tmp_path, capsys):
     assert printed.count("generated tokens/s") == 2
 
 
+def test_what_a_number_leaves_out_is_printed_and_written(models, tmp_path, capsys):
+    answers = ["In Linz.", "😀", "В Линце."]
+    records = [
+        {"record_id": f"r{place}", "subject_ids": ["p"], "prompt": "Where?", "response": answer}
+        for place, answer in enumerate(answers)
+    ]
+    (tmp_path / "forget.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "retain.jsonl").write_text(json.dumps(records[1] | {"record_id": "kept"}))
+    run_suite(models[0], "corpora", tmp_path, None, None, tmp_path / "out", **SMALL)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert set(metrics["incomplete"]) == {"forget.rouge_l_recall"}
+    assert metrics["model"]["retain"]["rouge_l_recall"] is None
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "forget.rouge_l_recall: 1 of 3 records are left out" in printed
+    assert "retain.rouge_l_recall: no record has an answer with a word to compare" in printed
+
+
 def test_no_measurements_beside_the_examples_of_another_model(models, tofu, tmp_path, monkeypatch, capsys):
     run_suite(models[0], "tofu", tofu, None, None, tmp_path, max_examples=2, **SMALL)
     assert "--retain-model" in capsys.readouterr().out

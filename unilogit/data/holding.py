@@ -23,7 +23,7 @@ class Rules:
     Attributes:
         max_share_of_corpus: a request that matches more than this share of the records, and more than
             `ALLOWED_MATCHES`, is held; so is one with so many near-duplicates.
-        min_text_length: a text of fewer characters in normal form holds its request; an alias of fewer is compared
+        min_text_length: a text of less `width` in normal form holds its request; an alias of fewer is compared
             with ids alone.
         near_duplicates: of matched records: forget them too; put them before a person (review); or do not look.
         near_duplicate_threshold: the Jaccard similarity of word shingles from which on a record is one.
@@ -125,8 +125,8 @@ class Holding:
         """Hold requests whose text is too short to be looked for."""
         for request, length in self._requests.short_texts.items():
             sentence = (
-                f"its text has {length} characters in normal form; one of fewer than {self._rules.min_text_length} is"
-                " looked for only with a person's approval"
+                f"its text has {length} characters in normal form (East Asian ones count twice); one of fewer than"
+                f" {self._rules.min_text_length} is looked for only with a person's approval"
             )
             self._hold(request, Reason.SHORT_TEXT, sentence)
         self._drop_held()

@@ -3,8 +3,9 @@
 Knows a corpus in DuckDB and the texts to compare it with. Knows nothing of requests or of what becomes of a copy.
 
 Of a record, prompt and response together are one set of word shingles; the response alone is another where it has at
-least `RESPONSE_WORDS` words, as a copy may come without the prompt. Two records are near-duplicates when a set of one
-has at least the threshold's Jaccard similarity with a set of the other.
+least `RESPONSE_WORDS` words, as a copy may come without the prompt; two characters of a script without spaces are one
+word there, or it would be short answers that people share. Two records are near-duplicates when a set of one has at
+least the threshold's Jaccard similarity with a set of the other.
 """
 
 import duckdb
@@ -75,7 +76,8 @@ def _sets_of(batch: pa.RecordBatch) -> tuple[Shingles, np.ndarray]:
     prompts, responses = words_of(batch.column("prompt")), words_of(batch.column("response"))
     whole = shingles_of(joined(prompts, responses))
     # The shingles of a response are the last ones of the record's.
-    alone = np.flatnonzero((prompts.counts > 0) & (responses.counts >= RESPONSE_WORDS))
+    lengths = responses.counts - responses.characters + responses.characters // 2
+    alone = np.flatnonzero((prompts.counts > 0) & (lengths >= RESPONSE_WORDS))
     starts = whole.ends[alone] - (responses.counts[alone] - (WORDS - 1))
     sets = Shingles(
         whole.hashes, np.concatenate([whole.starts, starts]), np.concatenate([whole.ends, whole.ends[alone]])

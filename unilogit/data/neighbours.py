@@ -2,8 +2,8 @@
 
 Knows Parquet files of corpus records and their texts. Knows nothing of subjects, requests or models.
 
-Likeness is the cosine of TF-IDF vectors over runs of 2 to 4 characters within words (scikit-learn's `char_wb`), in
-lower case, of a record's prompt and response; so it needs neither a language's words nor exact spelling. With n
+Likeness is the cosine of TF-IDF vectors over runs of 2 to 4 characters between spaces (scikit-learn's `char_wb`), in
+normal form, of a record's prompt and response; so it needs neither a language's words nor exact spelling. With n
 records in both files, d of which have a run, a run that a text has f times weighs f · (1 + ln((1 + n) / (1 + d))).
 """
 
@@ -20,13 +20,19 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
 
 from unilogit.data.parquet_rows import row_batches, rows_at, sample_rows
+from unilogit.data.text import normal_form
 from unilogit.errors import InputError
 from unilogit.files import atomic_path
 
 FORGET_SAMPLE, RETAIN_SAMPLE = 1_000, 50_000  # records between which neighbours are looked for
 _CHUNK = 1024  # records of either file that are compared at once: bounds memory, not the result
 _COUNTER = HashingVectorizer(
-    analyzer="char_wb", ngram_range=(2, 4), n_features=1 << 20, alternate_sign=False, norm=None
+    preprocessor=normal_form,
+    analyzer="char_wb",
+    ngram_range=(2, 4),
+    n_features=1 << 20,
+    alternate_sign=False,
+    norm=None,
 )
 _TEXT = ("prompt", "response")
 

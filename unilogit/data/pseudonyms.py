@@ -8,18 +8,20 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Collection, Iterable
+from itertools import pairwise
 
 from unilogit.data.locations import file_name
 from unilogit.data.request_files import SUFFIXES
 from unilogit.data.requests import DeletionRequest
 from unilogit.data.text import normal_form
+from unilogit.data.words import is_unspaced, words
 from unilogit.errors import InputError
 
 _HEXADECIMAL = re.compile(
     r"\b([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[0-9a-f]*[0-9])[0-9a-f]{6,})\b"
 )  # UUIDs, too
 _NAME_WORD = re.compile(r"[a-z]{2,}|[^\W\d_a-z]")  # of other scripts, one letter may be a name
-_NUMBER = re.compile(r"[0-9]{4,}")
+_NUMBER = re.compile(r"\d{4,}")
 _COMMON = re.compile(
     "requests?|deletions?|delete|erasures?|erase|forget|forgotten|removals?|remove|withdrawals?|withdraw|dsar|gdpr|ccpa"
     "|rtbf|req|ref|tickets?|cases?|numbers?|num|nr|no|ids?|privacy|subjects?|data|records?|persons?|people|customers?"
@@ -31,7 +33,8 @@ _COMMON = re.compile(
 )
 """Words that request files and requests are called by, and that name nobody."""
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
-_WORD = re.compile(r"[^\W\d_]{3,}")  # three letters or more
+_DIGIT = re.compile(r"[\d_]")
+_SHORTEST = 3  # letters of a word that may tell who it is
 _BLOCK = 64  # bytes that SHA-256 takes at once
 
 
@@ -140,7 +143,7 @@ def looks_personal(name: str, requests: Iterable[DeletionRequest]) -> bool:
     if "@" in name and _EMAIL.search(name):
         return True
     name = normal_form(name)
-    words = set(_WORD.findall(name))
+    telling = _telling(name)
     for request in requests:
         texts = [normal_form(text) for text in (request.subject_id, *request.aliases) if text]
         for person in texts:
@@ -149,7 +152,14 @@ def looks_personal(name: str, requests: Iterable[DeletionRequest]) -> bool:
         if request.text:
             texts.append(normal_form(request.text))
         said = " ".join(texts)
-        parts = {word for word in words if word in said}
-        if parts and not parts.isdisjoint(_WORD.findall(said)):  # to find all words takes long, and is seldom needed
+        parts = {part for part in telling if part in said}
+        if parts and not parts.isdisjoint(_telling(said)):  # to find all of them takes long, and is seldom needed
             return True
     return False
+
+
+def _telling(text: str) -> set[str]:
+    """What may tell of a text whom it is about: words of three letters; without spaces, two characters on end."""
+    parts = words(_DIGIT.sub(" ", text))
+    pairs = {first + second for first, second in pairwise(parts) if is_unspaced(first[0]) and is_unspaced(second[0])}
+    return pairs | {word for word in parts if len(word) >= _SHORTEST and not is_unspaced(word[0])}

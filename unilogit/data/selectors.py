@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from unilogit.data.text import normal_form
+from unilogit.data.words import width
 
 
 class Kind(StrEnum):
@@ -50,7 +51,7 @@ class Requests:
     Args:
         current, earlier: frames with the columns request_id, subject_id, aliases, record_ids (both lists) and text.
         approvals: request_id → the reasons that a person has approved. Earlier requests need none.
-        min_text_length: characters in normal form that a text or an alias needs to be looked for in texts.
+        min_text_length: `width` in normal form that a text or an alias needs to be looked for in texts.
 
     Attributes:
         names: the request_id of each.
@@ -100,9 +101,9 @@ class Requests:
             if not isinstance(wanted, str):  # None and NaN are nothing
                 continue
             form = normal_form(wanted)
-            is_short = len(form) < min_text_length
+            is_short = width(form) < min_text_length
             if kind is Kind.TEXT and is_short and not self.is_free(request, Reason.SHORT_TEXT):
-                self.short_texts[request] = len(form)
+                self.short_texts[request] = width(form)
             if kind is Kind.ALIAS and is_short and self.is_current(request):
                 self.short_aliases[request] = self.short_aliases.get(request, 0) + 1
             is_text = (kind is Kind.TEXT and request not in self.short_texts) or (kind is Kind.ALIAS and not is_short)

@@ -2,13 +2,12 @@
 
 Knows texts. Knows nothing of records, requests or files.
 
-A word is a run of letters, digits and marks of the normal form; in scripts that put no spaces between words (Chinese,
-Japanese, Thai, Lao, Khmer, Burmese), a character. A shingle is three words on end; a text of fewer words is one
-shingle. Shingles are known by 64-bit hashes, which for all practical purposes is by the words themselves.
+Words are those of `unilogit.data.words`, of the normal form. A shingle is three words on end; a text of fewer words is
+one shingle. Shingles are known by 64-bit hashes, which for all practical purposes is by the words themselves.
 """
 
 import math
-import unicodedata
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -17,27 +16,40 @@ import pyarrow as pa
 from rensa import RMinHash, RMinHashDigestMatrix, RMinHashLSH
 
 from unilogit.data.text import NormalTexts, bytes_and_offsets
+from unilogit.data.words import is_in_word, is_mark, is_unspaced
 
 WORDS = 3  # of a shingle
 _PERMUTATIONS = 64
 _RECALL = 0.999  # of a pair that is just alike enough
-_UNSPACED = ("CJK UNIFIED", "CJK COMPATIBILITY", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 _WEIGHTS = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], dtype=np.uint64)
 
 
+_END, _MARK = "\x01", "\x02"  # follows a letter that is a word; precedes a mark
+_MARKED = re.compile(f"{_END}((?:{_MARK}.)+)")
+_LONE_MARKS = re.compile(f"(?<![^ \0{_END}])(?:{_MARK}.)+")
+
+
 class _WordCharacters(dict[int, str]):
-    """Code point → what stands for it when words are told apart: itself, itself between spaces, or a space."""
+    """Code point → what stands for it when words are told apart: itself, itself between signs, or a space."""
 
     def __missing__(self, point: int) -> str:
         character = chr(point)
-        if not point:
-            kept = character  # between texts
-        elif unicodedata.name(character, "").startswith(_UNSPACED):
-            kept = f" {character} "
+        if is_mark(character):
+            kept = _MARK + character
+        elif not is_in_word(character):
+            kept = " " if point else character  # zero is between texts
         else:
-            kept = character if unicodedata.category(character)[0] in "LNM" else " "
+            kept = f" {character}{_END}" if is_unspaced(character) else character
         self[point] = kept
         return kept
+
+
+def _spaced(text: str) -> str:
+    """The words of a text in normal form, each between spaces or zeros; _END follows those that are a character."""
+    text = text.translate(_word_characters)
+    if _MARK in text:
+        text = _LONE_MARKS.sub("", _MARKED.sub(rf"\1{_END}", text)).replace(_MARK, "")
+    return text
 
 
 _word_characters = _WordCharacters()
@@ -51,10 +63,12 @@ class Words(NamedTuple):
     Attributes:
         hashes: uint64 [words], text after text.
         counts: int64 [texts]: how many words each has.
+        characters: int64 [texts]: how many of these are characters of a script without spaces.
     """
 
     hashes: np.ndarray
     counts: np.ndarray
+    characters: np.ndarray
 
 
 class Shingles(NamedTuple):
@@ -93,13 +107,15 @@ def words_of(texts: pa.Array) -> Words:
     else:
         normal = NormalTexts(texts)
         plain, coded = normal.data[: normal.plain_size], normal.data[normal.plain_size :]
-        data, places = plain.translate(_ASCII) + coded.decode().translate(_word_characters).encode(), normal.places
+        data, places = plain.translate(_ASCII) + _spaced(coded.decode()).encode(), normal.places
     letters = np.frombuffer(data, dtype=np.uint8)
     edges = np.flatnonzero(np.diff(letters > ord(" "), prepend=False))
     starts, ends = edges[::2], edges[1::2]
     hashes = _word_hashes(data, starts, ends - starts)
-    counts = np.diff(np.searchsorted(starts, np.flatnonzero(letters == 0)), prepend=0)
-    return Words(hashes, counts) if places is None else Words(*_in_order(hashes, counts, places))
+    last = np.searchsorted(starts, np.flatnonzero(letters == 0))
+    characters_before = np.concatenate([[0], np.cumsum(letters[ends] == ord(_END))])
+    text_words = Words(hashes, np.diff(last, prepend=0), np.diff(characters_before[last], prepend=0))
+    return text_words if places is None else _in_order(text_words, places)
 
 
 def _word_hashes(data: bytes, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -123,14 +139,13 @@ def _mixed(hashes: np.ndarray) -> np.ndarray:
     return hashes ^ (hashes >> 33)
 
 
-def _in_order(hashes: np.ndarray, counts: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _in_order(shuffled: Words, places: np.ndarray) -> Words:
     """The words, text after text, of texts that stood in the order of `places`."""
-    ordered = np.empty_like(counts)
-    ordered[places] = counts
-    starts = (np.cumsum(ordered) - ordered)[places]
-    sorted_hashes = np.empty_like(hashes)
-    sorted_hashes[ranges(starts, counts)] = hashes
-    return sorted_hashes, ordered
+    ordered = Words(*(np.empty_like(part) for part in shuffled))
+    ordered.counts[places], ordered.characters[places] = shuffled.counts, shuffled.characters
+    starts = (np.cumsum(ordered.counts) - ordered.counts)[places]
+    ordered.hashes[ranges(starts, shuffled.counts)] = shuffled.hashes
+    return ordered
 
 
 def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -145,7 +160,7 @@ def joined(left: Words, right: Words) -> Words:
     hashes = np.empty(len(left.hashes) + len(right.hashes), dtype=np.uint64)
     hashes[ranges(starts, left.counts)] = left.hashes
     hashes[ranges(starts + left.counts, right.counts)] = right.hashes
-    return Words(hashes, counts)
+    return Words(hashes, counts, left.characters + right.characters)
 
 
 def shingles_of(words: Words) -> Shingles:

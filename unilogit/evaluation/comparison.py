@@ -41,37 +41,36 @@ def compare(
 
     Returns:
         schema_version, the metrics of each by its role (before, after, retain_model, which is None where there
-        is none), and `unavailable`: dotted path -> why there is no number; paths of after are without its role.
+        is none), and by dotted path, those of after without its role: `unavailable`, why there is no number, and
+        `incomplete`, what a number leaves out, and why.
     """
     measured = {"before": before, "after": after} | ({"retain_model": retain_model} if retain_model else {})
     findings = {
-        role: _beside_retain_model(evaluation, retain_model, no_retain_model) for role, evaluation in measured.items()
+        role: compare_with_retain_model(evaluation, retain_model, no_retain_model)
+        for role, evaluation in measured.items()
     }
     _put_retained(findings["after"], before, after)
-    unavailable = dict(findings["after"].unavailable)
+    unavailable, incomplete = dict(findings["after"].unavailable), dict(findings["after"].incomplete)
     for role in sorted(set(findings) - {"after"}):
-        for path, reason in findings[role].unavailable.items():
-            if path not in after.unavailable:
-                unavailable[f"{role}.{path}"] = reason
+        for told, reasons, known in (
+            (unavailable, findings[role].unavailable, after.unavailable),
+            (incomplete, findings[role].incomplete, after.incomplete),
+        ):
+            told |= {f"{role}.{path}": reason for path, reason in reasons.items() if path not in known}
     metrics = {role: gathered.metrics for role, gathered in findings.items()}
-    return {"schema_version": 1, "retain_model": None, **metrics, "unavailable": unavailable}
+    return {"schema_version": 1, "retain_model": None, **metrics, "unavailable": unavailable, "incomplete": incomplete}
 
 
 def compare_with_retain_model(
     evaluation: Evaluation, retain_model: Evaluation | None, no_retain_model: str
-) -> tuple[Metrics, dict[str, str]]:
-    """One model's metrics with those that need the retain model, and why each None is one.
+) -> Findings:
+    """One model's metrics with those that need the retain model.
 
     Args:
         retain_model: of the retain model, which may be `evaluation` itself; None where there is none.
         no_retain_model: why there is none.
     """
-    findings = _beside_retain_model(evaluation, retain_model, no_retain_model)
-    return findings.metrics, findings.unavailable
-
-
-def _beside_retain_model(evaluation: Evaluation, retain_model: Evaluation | None, no_retain_model: str) -> Findings:
-    findings = Findings(evaluation.metrics, evaluation.unavailable)
+    findings = Findings(evaluation.metrics, evaluation.unavailable, evaluation.incomplete)
     if retain_model is None:
         for path in _NEEDS_RETAIN_MODEL:
             findings.put(path, None, no_retain_model)
@@ -124,6 +123,7 @@ def _put_retained(findings: Findings, before: Evaluation, after: Evaluation) -> 
         "model_utility": [model.metrics["model_utility"] for model in (before, after)],
         "retain_probability": [model.metrics.get(RETAIN, {}).get("probability") for model in (before, after)],
     }
+    left_out = {"model_utility": after.incomplete.get("model_utility", "")}
     for name, (was, is_now) in kept.items():
         path = ("retained", name)
         if was is None or is_now is None:
@@ -131,4 +131,4 @@ def _put_retained(findings: Findings, before: Evaluation, after: Evaluation) -> 
         elif not was:
             findings.put(path, None, "it is after / before, and before is 0")
         else:
-            findings.put(path, is_now / was)
+            findings.put(path, is_now / was, left_out=left_out.get(name, ""))

@@ -23,10 +23,11 @@ from unilogit.evaluation.examples import (
     Sets,
     measure_examples,
 )
-from unilogit.evaluation.findings import Findings, Metrics
+from unilogit.evaluation.findings import Findings, Metrics, left_out
 from unilogit.evaluation.membership_inference import attack_auc
 from unilogit.evaluation.model_utility import model_utility
 from unilogit.evaluation.registry import RECORD_METRICS
+from unilogit.evaluation.rouge import NO_WORDS, WITHOUT_WORDS
 from unilogit.evaluation.stopwatch import Stopwatch
 from unilogit.evaluation.truth_ratio import forget_truth_ratio, utility_truth_ratio
 
@@ -34,9 +35,27 @@ NO_HOLDOUT = (
     "it compares the forget set with people whom the model never saw (data.holdout); one of the two has no records"
 )
 _EMPTY = "this set has no records"
-_NO_WRONG_ANSWERS = "no record of this set has perturbed_responses"
-_NO_VALUE = "it has no value for any record of this set"
 _NO_UTILITY = "no utility set has any records"
+_NO_VALUE = ("it has no value for any record of this set", "it has no value for them")
+# Metric → why it has no value for a set, and why it leaves records of one out.
+_WHY = {
+    "rouge_l_recall": (NO_WORDS, WITHOUT_WORDS),
+    "truth_ratio": ("no record of this set has perturbed_responses", "they have no perturbed_responses"),
+    "normalised_probability": ("no record of this set has perturbed_responses", "they have no perturbed_responses"),
+    **dict.fromkeys(RECORD_METRICS, _NO_VALUE),
+}
+
+
+class _SetMetric(NamedTuple):
+    """A metric of one set.
+
+    Attributes:
+        value: None where no record has one, NaN where the model gives NaN.
+        records: how many have one.
+    """
+
+    value: float | None
+    records: int
 
 
 class Evaluation(NamedTuple):
@@ -50,6 +69,7 @@ class Evaluation(NamedTuple):
             None where not measured.
         metrics: set -> metric -> number; model_utility; membership_inference. None where there is no number.
         unavailable: dotted path of each None -> why.
+        incomplete: dotted path of each number that leaves something out -> what, and why.
         seconds: what took how long.
         generated_tokens: how many were generated, ends of sequence included.
     """
@@ -57,6 +77,7 @@ class Evaluation(NamedTuple):
     examples: pd.DataFrame
     metrics: Metrics
     unavailable: dict[str, str]
+    incomplete: dict[str, str]
     seconds: dict[str, float]
     generated_tokens: int
 
@@ -113,7 +134,9 @@ def evaluate_model(
     )
     examples, generated_tokens = measure_examples(plan)
     findings = aggregate(examples, list(sets), utility_sets)
-    return Evaluation(examples, findings.metrics, findings.unavailable, watch.seconds, generated_tokens)
+    return Evaluation(
+        examples, findings.metrics, findings.unavailable, findings.incomplete, watch.seconds, generated_tokens
+    )
 
 
 def membership_auc(examples: pd.DataFrame, column: str) -> float | None:
@@ -135,32 +158,43 @@ def aggregate(examples: pd.DataFrame, names: Sequence[str], utility_sets: Collec
     findings = Findings()
     measured = {name: _measure(name, examples[examples["set"] == name], utility_sets) for name in names}
     for name, metrics in measured.items():
-        for metric, value in metrics.items():
-            reason = (_NO_VALUE if metric in RECORD_METRICS else _NO_WRONG_ANSWERS) if metrics["n"] else _EMPTY
+        total = int((examples["set"] == name).sum())
+        for metric, (value, records) in metrics.items():
+            no_value, some_values = _WHY.get(metric, ("", ""))
+            reason = no_value if total else _EMPTY
             if name in utility_sets and metric not in RECORD_METRICS:
                 reason += "; model_utility leaves it out"
-            findings.put((name, metric), value, reason)
-    findings.put(("model_utility",), model_utility(measured[name] for name in utility_sets), _NO_UTILITY)
+            findings.put((name, metric), value, reason, left_out(total - records, total, some_values))
+        findings.put((name, "n"), total)
+    utility = {name: {metric: part.value for metric, part in measured[name].items()} for name in utility_sets}
+    lacking = [
+        f"{name}.{metric}"
+        for name, metrics in utility.items()
+        for metric, value in metrics.items()
+        if value is None and metric not in RECORD_METRICS
+    ]
+    made_without = f"it is made without {', '.join(lacking)}" if lacking else ""
+    findings.put(("model_utility",), model_utility(utility.values()), _NO_UTILITY, made_without)
     for attack in ATTACKS_ON_ONE_MODEL:
         auc = membership_auc(examples, f"attack_{attack}")
         findings.put(("membership_inference", f"{attack}_auc"), auc, NO_HOLDOUT)
     return findings
 
 
-def _measure(name: str, examples: pd.DataFrame, utility_sets: Collection[str]) -> dict[str, float | None]:
-    """The metrics of one set; None where it has no data for them, NaN where the model gives NaN."""
+def _measure(name: str, examples: pd.DataFrame, utility_sets: Collection[str]) -> dict[str, _SetMetric]:
+    """The metrics of one set."""
     compared = examples[examples["n_perturbed"] > 0]
-    metrics: dict[str, float | None] = {"probability": _mean(examples["probability"])}
+    metrics = {"probability": _mean(examples["probability"])}
     if name != HOLDOUT:
         aggregate = utility_truth_ratio if name in {*utility_sets, NEIGHBOURS} else forget_truth_ratio
         ratios = compared["truth_ratio"].to_numpy()
-        metrics["rouge_l_recall"] = _mean(examples["rouge_l_recall"])
-        metrics["truth_ratio"] = aggregate(ratios) if len(ratios) else None
+        metrics["rouge_l_recall"] = _mean(examples["rouge_l_recall"].dropna())
+        metrics["truth_ratio"] = _SetMetric(aggregate(ratios) if len(ratios) else None, len(ratios))
         metrics |= {metric: _mean(examples[metric].dropna()) for metric in RECORD_METRICS}
     if name in utility_sets and name != RETAIN and len(compared):
         metrics["normalised_probability"] = _mean(compared["normalised_probability"])
-    return {**metrics, "n": len(examples)}
+    return metrics
 
 
-def _mean(values: pd.Series) -> float | None:
-    return float(values.mean(skipna=False)) if len(values) else None
+def _mean(values: pd.Series) -> _SetMetric:
+    return _SetMetric(float(values.mean(skipna=False)) if len(values) else None, len(values))

@@ -33,7 +33,7 @@ MOVES: dict[RequestState, frozenset[RequestState]] = {
     _S.unlearned: frozenset({_S.awaiting_promotion, _S.failed, _S.validated}),
     _S.awaiting_promotion: frozenset({_S.fulfilled, _S.failed, _S.validated}),
     _S.fulfilled: frozenset({_S.purged, _S.validated}),
-    _S.failed: frozenset({_S.batched, _S.validated, _S.escalated, _S.withdrawn}),
+    _S.failed: frozenset({_S.batched, _S.validated, _S.awaiting_promotion, _S.escalated, _S.withdrawn}),
     _S.escalated: frozenset({_S.unlearned, _S.failed, _S.validated}),
     _S.watched: frozenset({_S.batched, _S.withdrawn, _S.not_found}),
     _S.not_found: frozenset({_S.validated}),

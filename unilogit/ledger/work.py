@@ -200,6 +200,23 @@ class Work(Database):
             move(connection, in_work, target, f"batch {batch_id}: {why}" if why else f"batch {batch_id}", run)
             close_batch(connection, batch_id, passed)
 
+    def rejudge(self, batch_id: str, run: str) -> None:
+        """A batch that failed its gates passes others: what it had unlearned awaits promotion. Can be repeated.
+
+        Raises:
+            InputError: it was not judged, or its requests are another batch's by now.
+        """
+        with self._writing() as connection:
+            batch = get_batch(connection, batch_id)
+            if batch.passed:
+                return
+            rows = batch_rows(connection, batch_id, [_S.failed])
+            if batch.passed is None or not rows:
+                reason = "has not been judged" if batch.passed is None else "has no request left that failed"
+                raise InputError(f"batch {batch_id} {reason}, so there is nothing to judge again")
+            move(connection, rows, _S.awaiting_promotion, f"batch {batch_id} passed other gates", run)
+            close_batch(connection, batch_id, passed=True)
+
     def give_up(self, batch_id: str, run: str, why: str) -> None:
         """The batch's model will not be used: what it had unlearned waits again. Can be repeated.
 

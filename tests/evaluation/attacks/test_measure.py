@@ -7,8 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unilogit.data.records import CorpusRecord
 from unilogit.errors import InputError
-from unilogit.evaluation.attacks.measure import ATTACKS, RobustnessSettings, measure_robustness, robustness_curve
+from unilogit.evaluation.attacks.measure import (
+    ATTACKS,
+    RobustnessSettings,
+    measure_robustness,
+    robustness_curve,
+    robustness_curves,
+    robustness_metrics,
+)
 from unilogit.evaluation.attacks.prefix_attack import prefix_attack
 
 SETTINGS = RobustnessSettings(
@@ -84,3 +92,39 @@ def test_bars_name_the_attack_and_stay_away_unless_asked(knowing, tokenizer, rec
     shown = capfd.readouterr().err
     for attack in ATTACKS:
         assert f"after: {attack.replace('_', ' ')}" in shown
+
+
+ROUGE = ["paraphrased_rouge_l_recall", "prefix_attack_rouge_l_recall", "sampling_rouge_l_recall"]
+
+
+def hardest(model, tokenizer, records):
+    return robustness_metrics(robustness_curves(measure_robustness(model, tokenizer, records, SETTINGS)))
+
+
+def test_answers_without_words_are_left_out_and_counted(knowing, tokenizer, records):
+    silent = [
+        CorpusRecord(record_id=f"s{n}", prompt="Home of Bo?", response="😀" * (n + 1), paraphrased_prompt="Bo?")
+        for n in range(2)
+    ]
+    some, none = hardest(knowing, tokenizer, records[:6] + silent), hardest(knowing, tokenizer, silent)
+    plain = hardest(knowing, tokenizer, records[:6])
+    asked = sum(record.paraphrased_prompt is not None for record in records[:6])
+    for name in ROUGE:
+        assert some.metrics[name] == pytest.approx(plain.metrics[name])
+    assert some.incomplete.keys() == {"paraphrased_rouge_l_recall", "sampling_rouge_l_recall"}
+    assert some.incomplete["paraphrased_rouge_l_recall"].startswith(f"2 of {asked + 2} records are left out")
+    assert some.incomplete["sampling_rouge_l_recall"].startswith("2 of 8 records are left out")
+    assert some.unavailable == plain.unavailable == plain.incomplete == none.incomplete == {}
+    assert none.unavailable.keys() == set(ROUGE)
+    assert [none.metrics[name] for name in ROUGE] == [None] * 3
+    assert none.metrics["paraphrased_probability"] > 0
+    assert "word to compare" in none.unavailable["sampling_rouge_l_recall"]
+    assert "word left" in none.unavailable["prefix_attack_rouge_l_recall"]
+
+
+def test_without_paraphrases_it_is_said_what_is_missing(knowing, tokenizer, records):
+    bare = [record.model_copy(update={"paraphrased_prompt": None}) for record in records[:3]]
+    found = hardest(knowing, tokenizer, bare)
+    for name in ("paraphrased_probability", "paraphrased_rouge_l_recall"):
+        assert found.metrics[name] is None
+        assert found.unavailable[name] == "no record has a paraphrased_prompt"

@@ -53,12 +53,12 @@ def test_what_is_known_by_heart_is_finished_from_anywhere(knowing, tokenizer, re
 
 def test_answers_with_no_word_left_have_no_row(untrained, tokenizer):
     responses = {"one": "x", "two": "xy", "stop": "x.", "script": "Ж", "five": "vwxyz"}
-    lengths = {name: len(tokenizer.encode(text)) for name, text in responses.items()}
+    lengths = {name: len(tokenizer.encode(text, add_special_tokens=False)) for name, text in responses.items()}
     assert lengths == {"one": 1, "two": 2, "stop": 2, "script": 2, "five": 5}
     records = [CorpusRecord(record_id=name, prompt="?", response=text) for name, text in responses.items()]
     found = prefix_attack(untrained, tokenizer, records, **SETTINGS)
     assert found.groupby("prefix_tokens")["record_id"].agg(list).to_dict() == {
-        0: ["one", "two", "stop", "five"],
+        0: ["one", "two", "stop", "script", "five"],
         1: ["two", "five"],
         2: ["five"],
         4: ["five"],

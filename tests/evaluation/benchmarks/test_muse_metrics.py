@@ -143,12 +143,13 @@ def test_the_whole_suite_at_once():
     sets = {name: some_records(8)[:n] for n, name in enumerate(["verbmem", "knowmem_forget", "knowmem_retain"], 2)}
     few_shot = {"knowmem_retain": [record("a", "Who ran?", "dog")]}
     suite = Suite("muse", sets, ("knowmem_retain",), few_shot=few_shot)
-    examples, metrics = evaluate_muse(MODEL, TOKENIZER, suite)
+    examples, findings = evaluate_muse(MODEL, TOKENIZER, suite)
     assert list(examples.columns) == ["set", "record_id", "generated", "rouge_l_f1"]
     assert examples.groupby("set", sort=False).size().to_dict() == {
         name: len(records) for name, records in sets.items()
     }
-    assert metrics == {name: pytest.approx(frame["rouge_l_f1"].mean()) for name, frame in examples.groupby("set")}
+    means = examples.groupby("set")["rouge_l_f1"].mean()
+    assert findings.metrics == {name: pytest.approx(mean) for name, mean in means.items()}
     alone = knowmem(MODEL, TOKENIZER, sets["knowmem_retain"], few_shot=few_shot["knowmem_retain"], batch_size=4)
     assert examples.loc[examples["set"] == "knowmem_retain", "generated"].tolist() == alone["generated"].tolist()
 
@@ -164,3 +165,15 @@ def test_curves():
     assert list(sustainability([]).columns) == ["batch"]
     with pytest.raises(ValueError, match="argument 2"):
         scalability([1], results)
+
+
+def test_answers_without_words_are_left_out_and_counted():
+    words, silent = some_records(8)[:2], [record("s", "Who?", "😀")]
+    suite = Suite("muse", {"verbmem": words, "knowmem_forget": words + silent, "knowmem_retain": silent}, ())
+    examples, findings = evaluate_muse(MODEL, TOKENIZER, suite)
+    scores = examples.groupby("set")["rouge_l_f1"].agg(list)
+    assert findings.metrics["knowmem_forget"] == pytest.approx(sum(scores["knowmem_forget"][:2]) / 2)
+    assert findings.metrics["knowmem_retain"] is None
+    assert "no record has an answer with a word" in findings.unavailable["knowmem_retain"]
+    assert set(findings.incomplete) == {"knowmem_forget"}
+    assert findings.incomplete["knowmem_forget"].startswith("1 of 3 records are left out")

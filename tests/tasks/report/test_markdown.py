@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tasks.report.markdown import describe_version
 from tasks.report.review import Row, read_review
 from tasks.workspace import Metrics
-from tests.tasks.workspaces import METRICS, build, gate
+from tests.tasks.workspaces import METRICS, build, gate, varied
 from unilogit.gates import judge
 
 
@@ -88,3 +88,11 @@ def test_what_was_not_measured_is_a_dash(tmp_path):
     metrics = Metrics(before={}, after={"forget": {"probability": 0.5}}, retain_model=None, unavailable={})
     text = describe_version(read_review(build(tmp_path, metrics)), {}, {}, "wait")
     assert "| forget: answer probability | – | 0.500 | – |" in plain(text)
+
+
+def test_what_measurements_leave_out_is_mentioned(tmp_path, workspace):
+    told = {"forget.rouge_l_recall": "3 of 7 records are left out", "forget.truth_ratio": "1 of 7 is"}
+    review = read_review(build(tmp_path / "w", varied(incomplete=told)))
+    sentence = "numbers; the report says what they leave out, and why."
+    assert f"Measured in part: 2 {sentence}" in describe_version(review, {}, {}, "wait")
+    assert sentence not in describe_version(read_review(workspace), {}, {}, "wait")

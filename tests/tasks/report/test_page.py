@@ -81,7 +81,7 @@ def test_the_page_shows_verdict_gates_counts_and_measurements(workspace):
     assert rows["SHA-256 of the new weights"] == ["0815" * 16]
     assert rows["method"] == ["unilogit"]
     assert rows["stop rule"] == ["stops when forgotten"]
-    assert rows["training steps"] == ["2"]
+    assert rows["optimiser steps"] == ["2"]
     assert rows["processes that shared the work"] == ["1"]
     assert ["answer probability", "0.993", "0.013", "0.021"] in page.rows
     assert ["model utility", "0.900", "0.888", "–"] in page.rows
@@ -120,6 +120,13 @@ def test_without_a_retain_model_and_with_metrics_missing(tmp_path):
     assert ["truth ratio", "–", "–", "–"] in page.rows
     assert "Not measured" in page.text
     assert page.text.count("no retain records") == 2
+
+
+def test_what_a_number_leaves_out_is_told(tmp_path, workspace):
+    told = "3 of 7 records are left out: no words"
+    page = report(build(tmp_path / "w", varied(incomplete={"forget.rouge_l_recall": told})))
+    assert f"forget.rouge_l_recall: {told}" in page.text
+    assert "Measured in part" not in report(workspace).text
 
 
 def test_what_looks_like_html_stays_text(tmp_path):

@@ -1,21 +1,25 @@
 """A finished run on the terminal: the numbers of the review, every verdict, and what to type next."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tasks.report.terminal import print_gates, show_run
+from tasks.params import DEFAULT_PARAMS
+from tasks.report.advice import advice
+from tasks.report.terminal import print_gates, show_run, told_again
 from tasks.workspace import Place, Registration, Workspace
 from tests.tasks.workspaces import GATES, METRICS, build, gate, varied
 from unilogit.errors import InputError
+from unilogit.gates import GateVerdict
 
 NAME = "example-assistant"
 
 
 def text(show, *args):
     console = Console(width=160, record=True, file=io.StringIO())
-    show(*args, console)
+    show(*args, console=console)
     return console.export_text()
 
 
@@ -49,13 +53,31 @@ def test_numbers_and_verdicts_are_shown(tmp_path):
     assert "8-bit" not in printed
 
 
+def test_what_a_number_shown_leaves_out_is_told(tmp_path):
+    told = {"forget.rouge_l_recall": "3 of 7 records are left out", "forget.truth_ratio": "1 of 7 is"}
+    printed = text(show_run, registered(build(tmp_path / "batch-7", varied(incomplete=told)), None))
+    assert "forget.rouge_l_recall: 3 of 7 records are left out" in printed
+    assert "truth_ratio" not in printed  # the table has none
+
+
 def test_failed_gates_are_explained(tmp_path):
     printed = text(show_run, registered(build(tmp_path / "batch-7"), None))
     assert f"Registered {NAME} version 4\n" in printed
     assert "too-strict: retain.probability = 0.951, but must be >= 0.99" in printed
     assert "unmeasured: membership_inference.loss_auc is not available" in printed
-    assert "unilogit run --retry-failed" in printed
+    assert "unilogit run --retry-failed\n" in printed
+    assert "raise unlearn.retain_weight" in printed
+    assert "give what the metric needs, or remove the gate" in printed
+    assert "unilogit rejudge batch-7" in printed
     assert "promote" not in printed
+
+
+def test_what_to_type_next_keeps_the_options_that_were_given(tmp_path):
+    options = told_again(Path("my params.yaml"), ["unlearn.epochs=3"])
+    printed = text(show_run, registered(build(tmp_path / "batch-7"), None), options)
+    for command in ("run --retry-failed", "rejudge batch-7"):
+        assert f"unilogit {command} --params 'my params.yaml' --set unlearn.epochs=3" in printed
+    assert told_again(DEFAULT_PARAMS, None) == []
 
 
 def test_passed_gates_lead_to_the_promotion(tmp_path):
@@ -85,7 +107,11 @@ def test_gates_are_explained_by_what_was_measured(tmp_path):
     alone = rows(text(print_gates, GATES, None))
     assert ["too-strict", "utility", "retain.probability >= 0.99", "every set"] in alone
     judged = rows(text(print_gates, GATES, build(tmp_path)))
-    reason = "failed: retain.probability = 0.951, but must be >= 0.99"
-    assert ["too-strict", "utility", "retain.probability >= 0.99", "every set", "-0.039", reason] in judged
+    row = next(row for row in judged if row[0] == "too-strict")
+    assert row[1:5] == ["utility", "retain.probability >= 0.99", "every set", "-0.039"]
+    verdict = GateVerdict(**GATES[1].model_dump(), value=0.951, margin=-0.039, passed=False, reason="")
+    told = " ".join(row[5] for row in judged if len(row) == 6)
+    assert f"failed: retain.probability = 0.951, but must be >= 0.99; {advice(verdict)}" in told
+    assert rows(text(print_gates, None, build(tmp_path))) == judged  # its own
     with pytest.raises(InputError, match=r"metrics\.json: no such file; name a run's folder"):
         print_gates(GATES, Workspace(tmp_path / "nothing"))

@@ -96,3 +96,18 @@ def test_records_of_nobody_were_not_measured(workspace):
     person = RecordMeasurements(workspace).of_records(["record-99"])
     assert (person.records, person.highest_probability) == (0, None)
     assert person.reason("forget.probability") == "this set has no records"
+
+
+def test_answers_without_words_are_left_out_of_a_persons_rouge(workspace):
+    frame = measured(1.0)
+    frame.loc[frame["record_id"] == "record-0", "rouge_l_recall"] = float("nan")
+    write_parquet(workspace.measured(UNLEARNED)[1], frame)
+    said = pd.DataFrame({"record_id": ["record-0", "record-1"], "samples": 16, "rouge_l_recall": [None, 0.5]})
+    write_parquet(workspace.attacked(UNLEARNED, "sampling"), said.astype({"rouge_l_recall": "float64"}))
+    measurements = RecordMeasurements(workspace)
+    silent, both = measurements.of_records(["record-0"]), measurements.of_records(["record-0", "record-1"])
+    for path in ("forget.rouge_l_recall", "robustness.sampling_rouge_l_recall"):
+        assert silent.value(UNLEARNED, path) is None
+        assert silent.reason(path).startswith("no record has an answer with a word to compare")
+    assert both.value(UNLEARNED, "forget.rouge_l_recall") == pytest.approx(2 * AFTER["record-1"])
+    assert both.value(UNLEARNED, "robustness.sampling_rouge_l_recall") == 0.5

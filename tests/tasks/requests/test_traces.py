@@ -49,6 +49,13 @@ def test_as_one_by_one(wanted, cells):
         ("Yes", "Yes", False),  # too short
         ("Zoë", "Zoë", False),
         ("Zoë N", "by ZOË N.", True),
+        ("李明华与王", "我叫李明华与王先生", True),  # no space stands between words
+        ("林茨市路4号", "住在林茨市路4号楼", True),
+        ("สมชาย", "คุณสมชายครับ", True),
+        ("สมชาย", "คุณสมชายี", False),  # a mark makes another letter of the last
+        ("राम सिंह", "श्री राम सिंह जी", True),
+        ("राम सिंह", "राम सिंहा", False),  # a vowel sign makes another word
+        ("Иван Петров", "Ивана Петрова", False),
     ],
 )
 def test_what_is_a_trace(text, said, is_there):

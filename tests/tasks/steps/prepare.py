@@ -5,6 +5,7 @@ from pathlib import Path
 from tasks.params import load_params
 from tasks.stamp import digest
 from tasks.workspace import AttackMetrics, ParentModel, RetainModel, Workspace
+from unilogit.evaluation.findings import NOT_FINITE
 
 
 def put_parent(workspace: Workspace, model: Path, version: str | None = None) -> None:
@@ -17,7 +18,10 @@ def put_retain_model(workspace: Workspace, model: Path | None) -> None:
 
 
 def put_attacks(workspace: Workspace, **metrics: dict[str, float | None]) -> None:
-    workspace.write(AttackMetrics(metrics=metrics))
+    unavailable = {
+        role: {name: NOT_FINITE for name, value in values.items() if value is None} for role, values in metrics.items()
+    }
+    workspace.write(AttackMetrics(metrics=metrics, unavailable=unavailable, incomplete={role: {} for role in metrics}))
 
 
 def loader(*small: str, file: Path = Path("params.yaml")):

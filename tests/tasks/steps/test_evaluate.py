@@ -125,9 +125,12 @@ def scored(monkeypatch):
     return titles
 
 
+TOLD = ("unavailable", "incomplete")
+
+
 def numbers(node):
     if isinstance(node, dict):
-        return [number for key, value in node.items() if key != "unavailable" for number in numbers(value)]
+        return [number for key, value in node.items() if key not in TOLD for number in numbers(value)]
     return [node]
 
 

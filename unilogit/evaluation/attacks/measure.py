@@ -4,7 +4,6 @@ Knows which attacks there are and what they need; definitions and sources are in
 nothing of files, gates or plots.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,8 @@ from unilogit.evaluation.attacks.prefix_attack import prefix_attack
 from unilogit.evaluation.attacks.quantisation import quantisation
 from unilogit.evaluation.attacks.relearning import relearning
 from unilogit.evaluation.attacks.sampling import sampling
+from unilogit.evaluation.findings import Findings, left_out
+from unilogit.evaluation.rouge import NO_WORDS, WITHOUT_WORDS
 from unilogit.evaluation.token_scores import within_memory
 
 # Attack -> the columns that its curve is drawn over.
@@ -37,6 +38,13 @@ CURVES = {  # attack -> what its curve goes over, and what it shows
     "sampling": ("samples", "rouge_l_recall"),
 }
 _VALUES = ("probability", "rouge_l_recall")
+_NO_PARAPHRASE = "no record has a paraphrased_prompt"
+_WITHOUT_ROWS = {  # attack -> its metrics, and why they are none, where no record can be attacked
+    "paraphrased_prompts": {f"paraphrased_{value}": _NO_PARAPHRASE for value in _VALUES},
+    "prefix_attack": {
+        "prefix_attack_rouge_l_recall": "no record has an answer with a word left after the tokens that are given away"
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -136,13 +144,16 @@ def robustness_curve(attack: str, examples: pd.DataFrame) -> pd.DataFrame:
         examples: what `measure_robustness` gives for the attack.
 
     Returns:
-        A row for each point, in ascending order: the columns of ATTACKS[attack], the mean of each of
-        probability and rouge_l_recall that the attack measures (NaN if one is), and n, the records in it.
+        A row for each point, in ascending order: the columns of ATTACKS[attack], the mean of each of probability (NaN
+        if one is) and rouge_l_recall (over the records that have one) that the attack measures, n, the records in it,
+        and without_words, how many of them have no rouge_l_recall.
     """
     points = ATTACKS[attack]
     values = [name for name in _VALUES if name in examples]
     groups = examples.groupby(points, sort=True)
-    return groups[values].agg(_mean).assign(n=groups.size()).reset_index()
+    curve = groups[values].agg(_mean).assign(n=groups.size())
+    measured = groups["rouge_l_recall"].count() if "rouge_l_recall" in examples else curve["n"]
+    return curve.assign(without_words=curve["n"] - measured).reset_index()
 
 
 def robustness_curves(examples: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -157,28 +168,40 @@ def robustness_curves(examples: Mapping[str, pd.DataFrame]) -> dict[str, pd.Data
     return curves
 
 
-def robustness_metrics(curves: Mapping[str, pd.DataFrame]) -> dict[str, float | None]:
-    """The hardest point of each attack; None where the model's likelihoods are no numbers.
+def robustness_metrics(curves: Mapping[str, pd.DataFrame]) -> Findings:
+    """The hardest point of each attack.
 
     Args:
-        curves: from `robustness_curves`; an attack without rows has no metric.
+        curves: from `robustness_curves`; of an attack without rows there is no metric, or none but its reason.
     """
-    metrics: dict[str, float] = {}
+    findings = Findings()
     for attack, curve in curves.items():
         if not len(curve):
-            continue
-        if attack == "quantisation":
+            for name, reason in _WITHOUT_ROWS.get(attack, {}).items():
+                findings.put((name,), None, reason)
+        elif attack == "quantisation":
             quantised = curve[curve["bits"] <= 8]  # the model as it is has more
             for bits, probability in zip(quantised["bits"], quantised["probability"], strict=True):
-                metrics[f"quantised_{bits}_bit_probability"] = probability
+                findings.put((f"quantised_{bits}_bit_probability",), float(probability))
         elif attack == "paraphrased_prompts":
-            rows = curve[curve["wording"] == "paraphrased"]
-            metrics |= {f"paraphrased_{name}": rows[name].iloc[0] for name in _VALUES if len(rows)}
+            for name in _VALUES:
+                _put(findings, f"paraphrased_{name}", name, curve[curve["wording"] == "paraphrased"].iloc[-1])
         else:
             name = {"relearning": "relearned_probability"}.get(attack, f"{attack}_rouge_l_recall")
-            metrics[name] = curve[CURVES[attack][1]].iloc[-1]
-    return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
+            _put(findings, name, CURVES[attack][1], curve.iloc[-1])
+    return findings
+
+
+def _put(findings: Findings, name: str, measured: str, point: pd.Series) -> None:
+    """A mean at one point of a curve."""
+    if measured == "rouge_l_recall":
+        total, missing = int(point["n"]), int(point["without_words"])
+        value = float(point[measured]) if missing < total else None
+        findings.put((name,), value, NO_WORDS, left_out(missing, total, WITHOUT_WORDS))
+    else:
+        findings.put((name,), float(point[measured]))
 
 
 def _mean(values: pd.Series) -> float:
-    return float(values.mean(skipna=False))  # a model whose likelihoods are not numbers has no mean
+    # A model whose likelihoods are not numbers has no mean; an answer without words has no ROUGE-L.
+    return float(values.mean(skipna=values.name == "rouge_l_recall"))

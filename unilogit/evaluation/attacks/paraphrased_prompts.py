@@ -37,7 +37,8 @@ def paraphrased_prompts(
 
     Returns:
         Two rows for each record that has a paraphrase: record_id, wording ("original" or "paraphrased"), nll
-        (per answer token, nats), probability and rouge_l_recall of the greedy answer (float64).
+        (per answer token, nats), probability and rouge_l_recall of the greedy answer (float64; NaN where the
+        response has no word).
 
     Raises:
         InputError: as `score_tokens` and `generate_greedily`.

@@ -4,13 +4,13 @@ Knows nothing of how an attacker comes by them. Source: Carlini et al. 2022, arx
 a prefix of a training text.
 """
 
-import re
 from collections.abc import Sequence
 
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.records import CorpusRecord
+from unilogit.data.words import has_word
 from unilogit.evaluation.generation import generate_greedily
 from unilogit.evaluation.rouge import rouge_l_recall
 
@@ -29,8 +29,8 @@ def prefix_attack(
 ) -> pd.DataFrame:
     """How much of the rest of the response the model says by itself once it begins with the first k tokens.
 
-    Where no word is left to be said (the response has k tokens or fewer, or only punctuation or another script
-    remains, which ROUGE does not see), the record has no row at that k. The end of sequence is not counted.
+    Where no word is left to be said (the response has k tokens or fewer, or only punctuation or emoji remain), the
+    record has no row at that k. The end of sequence is not counted.
 
     Args:
         prefix_tokens: values of k.
@@ -49,7 +49,7 @@ def prefix_attack(
     for k in sorted(set(prefix_tokens)):
         for record, ids in zip(records, answers, strict=True):
             rest = str(tokenizer.decode(ids[k:], skip_special_tokens=True))
-            if re.search("[a-z0-9]", rest.lower()):
+            if has_word(rest):
                 attacks.append((record, k, ids[:k], rest))
     texts = generate_greedily(
         model,

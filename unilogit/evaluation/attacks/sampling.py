@@ -38,8 +38,8 @@ def sampling(
         progress: what a progress bar on standard error begins with; None for no bar.
 
     Returns:
-        A row for each n and record: record_id, samples (int64: n) and rouge_l_recall (float64), which never
-        falls as n grows.
+        A row for each n and record: record_id, samples (int64: n) and rouge_l_recall (float64; NaN where the
+        response has no word), which never falls as n grows.
 
     Raises:
         InputError: as `generate_samples`.

@@ -34,9 +34,9 @@ class SuiteEvaluation(NamedTuple):
 
     Attributes:
         metrics: `model` and `retain_model`: metric -> number, those of a set or family one level down, None where
-            there is no number; `unavailable`: dotted path of each None -> why, the retain model's behind
-            "retain_model."; `seconds`: role -> part -> how long it took; `generated_tokens`: role -> how many,
-            where they are counted.
+            there is no number; by dotted path, the retain model's behind "retain_model.", `unavailable`: of each
+            None -> why, and `incomplete`: of each number that leaves something out -> what, and why; `seconds`:
+            role -> part -> how long it took; `generated_tokens`: role -> how many, where they are counted.
         examples: values by record: of each role, and of each attack as "{role}-{attack}".
     """
 
@@ -112,11 +112,13 @@ def evaluate_on_suite(
         for role, part in measured.items():
             examples |= _attack(task, role, part, robustness)
     unavailable: dict[str, str] = {}
+    incomplete: dict[str, str] = {}
     for role, part in measured.items():
         prefix = "" if role == MODEL else f"{role}."
         unavailable |= {f"{prefix}{path}": reason for path, reason in part.findings.unavailable.items()}
+        incomplete |= {f"{prefix}{path}": reason for path, reason in part.findings.incomplete.items()}
     metrics: Metrics = {role: part.findings.metrics for role, part in measured.items()}
-    metrics["unavailable"] = unavailable
+    metrics |= {"unavailable": unavailable, "incomplete": incomplete}
     metrics["seconds"] = {role: part.seconds for role, part in measured.items()}
     metrics["generated_tokens"] = {
         role: part.generated_tokens for role, part in measured.items() if part.generated_tokens is not None
@@ -140,10 +142,8 @@ def _measure_sets(task: _Task) -> dict[str, _Measured]:
     }
     measured = {}
     for role, evaluation in evaluations.items():
-        compared = compare_with_retain_model(evaluation, evaluations.get(RETAIN_MODEL), task.no_retain_model)
-        measured[role] = _Measured(
-            Findings(*compared), evaluation.examples, evaluation.seconds, evaluation.generated_tokens
-        )
+        findings = compare_with_retain_model(evaluation, evaluations.get(RETAIN_MODEL), task.no_retain_model)
+        measured[role] = _Measured(findings, evaluation.examples, evaluation.seconds, evaluation.generated_tokens)
     return measured
 
 
@@ -158,7 +158,7 @@ def _measure_muse(task: _Task) -> dict[str, _Measured]:
             aucs[role] = min_k_auc(
                 model, task.tokenizer, sets[FORGET], sets[HOLDOUT], batch_size=batch_size, progress=label
             )
-        findings = Findings(evaluation.metrics)
+        findings = evaluation.findings
         findings.put(("membership_inference", "min_k_auc"), aucs[role])
         measured[role] = _Measured(findings, evaluation.examples, watch.seconds)
     for role, part in measured.items():
@@ -174,6 +174,5 @@ def _attack(task: _Task, role: str, measured: _Measured, robustness: RobustnessS
     with watch("attacks") as label:
         examples = measure_robustness(task.models[role], task.tokenizer, records, robustness, label)
     measured.seconds |= watch.seconds
-    for name, value in robustness_metrics(robustness_curves(examples)).items():
-        measured.findings.put(("robustness", name), value)
+    measured.findings.add("robustness", robustness_metrics(robustness_curves(examples)))
     return {f"{role}-{attack}": frame for attack, frame in examples.items()}

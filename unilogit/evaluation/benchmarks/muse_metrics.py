@@ -17,9 +17,10 @@ from unilogit.data.records import CorpusRecord
 from unilogit.data.tokenisation import encode_text
 from unilogit.evaluation.benchmarks.muse import KNOWMEM_FORGET, KNOWMEM_RETAIN, VERBMEM
 from unilogit.evaluation.benchmarks.suite import Suite
+from unilogit.evaluation.findings import Findings, left_out
 from unilogit.evaluation.generation import generate_greedily
 from unilogit.evaluation.membership_inference import attack_auc, attack_scores
-from unilogit.evaluation.rouge import rouge_l_f1
+from unilogit.evaluation.rouge import NO_WORDS, WITHOUT_WORDS, rouge_l_f1
 from unilogit.evaluation.token_scores import score_tokens, within_memory
 
 VERBMEM_TOKENS, KNOWMEM_TOKENS = 128, 32
@@ -32,12 +33,12 @@ class MuseEvaluation(NamedTuple):
 
     Attributes:
         examples: a row for each record: set, record_id, generated, rouge_l_f1.
-        metrics: verbmem, knowmem_forget, and knowmem_retain (which is MUSE's utility preservation); each in
+        findings: verbmem, knowmem_forget, and knowmem_retain (which is MUSE's utility preservation); each in
             [0, 1], where the paper has per cent.
     """
 
     examples: pd.DataFrame
-    metrics: dict[str, float]
+    findings: Findings
 
 
 def evaluate_muse(
@@ -67,8 +68,12 @@ def evaluate_muse(
             model, tokenizer, suite.sets[name], batch_size=batch_size, stem=stem, progress=_bar(progress, name)
         )
     examples = pd.concat([frame.assign(set=name) for name, frame in frames.items()], ignore_index=True)
-    metrics = {name: float(frame["rouge_l_f1"].mean()) for name, frame in frames.items()}
-    return MuseEvaluation(examples[["set", "record_id", "generated", "rouge_l_f1"]], metrics)
+    findings = Findings()
+    for name, frame in frames.items():
+        values = frame["rouge_l_f1"].dropna()
+        mean = float(values.mean()) if len(values) else None
+        findings.put((name,), mean, NO_WORDS, left_out(len(frame) - len(values), len(frame), WITHOUT_WORDS))
+    return MuseEvaluation(examples[["set", "record_id", "generated", "rouge_l_f1"]], findings)
 
 
 def verbmem(

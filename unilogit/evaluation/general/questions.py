@@ -4,13 +4,13 @@ They ship with the library, under its licence. Knows nothing of models.
 """
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
 from unilogit.data.text import normal_form
+from unilogit.data.words import words
 
 
 class Question(NamedTuple):
@@ -38,7 +38,7 @@ def general_questions() -> tuple[Question, ...]:
 def is_right(answer: str, accepted: Sequence[str]) -> bool:
     """Whether an answer contains an accepted one: all of its words, one after the other, whatever signs are between.
 
-    Words are runs of letters and digits of any script, with their marks, in the normal form of texts.
+    Words are those of the texts' normal form, in any script.
     """
     said = f" {_words(answer)} "
     return any(f" {wanted} " in said for wanted in map(_words, accepted) if wanted)
@@ -46,8 +46,4 @@ def is_right(answer: str, accepted: Sequence[str]) -> bool:
 
 def _words(text: str) -> str:
     """The words of a text, a space between them."""
-    return " ".join("".join(sign if _is_of_word(sign) else " " for sign in normal_form(text)).split())
-
-
-def _is_of_word(sign: str) -> bool:
-    return sign.isalnum() or unicodedata.category(sign).startswith("M")
+    return " ".join(words(normal_form(text)))
