@@ -73,7 +73,7 @@ def assert_whole(store, workspace, registration):
         f"[Report](#/experiments/1/runs/{registration.run_id}/artifacts/report.html)",
         f"[Model](#/experiments/1/models/{version.source.removeprefix('models:/')})",
         "report where it was made: UNILOGIT_HOME/runs/batch-1/report.html",
-        "- parent model: version 7\n- retain model: trained on 90 records\n- method: unilogit\n- training steps: 2\n",
+        "- parent model: version 7\n- retain model: trained on 90 records\n- method: unilogit\n- optimiser steps: 2\n",
         "- data: not under DVC\n",
     ):
         assert part in version.description
