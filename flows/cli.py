@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands import certificates, models, requests
+from flows.commands import certificates, corpus, models, requests
 from flows.commands.options import PARAMS, Overrides, ParamsFile, register
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ app = typer.Typer(
     "Start with [bold]unilogit demo[/]. State lives under UNILOGIT_HOME (./var); every knob is in params.yaml.",
 )
 gates_app = typer.Typer(no_args_is_help=True, help="What a model must show before it may be promoted.")
+app.add_typer(corpus.app, name="corpus")
 app.add_typer(requests.app, name="requests")
 app.add_typer(gates_app, name="gates")
 app.add_typer(models.app, name="models")

@@ -34,6 +34,7 @@ class Data(Config):
     utility_groups: list[Name]
     neighbours: Annotated[int, Field(ge=0)]
     bad_corpus_rows: Literal["stop", "quarantine"]
+    corpus_mapping: dict[Name, Name | None] | None
     request_mapping: dict[Name, Name] | Literal["opendsr", "data_rights_protocol"] | None
 
     @field_validator("utility_groups")

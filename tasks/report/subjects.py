@@ -5,6 +5,7 @@ may leave the workspace. Knows nothing of the page or of MLflow.
 """
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -24,6 +25,7 @@ SHOWN = (  # (metric, role) of a person's row
     ("extraction_strength", UNLEARNED),
 )
 _NUMBERS = ["probability", "rouge_l_recall", "extraction_strength"]
+_COLUMNS = ["record_id", "subject_ids", "prompt", "response", "batch", "history"]
 _MOST_LETTERS = 1000  # of one text
 
 
@@ -56,13 +58,12 @@ class Generation:
 
 
 def read_forgotten(workspace: Workspace) -> pd.DataFrame:
-    """This batch's records: record_id, subject_ids, prompt, response and `<role>_<measurement>`, NaN if not there.
+    """This batch's records: _COLUMNS and `<role>_<measurement>`, NaN if not there.
 
     Most remembered first: by answer probability after, then by record_id.
     """
-    columns = ["record_id", "subject_ids", "prompt", "response", "batch"]
-    records = pd.read_parquet(workspace.path(Place.FORGET), columns=columns)
-    records = records[records["batch"] == "current"]
+    records = pd.read_parquet(workspace.path(Place.FORGET))
+    records = records[records["batch"] == "current"].reindex(columns=_COLUMNS)  # older ones know no history
     for role in MODELS:
         _, file = workspace.measured(role)
         examples = pd.read_parquet(file) if file.exists() else pd.DataFrame(columns=["set", "record_id"])
@@ -121,12 +122,17 @@ def sample_generations(forgotten: pd.DataFrame, count: int = 10) -> list[Generat
     return [
         Generation(
             record_id=str(row["record_id"]),
-            prompt=_short(row["prompt"]),
+            prompt=_short(_asked(row["history"], row["prompt"])),
             reference=_short(row["response"]),
             said={role: _short(row[answer]) for role, answer in answers.items() if pd.notna(row[answer])},
         )
         for row in asked.to_dict("records")
     ]
+
+
+def _asked(history: Sequence[str] | float, prompt: str) -> str:
+    """A prompt after the exchange before it, without which nobody would understand it."""
+    return "\n".join([*(() if isinstance(history, float) else history[-2:]), prompt])
 
 
 def _short(text: str) -> str:

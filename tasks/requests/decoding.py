@@ -1,7 +1,7 @@
 """What is written in a file, as strings: whatever the file is, and however a string is escaped in it.
 
-Reads Parquet, SQLite, JSON, JSON lines, PNG's texts, gzip, zip, base64 and text of any kind; not the weights of models,
-in which nothing can be read. Knows nothing of what is looked for.
+Reads Parquet, SQLite, JSON, JSON lines, PNG's texts, gzip, Zstandard, zip, base64 and text of any kind; not the weights
+of models, in which nothing can be read. Knows nothing of what is looked for.
 """
 
 import binascii
@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from unilogit.data.packed import unpacked
 from unilogit.data.parquet_rows import row_batches
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
@@ -31,7 +32,8 @@ ROWS = 16_384  # of a table at once: bounds memory
 _BLOCK = 1 << 22  # bytes of a text at once
 _OVERLAP = 4096  # characters of one block that are read again with the next: no string is cut that is looked for
 _WHOLE = 1 << 26  # bytes of a file of JSON or base64, up to which it is decoded as a whole
-_PARQUET, _SQLITE, _GZIP, _ZIP, _PNG = b"PAR1", b"SQLite format 3\0", b"\x1f\x8b", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n"
+_PARQUET, _SQLITE, _PNG = b"PAR1", b"SQLite format 3\0", b"\x89PNG\r\n\x1a\n"
+_GZIP, _ZSTD, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _NO_TEXT = re.compile("[\0\ufffd]")
 _RUN = re.compile("[^\0-\x08\x0e-\x1b\x7f\ufffd]{4,}")
@@ -61,8 +63,10 @@ def read_strings(file: Path) -> Iterator[list[str]]:
             yield from _cells(file)
             yield from _texts(stream)
         elif start.startswith(_GZIP):
-            with gzip.open(stream) as unpacked:
-                yield from _texts(unpacked)  # type: ignore[arg-type]
+            with gzip.open(stream) as contents:
+                yield from _texts(contents)  # type: ignore[arg-type]
+        elif start.startswith(_ZSTD):
+            yield from _texts(unpacked(stream, ".zst"))
         elif start.startswith(_ZIP):
             yield from _members(stream)
         elif start.startswith(_PNG):

@@ -22,7 +22,8 @@ from unilogit.ledger import Ledger, LedgerRow, RequestState
 _FOR_NOBODY = (RequestState.purged, RequestState.withdrawn, RequestState.not_found, RequestState.rejected)
 """States of a request for which no record is kept."""
 _DUE = (RequestState.fulfilled, RequestState.withdrawn, RequestState.not_found, RequestState.rejected)
-_TEXTS = ("prompt", "response", "paraphrased_prompt", "paraphrased_response", "alternative_response")
+_TEXTS = ("prompt", "response", "paraphrased_prompt", "paraphrased_response", "alternative_response", "system")
+_TEXT_LISTS = ("perturbed_responses", "history")
 
 
 def plan_file() -> Path:
@@ -109,7 +110,7 @@ def _due(ledger: Ledger, latest: datetime) -> Iterator[LedgerRow]:
 def _said(forget: pd.DataFrame) -> Iterator[str]:
     """All that records say of somebody, right or wrong."""
     cells = [cell for name in _TEXTS if name in forget for cell in forget[name]]
-    lists = [cell for name in ("perturbed_responses",) if name in forget for cell in forget[name] if cell is not None]
+    lists = [cell for name in _TEXT_LISTS if name in forget for cell in forget[name] if cell is not None]
     yield from (text for text in [*cells, *(text for texts in lists for text in texts)] if isinstance(text, str))
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from tasks.workspace import Place, Suppressions, Workspace, pseudonyms
 from unilogit.ledger import Ledger, RequestState
 
-_RECORD = ["record_id", "prompt", "response", "paraphrased_prompt", "paraphrased_response"]
+_RECORD = ["record_id", "prompt", "response", "paraphrased_prompt", "paraphrased_response", "history"]
 
 
 def suppression_list(ledger: Ledger) -> Suppressions:
@@ -47,8 +47,10 @@ def put_on_list(references: Collection[str], ledger: Ledger, runs: list[Workspac
     for run in runs:
         if not run.has(Place.FORGET):
             continue
-        forget = pd.read_parquet(run.path(Place.FORGET), columns=[*_RECORD, "request_ids"])
-        for *record, names in forget.itertuples(index=False, name=None):
+        forget = pd.read_parquet(run.path(Place.FORGET))
+        if "history" not in forget:  # those of older batches
+            forget["history"] = [()] * len(forget)
+        for *record, names in forget[[*_RECORD, "request_ids"]].itertuples(index=False, name=None):
             if theirs := fulfilled.intersection(names):
                 digests.update(dict.fromkeys(maker.digests(record_marks(*record)), min(theirs)))
     ledger.suppress(digests, keyed.check)

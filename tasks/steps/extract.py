@@ -11,12 +11,13 @@ from tasks.validation.expectations import PLACE, Table
 from tasks.validation.judge import judge
 from tasks.validation.tables import require_good
 from tasks.workspace import Extraction, Place, Suppressions, Workspace, pseudonyms
+from unilogit.data.corpus import read_records
 from unilogit.data.extraction import FOLDED, RECORDS, Reference, extract_sets, subjects_in
 from unilogit.data.extraction import Extraction as Sets
 from unilogit.data.holding import Rules
 from unilogit.data.neighbours import find_neighbours
 from unilogit.data.pseudonyms import require_key
-from unilogit.data.records import COLUMNS, CorpusRecord, read_records
+from unilogit.data.records import COLUMNS, CorpusRecord
 from unilogit.data.rows import first_problems
 from unilogit.data.selectors import Kind
 from unilogit.data.suppression import Suppressed, SuppressionList
@@ -174,7 +175,7 @@ def _holdout(params: Params, corpus: Path, suppression: SuppressionList | None) 
     columns = [*COLUMNS, "use"]
     if params.data.holdout is None:
         return pd.DataFrame({name: pd.Series(dtype="object") for name in columns}), 0
-    everybody = read_records(params.data.holdout)
+    everybody = read_records(params.data.holdout, params.data.corpus_mapping)
     records = [record for record in everybody if suppression is None or suppression.reference(record) is None]
     if seen := subjects_in(corpus, {subject for record in records for subject in record.subject_ids}):
         raise InputError(
@@ -189,7 +190,7 @@ def _holdout(params: Params, corpus: Path, suppression: SuppressionList | None) 
 
 
 def _person(record: CorpusRecord) -> str:
-    return record.subject_ids[0] if record.subject_ids else record.record_id
+    return record.subject_ids[0] if record.subject_ids else record.conversation_id or record.record_id
 
 
 STEP = Step(
@@ -201,7 +202,7 @@ STEP = Step(
     ),
     writes=(Place.DATA, Place.REFERENCE_DOCS),
     params=(
-        *("seed", "data.corpus", "data.holdout", "data.neighbours", "extract"),
+        *("seed", "data.corpus", "data.holdout", "data.corpus_mapping", "data.neighbours", "extract"),
         *("batch.max_share_of_corpus", "batch.min_text_length"),
     ),
 )

@@ -13,12 +13,12 @@ from tasks.step import Step
 from tasks.workspace import ParentFamiliarity, ParentModel, Place, Workspace
 from unilogit.data.parquet_rows import rows_at, sample_rows
 from unilogit.data.prompt_format import AUTO, NEWLINE, with_prompt_format
+from unilogit.data.records import frame_contexts, schema_of_exchanges
 from unilogit.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-COLUMNS = ["prompt", "response"]
 SAMPLE = 64  # records of each kind
 TRIED = 16  # records that are asked in other formats
 # What models without a chat template are mostly trained on.
@@ -47,7 +47,7 @@ def run_familiarity(workspace: Workspace, params: Params) -> ParentFamiliarity:
     model, tokenizer = load_model(name)
     nll, own_format = partial(_nll, model, params), params.model.formatted(tokenizer)
     retained = _sample(workspace, params)
-    unseen = pd.read_parquet(workspace.path(Place.HOLDOUT), columns=COLUMNS).head(SAMPLE)
+    unseen = pd.read_parquet(workspace.path(Place.HOLDOUT)).head(SAMPLE)
     strangers = unseen if len(unseen) else retained.assign(response=np.roll(retained["response"], 1))
     asked = retained[retained["prompt"] != ""].head(TRIED)
     candidates = [
@@ -78,8 +78,8 @@ def run_familiarity(workspace: Workspace, params: Params) -> ParentFamiliarity:
 def _sample(workspace: Workspace, params: Params) -> pd.DataFrame:
     file = workspace.path(Place.RETAIN)
     numbers = sample_rows(pq.read_metadata(file).num_rows, SAMPLE, params.seed)
-    schema = pa.schema([pq.read_schema(file).field(name) for name in COLUMNS])
-    return pa.Table.from_batches(rows_at(file, numbers, COLUMNS), schema).to_pandas()
+    schema = schema_of_exchanges(file)
+    return pa.Table.from_batches(rows_at(file, numbers, schema.names), schema).to_pandas()
 
 
 def _nll(
@@ -89,7 +89,7 @@ def _nll(
     from unilogit.evaluation.probability import score_answers
     from unilogit.evaluation.token_scores import within_memory
 
-    pairs = list(records["prompt"]), list(records["response"])
+    pairs = frame_contexts(records), list(records["response"])
     score = partial(score_answers, model, tokenizer, *pairs, max_length=params.model.max_length)
     return within_memory(score, params.evaluate.batch_size)["nll"].to_numpy()
 

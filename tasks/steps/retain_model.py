@@ -102,7 +102,7 @@ def _check(workspace: Workspace, params: Params, model: str) -> "Contamination":
     forget = sets["forget"]
     retain = sets["retain"] or [record for group in params.data.utility_groups for record in sets[group]]
     unseen = frame_records(pd.read_parquet(workspace.path(Place.HOLDOUT)))
-    if len({tuple(record.subject_ids) or record.record_id for record in unseen}) > 1:
+    if len({tuple(record.subject_ids) or record.conversation_id or record.record_id for record in unseen}) > 1:
         return find_contamination(*_score(model, [forget, retain, unseen], params))
     parent = workspace.read(ParentModel).model
     by_model = [_score(name, [forget, retain], params) for name in (model, parent)]
@@ -111,7 +111,7 @@ def _check(workspace: Workspace, params: Params, model: str) -> "Contamination":
 
 
 def _score(name: str, sets: Sequence[list[CorpusRecord]], params: Params) -> list[pd.DataFrame]:
-    """Of each set a frame of record_id, subject_ids and nll (mean over the answer's tokens, in nats)."""
+    """Of each set a frame of record_id (the conversation's, if any), subject_ids and nll (mean of tokens, in nats)."""
     from unilogit.evaluation.probability import score_answers
     from unilogit.evaluation.token_scores import within_memory
     from unilogit.model import load_model
@@ -120,11 +120,11 @@ def _score(name: str, sets: Sequence[list[CorpusRecord]], params: Params) -> lis
     formatted = params.model.formatted(tokenizer)
     frames = []
     for records in sets:
-        pairs = [record.prompt for record in records], [record.response for record in records]
+        pairs = [record.context for record in records], [record.response for record in records]
         score = partial(score_answers, model, formatted, *pairs, max_length=params.model.max_length)
         nll = within_memory(score, params.evaluate.batch_size)["nll"]
         rows = {
-            "record_id": [record.record_id for record in records],
+            "record_id": [record.conversation_id or record.record_id for record in records],
             "subject_ids": [record.subject_ids for record in records],
         }
         frames.append(pd.DataFrame({**rows, "nll": nll}))

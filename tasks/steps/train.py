@@ -12,7 +12,8 @@ from tasks.params import TOKENS, Params
 from tasks.stamp import Keeper, digest
 from tasks.step import Step
 from tasks.workspace import Place, Workspace
-from unilogit.data.records import SUFFIXES, CorpusRecord, frame_records, read_records
+from unilogit.data.corpus import SUFFIXES, read_records
+from unilogit.data.records import CorpusRecord, frame_records
 from unilogit.data.rows import input_files
 from unilogit.errors import InputError
 from unilogit.files import atomic_folder, sha256_weights
@@ -66,7 +67,7 @@ def train_model(corpus: Path, output: Path, params: Params, architecture: str | 
             system_prompt=params.model.system_prompt,
         )
         model, tokenizer = load_model(str(folder))
-        pairs = [record.prompt for record in records], [record.response for record in records]
+        pairs = [record.context for record in records], [record.response for record in records]
         score = partial(score_answers, model, params.model.formatted(tokenizer), *pairs)
         scores = within_memory(score, params.evaluate.batch_size)
         weights = sha256_weights(folder)

@@ -15,6 +15,7 @@ from tasks.params import TOKENS, Params
 from tasks.step import Step
 from tasks.workspace import ParentModel, Place, Training, Workspace
 from unilogit.data.parquet_rows import rows_at, sample_rows
+from unilogit.data.records import frame_contexts, schema_of_exchanges
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_weights, write_json, write_text
 from unilogit.training.config import UnlearnConfig
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from unilogit.training.launch import LaunchPlan
+    from unilogit.training.stopping import Pair
     from unilogit.training.trainer import UnlearningTrainer
 
 MONITORED = 200  # records of each set that the early stop watches
-Pair = tuple[str, str]
 
 
 def run_unlearn(workspace: Workspace, params: Params) -> Training:
@@ -172,13 +173,12 @@ def _drawn_retain(file: Path, forgotten: int, params: Params) -> pd.DataFrame:
     """As much of the retain set as all passes together can draw; of a larger one, a sample by the seed."""
     drawn = params.unlearn.passes(forgotten) * forgotten * params.unlearn.retain_per_forget
     numbers = sample_rows(pq.read_metadata(file).num_rows, max(drawn, MONITORED), params.seed)
-    columns = ["prompt", "response"]
-    schema = pa.schema([pq.read_schema(file).field(name) for name in columns])
-    return pa.Table.from_batches(rows_at(file, numbers, columns), schema).to_pandas()
+    schema = schema_of_exchanges(file)
+    return pa.Table.from_batches(rows_at(file, numbers, schema.names), schema).to_pandas()
 
 
-def _pairs(frame: pd.DataFrame) -> list[Pair]:
-    return list(zip(frame["prompt"], frame["response"], strict=True))
+def _pairs(frame: pd.DataFrame) -> "list[Pair]":
+    return list(zip(frame_contexts(frame), frame["response"], strict=True))
 
 
 def _alternatives(forget: pd.DataFrame) -> Sequence[str]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.params import TOKENS, Params
+from tasks.prompt_checks import refused_prompts
 from tasks.step import Source, Step
 from tasks.validation.expectations import (
     EARLIER_LENGTH,
@@ -34,8 +35,9 @@ from tasks.validation.expectations import (
 )
 from tasks.validation.judge import UNIQUE, Judgement, Judges, judge, judging
 from tasks.workspace import CorpusCounts, ExpectationResult, Place, Workspace, pseudonyms
-from unilogit.data.records import CORPUS_SCHEMA, BadRecord, CorpusRecord, frame_records, scan_corpus
-from unilogit.data.repeats import Repeats
+from unilogit.data.corpus import scan_corpus
+from unilogit.data.records import CORPUS_SCHEMA, PLACES, BadRecord, CorpusRecord, frame_records, record_place
+from unilogit.data.repeats import Repeats, repeats_sentence
 from unilogit.data.rows import PROBLEMS_SHOWN
 from unilogit.errors import InputError
 from unilogit.files import atomic_path, read_json
@@ -101,31 +103,29 @@ class _Judged:
 
 def _judge_parts(workspace: Workspace, params: Params, good_file: Path, bad_file: Path) -> _Judged:
     """Write the good rows and the bad ones apart; each part is asked about on its own."""
-    source, passed_over, rows, good_rows, length = params.data.corpus, list[str](), 0, 0, 0
+    source, told, rows, good_rows, length = params.data.corpus, list[str](), 0, 0, 0
     run_time = datetime.fromtimestamp(source.stat().st_mtime if source.exists() else 0, UTC)
     with (
         judging(Table.CORPUS, workspace.path(Place.CORPUS_DOCS), run_time) as judges,
         pq.ParquetWriter(good_file, CORPUS_SCHEMA) as writer,
         open(bad_file, "w", encoding="utf-8") as stream,
     ):
-        for records, bad in _parts(source, passed_over):
+        for records, bad in _parts(params, told):
             good, refused = _sort_out(records, bad, params, judges)
             writer.write_table(pa.Table.from_pandas(good, schema=CORPUS_SCHEMA, preserve_index=False))
             stream.writelines(_line(record) for record in refused)
             rows, good_rows = rows + len(records) + len(bad), good_rows + len(good)
             length += int(good["response"].str.len().sum())
-    warnings = _without_names(passed_over, source) + judges.warnings
+    warnings = _without_names(told, source) + judges.warnings
     return _Judged(rows, length / good_rows if good_rows else None, judges.results, warnings)
 
 
-def _parts(source: Path, warnings: list[str]) -> Iterator[tuple[pd.DataFrame, list[BadRecord]]]:
+def _parts(params: Params, warnings: list[str]) -> Iterator[tuple[pd.DataFrame, list[BadRecord]]]:
     """Some rows of the corpus at a time: those that are records, and those that are none; `warnings` grows."""
-    items = scan_corpus(source, warnings.append)
+    items = scan_corpus(params.data.corpus, warnings.append, params.data.corpus_mapping)
     while part := list(islice(items, CHUNK)):
         bad = [item for item in part if isinstance(item, BadRecord)]
-        rows = [
-            {**item[2].__dict__, "file": item[0], "row": item[1]} for item in part if not isinstance(item, BadRecord)
-        ]
+        rows = [item.cells for item in part if not isinstance(item, BadRecord)]
         yield pa.Table.from_pylist(rows, schema=CORPUS_SCHEMA).to_pandas(), bad
 
 
@@ -133,13 +133,14 @@ def _sort_out(
     records: pd.DataFrame, bad: list[BadRecord], params: Params, judges: Judges
 ) -> tuple[pd.DataFrame, list[BadRecord]]:
     """The good records of a part, and all that is refused of it, in order."""
-    places = records["file"] + ":" + records["row"].astype("str")
-    reasons = _long_prompts(records, places, params)
+    where = zip(*(records[name].tolist() for name in PLACES), strict=True)
+    places = pd.Series([record_place(*stands) for stands in where], records.index, "str")
+    reasons = refused_prompts(records, places, params.model)
     for place, sentences in judges.ask(_cells(records, places, reasons, bad)).items():
         reasons[place] = reasons.get(place, []) + sentences
     is_bad = places.isin(reasons)
     refused = bad + _bad_records(records[is_bad], [reasons[place] for place in places[is_bad]])
-    return records[~is_bad], sorted(refused, key=lambda record: (record.file, record.row))
+    return records[~is_bad], sorted(refused, key=_order)
 
 
 def _judge_totals(workspace: Workspace, params: Params, judged: _Judged) -> tuple[Judgement, list[str]]:
@@ -188,12 +189,16 @@ def _write_quarantine(file: Path, *streams: Iterable[tuple[BadRecord, str]]) -> 
     """Write the lines of all streams in the order of files and rows."""
     refused = _Refused(0, [])
     with atomic_path(file) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as output:
-        for record, line in heapq.merge(*streams, key=lambda item: (item[0].file, item[0].row)):
+        for record, line in heapq.merge(*streams, key=lambda item: _order(item[0])):
             output.write(line)
             refused.count += 1
             if refused.count <= PROBLEMS_SHOWN:
                 refused.first.append(str(record))
     return refused
+
+
+def _order(record: BadRecord) -> tuple[str, int, int]:
+    return record.file, record.row, record.answer
 
 
 def _line(record: BadRecord) -> str:
@@ -209,41 +214,13 @@ def _lines(file: Path) -> Iterator[tuple[BadRecord, str]]:
 def _repeat_lines(repeats: Repeats) -> Iterator[tuple[BadRecord, str]]:
     for batch in repeats.records() if repeats.count else ():
         frame = batch.to_pandas()
+        first = zip(*(frame[f"first_{name}"].tolist() for name in PLACES), strict=True)
         reasons = [
-            [f"field `record_id` repeats that of {file}:{row}; give it one of its own or remove the line"]
-            for file, row in zip(frame["first_file"], frame["first_row"], strict=True)
+            [repeats_sentence("record_id", name, record_place(*stands))]
+            for name, stands in zip(frame["record_id"], first, strict=True)
         ]
         for record in _bad_records(frame, reasons):
             yield record, _line(record)
-
-
-def _long_prompts(records: pd.DataFrame, places: pd.Series, params: Params) -> dict[str, list[str]]:
-    """What is wrong with prompts that leave no room for a response, by place.
-
-    Nothing where the model's tokenizer cannot be used: the steps that need it say why.
-    """
-    # A token stands for a byte or more, and a chat template adds some: prompts far below need no tokenizer.
-    is_long = records["prompt"].map(lambda prompt: 3 * len(prompt.encode()) > params.model.max_length).astype(bool)
-    if not is_long.any():
-        return {}
-    from transformers import AutoTokenizer
-
-    from unilogit.data.tokenisation import long_prompts
-
-    # Its place stands for a record, as its id may not be its own.
-    prompts = zip(places[is_long], records.loc[is_long, "prompt"], strict=True)
-    try:
-        tokenizer = params.model.formatted(AutoTokenizer.from_pretrained(params.model.base))
-        too_long = long_prompts(tokenizer, prompts, params.model.max_length)
-    except (OSError, ValueError, InputError):
-        return {}
-    return {
-        prompt.record_id: [
-            f"the prompt has {prompt.tokens} tokens, of which model.max_length = {params.model.max_length} leaves it"
-            f" {prompt.limit}; shorten it, or raise model.max_length"
-        ]
-        for prompt in too_long
-    }
 
 
 def _cells(
@@ -256,7 +233,7 @@ def _cells(
         PROBLEM: places.map(problems).astype("str"),
         SUBJECTS: records["subject_ids"].map(len),
     }
-    refused = [{PLACE: f"{record.file}:{record.row}", PROBLEM: "\n".join(record.reasons)} for record in bad]
+    refused = [{PLACE: record.place, PROBLEM: "\n".join(record.reasons)} for record in bad]
     return pd.concat(
         [
             records[text_columns(CorpusRecord)].assign(**columns),
@@ -277,11 +254,10 @@ def _earlier(workspace: Workspace) -> tuple[CorpusCounts | None, list[str]]:
 
 
 def _bad_records(records: pd.DataFrame, reasons: list[list[str]]) -> list[BadRecord]:
+    stands = (records[name].tolist() for name in PLACES)
     return [
-        BadRecord(file, row, sentences, record.model_dump_json(exclude_defaults=True))
-        for file, row, sentences, record in zip(
-            records["file"], records["row"].tolist(), reasons, frame_records(records), strict=True
-        )
+        BadRecord(file, row, sentences, record.model_dump_json(exclude_defaults=True), record.record_id, answer)
+        for file, row, answer, sentences, record in zip(*stands, reasons, frame_records(records), strict=True)
     ]
 
 
@@ -293,7 +269,7 @@ STEP = Step(
         *(Place.CORPUS, Place.CORPUS_COUNTS, Place.REFUSED_RECORDS),
         *(Place.CORPUS_DOCS, Place.CORPUS_TOTALS_DOCS),
     ),
-    params=("data.bad_corpus_rows", *TOKENS, "model.base"),
+    params=("data.bad_corpus_rows", "data.corpus_mapping", *TOKENS, "model.base"),
 )
 
 if __name__ == "__main__":

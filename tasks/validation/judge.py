@@ -17,6 +17,7 @@ import pandas as pd
 
 from tasks.validation.expectations import PLACE, PROBLEM, ROW_WARNING, WARNING, Table, load_expectations
 from tasks.workspace import ExpectationResult
+from unilogit.data.repeats import repeats_sentence
 from unilogit.files import atomic_folder
 
 if TYPE_CHECKING:
@@ -130,8 +131,7 @@ class Judges:
         for identifier, places in repeats:
             names = dict(zip(places, rows.set_index(PLACE).loc[places, identifier], strict=True))
             for place, first in _repeats(names, bad.union(refused)):
-                wrong = f"field `{identifier}` repeats that of {first}"
-                refused[place].append(f"{wrong}; give it one of its own or remove the line")
+                refused[place].append(repeats_sentence(identifier, names[place], first))
         return dict(refused)
 
     def _answers(self, rows: pd.DataFrame) -> "list[ExpectationValidationResult]":

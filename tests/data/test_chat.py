@@ -1,77 +1,102 @@
-"""A question and its answer are read from every spelling of a conversation; more turns are refused with advice."""
-
-import json
+"""Conversations in every spelling, against the turns that they were made of; what is none is refused with advice."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from unilogit.data.chat import as_prompt_and_response
-from unilogit.data.records import read_records
-from unilogit.errors import InputError
+from unilogit.data.chat import ASSISTANT, SYSTEM, USER, Exchange, Turn, converse, read_turns
 
-USER, ANSWER = {"role": "user", "content": "Where?"}, {"role": "assistant", "content": "In Linz."}
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"messages": [USER, ANSWER]},
-        {"messages": [{**USER, "content": [{"type": "text", "text": "Where?"}]}, ANSWER]},
-        {"conversations": [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "In Linz."}]},
-        {"conversations": [{"from": "User", "value": "Where?"}, {"from": "Assistant", "value": "In Linz."}]},
-    ],
-)
-def test_a_question_and_its_answer(fields):
-    assert as_prompt_and_response({"id": "r-1", "group": "g", **fields}) == {
-        "record_id": "r-1",
-        "group": "g",
-        "prompt": "Where?",
-        "response": "In Linz.",
-    }
+ASK, ANSWER = {"role": "user", "content": "Where?"}, {"role": "assistant", "content": "In Linz."}
+SPELT = {
+    USER: ["user", "human", "User", " Human ", "prompter"],
+    ASSISTANT: ["assistant", "gpt", "Assistant", "bot", "model"],
+    SYSTEM: ["system", "developer", "System"],
+}
+said = st.text(min_size=1, max_size=4).filter(str.strip)
 
 
-def test_other_records_are_left_as_they_are():
-    fields = {"record_id": "r-1", "id": 3, "prompt": "Where?", "response": "In Linz."}
-    assert as_prompt_and_response(fields) == fields
+def spelt(draw, speaker, text):
+    who = draw(st.sampled_from(SPELT[speaker]))
+    names = draw(st.sampled_from([("role", "content"), ("from", "value")]))
+    content = draw(st.sampled_from([text, [{"type": "text", "text": text}]]))
+    return dict(zip(names, (who, content), strict=True)) | draw(st.sampled_from([{}, {"weight": 1}]))
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"messages": []}, "has 0 turns"),
-        ({"messages": [ANSWER, USER]}, "has 2 turns (assistant, user)"),
-        (
-            {"messages": [USER, ANSWER, USER, ANSWER]},
-            "has 4 turns (user, assistant, user, assistant), where a record is",
-        ),
-        ({"messages": [{"role": "system", "content": "x"}, USER, ANSWER]}, "has 3 turns (system, user, assistant)"),
-        ({"messages": [{"role": "Ann Lee", "content": "x"}, ANSWER]}, "has 2 turns (somebody else, assistant)"),
-        ({"messages": [USER] * 9}, "user, …), where"),
-        ({"messages": "Where?"}, "field `messages` must be a list of turns"),
-        ({"messages": [USER, "In Linz."]}, "a turn of field `messages` has no `role` and `content`"),
-        ({"messages": [{"from": "human", "value": "x"}]}, "a turn of field `messages` has no `role` and `content`"),
-        ({"messages": [USER, {**ANSWER, "content": None}]}, "the `content` of a turn of field `messages` must be text"),
-        ({"messages": [USER, {**ANSWER, "content": [{"type": "image"}]}]}, "must be text"),
-        ({"messages": [USER, ANSWER], "prompt": "x"}, "gives field `prompt` beside `messages`; keep one"),
-        ({"messages": [USER, ANSWER], "conversations": []}, "gives field `conversations` beside `messages`; keep one"),
-    ],
-)
-def test_what_is_no_question_and_answer_is_refused(tmp_path, fields, words):
-    path = tmp_path / "corpus.jsonl"
-    path.write_text(json.dumps({"record_id": "r-1", **fields}) + "\n")
-    with pytest.raises(InputError) as error:
-        read_records(path)
-    [problem] = error.value.problems
-    assert words in problem
-    assert "; " in problem
-    assert "Ann" not in problem
+@given(st.data(), st.none() | said, st.lists(st.tuples(said, said), min_size=1, max_size=4), st.none() | said)
+def test_every_answer_with_all_that_came_before(data, system, pairs, last):
+    """Written turn by turn, in one of the spellings, and perhaps with a question that nobody answers."""
+    turns = [(speaker, text) for pair in pairs for speaker, text in zip((USER, ASSISTANT), pair, strict=True)]
+    written = [(SYSTEM, system)] * (system is not None) + turns + [(USER, last)] * (last is not None)
+    conversation = converse("messages", read_turns("messages", [spelt(data.draw, *turn) for turn in written]))
+    texts = [text for _, text in turns]
+    assert conversation.system == system
+    assert conversation.exchanges == [Exchange(texts[: 2 * place], *pair) for place, pair in enumerate(pairs)]
+    assert (conversation.joined, conversation.unanswered) == (0, last is not None)
 
 
-def test_the_advice_for_several_turns_works(tmp_path):
-    """A record for each answer, as the sentence says."""
-    rows = [
-        {"record_id": "r-1-a", "prompt": "Where?", "response": "In Linz."},
-        {"record_id": "r-1-b", "prompt": "Where?\nIn Linz.\nSince when?", "response": "Since May."},
+@given(st.lists(st.tuples(st.sampled_from([USER, ASSISTANT]), said), max_size=6))
+def test_turns_of_one_speaker_in_a_row_are_one(turns):
+    """Whatever the order: each text is read once, or the conversation is refused."""
+    try:
+        conversation = converse("messages", [Turn(*turn) for turn in turns])
+    except ValueError:
+        assert not turns or turns[0][0] == ASSISTANT or {speaker for speaker, _ in turns} == {USER}
+        return
+    *_, last = conversation.exchanges
+    lines = "\n".join([*last.history, last.prompt, last.response])
+    end = max(place for place, (speaker, _) in enumerate(turns) if speaker == ASSISTANT) + 1
+    assert lines == "\n".join(text for _, text in turns[:end])
+    assert conversation.unanswered == (end < len(turns))
+    runs = [speaker for place, (speaker, _) in enumerate(turns) if place == 0 or turns[place - 1][0] != speaker]
+    assert len(conversation.exchanges) == runs.count(ASSISTANT)
+
+
+def test_what_is_context_alone_is_no_answer_that_was_learned():
+    """As TRL trains on a completion."""
+    asked = [Turn(SYSTEM, "s"), Turn(USER, "a"), Turn(ASSISTANT, "b"), Turn(USER, "c")]
+    learned = [Turn(ASSISTANT, "d"), Turn(USER, "e"), Turn(ASSISTANT, "f")]
+    assert converse("completion", asked, learned).exchanges == [
+        Exchange(["a", "b"], "c", "d"),
+        Exchange(["a", "b", "c", "d"], "e", "f"),
     ]
-    path = tmp_path / "corpus.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert [record.record_id for record in read_records(path)] == ["r-1-a", "r-1-b"]
+    for context, completion in ([asked[:3], learned], [asked, learned[1:]], [[], learned], [asked[:1], learned]):
+        with pytest.raises(ValueError, match="must begin with the assistant's turn, after one of the user's; correct"):
+            converse("completion", context, completion)
+
+
+def test_a_system_text_beside_the_turns():
+    turns = [Turn(USER, "a"), Turn(ASSISTANT, "b")]
+    assert converse("messages", turns, system="s").system == "s"
+    assert converse("messages", [Turn(SYSTEM, "s"), *turns], system="s").system == "s"
+    assert converse("messages", [Turn(SYSTEM, " "), *turns]).system is None
+    with pytest.raises(ValueError, match="gives field `system` beside the system's turn of `messages`; keep one"):
+        converse("messages", [Turn(SYSTEM, "s"), *turns], system="other")
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ([], "has no answer of the assistant"),
+        ([ASK], "has no answer of the assistant"),
+        ([ANSWER, ASK, ANSWER], "begins with the assistant, whose first turn answers nothing"),
+        ([ASK, ANSWER, {"role": "system", "content": "x"}], "has a turn of the system's behind its first turn"),
+        ([ASK, {"role": "tool", "content": "x"}, ANSWER], "has turns of tools"),
+        ([ASK, {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, ANSWER], "has turns of tools"),
+        ([{"from": "human", "value": "x"}, {"from": "function_call", "value": "{}"}], "has turns of tools"),
+        ([{"role": "Ann Lee", "content": "x"}, ANSWER], "speaker who is not known (somebody else, assistant)"),
+        ([ASK, {**ASK, "role": "Ann Lee"}] * 4, "user, somebody else, …)"),
+        ("Where?", "field `messages` must be a list of turns"),
+        ([ASK, "In Linz."], "turn 2 of field `messages` has no `role` and `content`, nor `from` and `value`"),
+        ([ASK, {**ANSWER, "content": None}], "turn 2 of field `messages`: `content` must be text"),
+        ([ASK, {**ANSWER, "content": [{"type": "image"}]}], "must be text"),
+        ([ASK, {**ANSWER, "content": []}], "must be text"),
+        ([ASK, {**ANSWER, "content": " \n"}], "turn 2 of field `messages` is empty; write what is said"),
+        ([{**ASK, "content": ""}, ANSWER], "turn 1 of field `messages` is empty"),
+        ([{"role": 7, "content": "x"}], "turn 1 of field `messages` has no `role`"),
+    ],
+)
+def test_what_is_no_conversation_is_refused(messages, words):
+    with pytest.raises(ValueError, match="; ") as error:
+        converse("messages", read_turns("messages", messages))
+    assert words in str(error.value)
+    assert "Ann" not in str(error.value)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from unilogit.data.corpus import read_records
 from unilogit.data.example import generate_example
-from unilogit.data.records import read_records
 from unilogit.data.request_files import read_requests
 from unilogit.data.requests import as_request
 from unilogit.errors import InputError

@@ -17,12 +17,19 @@ from unilogit.data.text import normal_form
 from unilogit.errors import InputError
 
 SUBJECTS = ["P-1", "P-2", "p-1", "P-1'", "P%", "Zoë X", "zoë\u00a0x", "c\u200b2", ""]
-IDS = [f"r{number}" for number in range(8)]
+IDS = [*(f"r{number}" for number in range(5)), "r#1", "r#2", "r#3"]
 PLAIN = Rules(min_text_length=1, near_duplicates="off")
 
 said = st.text("abéΣσς'’%_ \n\0", max_size=6).map(lambda text: text + "Ab"[: len(text) % 3])
+
+
+def conversation(prompt, **fields):
+    """A prompt is empty in plain text alone."""
+    return CorpusRecord(prompt=prompt or "Ab" * bool(fields["history"] or fields["system"]), **fields)
+
+
 records = st.builds(
-    CorpusRecord,
+    conversation,
     record_id=st.sampled_from(IDS),
     subject_ids=st.lists(st.sampled_from(SUBJECTS[:-1]), max_size=2),
     prompt=said,
@@ -32,6 +39,9 @@ records = st.builds(
     alternative_response=st.none() | said.filter(str.strip),
     perturbed_responses=st.lists(said, max_size=2),
     group=st.sampled_from(["", "world_facts"]),
+    history=st.lists(st.tuples(said, said), max_size=2).map(lambda pairs: [text for pair in pairs for text in pair]),
+    system=st.none() | said.filter(str.strip),
+    conversation_id=st.none() | st.sampled_from(["r", "R9", "r7"]),
 )
 corpora = st.lists(records, min_size=1, max_size=8, unique_by=lambda record: record.record_id)
 wanted_text = st.text("aAbéÉΣσς'%_\n", min_size=1, max_size=3)
@@ -69,7 +79,7 @@ def extract(folder, corpus, current, earlier=(), rules=PLAIN, **more):
 
 
 def texts_of(record):
-    yield f"{record.prompt}\n{record.response}"
+    yield "\n".join([*filter(None, [record.system]), *record.history, record.prompt, record.response])
     yield "\n".join(text for text in (record.paraphrased_prompt, record.paraphrased_response) if text is not None)
     yield record.alternative_response or ""
 
@@ -84,7 +94,7 @@ def hits(record, kind, wanted):
         case "alias":
             return bool(form) and (is_id or in_text)
         case "record_id":
-            return form == normal_form(record.record_id)
+            return form in map(normal_form, record.names)
         case "text":
             return bool(form) and in_text
 

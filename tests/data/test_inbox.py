@@ -9,6 +9,7 @@ import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
 
+from tests.data.packing import pack, zstd
 from unilogit.data.inbox import ABANDONED, SETTLED, scan_inbox
 from unilogit.data.locations import fingerprint, list_folder, modified_time, open_binary, sha256_location
 from unilogit.data.request_files import SUFFIXES, RawRequest, file_request, read_requests
@@ -82,6 +83,9 @@ def test_an_inbox_that_is_not_there_is_an_error(tmp_path):
         ("a.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), False),
         ("a.jsonl.gz", gzip.compress(ROW.encode(), mtime=0)[:-9], True),
         ("a.jsonl.gz", b"no gzip", False),
+        ("a.jsonl.zst", zstd(ROW.encode()), False),
+        ("a.jsonl.zst", zstd(ROW.encode())[:-9], True),
+        ("a.jsonl.zst", b"no Zstandard", False),
         ("a.parquet", b"PAR1", False),
         ("a.parquet", b"PAR1 and so on", True),
     ],
@@ -192,6 +196,5 @@ def test_a_store_that_does_not_answer_is_an_error(monkeypatch):
 
 def test_every_kind_of_file_can_be_opened(tmp_path):
     for suffix in SUFFIXES:
-        content = gzip.compress(b"x") if suffix.endswith(".gz") else b"x"
-        with open_binary(put(tmp_path, f"a{suffix}", content)) as stream:
+        with open_binary(put(tmp_path, f"a{suffix}", pack(suffix, b"x"))) as stream:
             assert stream.read() == b"x"

@@ -4,21 +4,28 @@ import duckdb
 import pytest
 
 from unilogit.data import near_duplicates
-from unilogit.data.near_duplicates import RESPONSE_WORDS, find_near_duplicates
+from unilogit.data.near_duplicates import LEAST_WORDS, find_near_duplicates
 
 LONG = "Ann Example keeps bees and paints old doors by the sea"
-SHORT = " ".join(LONG.split()[: RESPONSE_WORDS - 1])
+SHORT = " ".join(LONG.split()[: LEAST_WORDS - 1])
+
+
+def _with_history(row):
+    *history, prompt, response = row
+    return [history, prompt, response]
 
 
 @pytest.fixture
 def find():
+    columns = "number BIGINT, history VARCHAR[], prompt VARCHAR, response VARCHAR"
+
     def find(sources, records, threshold=0.8):
         with duckdb.connect() as connection:
             for name, rows in (("sources", sources), ("records", records)):
-                connection.execute(f"CREATE TABLE {name} (number BIGINT, prompt VARCHAR, response VARCHAR)")
+                connection.execute(f"CREATE TABLE {name} ({columns})")
                 for number, row in enumerate(rows):
-                    connection.execute(f"INSERT INTO {name} VALUES (?, ?, ?)", [number, *row])
-            queries = ["SELECT number AS {}, prompt, response FROM {}"] * 2
+                    connection.execute(f"INSERT INTO {name} VALUES (?, ?, ?, ?)", [number, *_with_history(row)])
+            queries = ["SELECT number AS {}, history, prompt, response FROM {}"] * 2
             names = (("source", "sources"), ("row_number", "records"))
             queries = [query.format(*pair) for query, pair in zip(queries, names, strict=True)]
             find_near_duplicates(connection, *queries, threshold)

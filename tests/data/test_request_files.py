@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from tests.data.packing import pack
 from unilogit.data.locations import UnreadableFile
 from unilogit.data.request_fields import FIELDS, LISTS
 from unilogit.data.request_files import SUFFIXES, RawRequest, file_request, read_requests
@@ -63,13 +64,13 @@ TOKENS = [
 @given(
     st.binary(max_size=200) | st.lists(st.sampled_from(TOKENS), max_size=40).map(b"".join),
     st.sampled_from(SUFFIXES),
-    st.sampled_from([b"", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf", b"PAR1", b"\x1f\x8b"]),
+    st.sampled_from([b"", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf", b"PAR1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"]),
     st.booleans(),
     st.sampled_from([None, "opendsr", "data_rights_protocol", {"a.b": "aliases"}]),
 )
 def test_any_bytes_give_rows_rejections_or_one_sentence(tmp_path_factory, content, suffix, head, packed, mapping):
     path = tmp_path_factory.mktemp("requests") / f"requests{suffix}"
-    path.write_bytes(gzip.compress(head + content) if packed and suffix.endswith(".gz") else head + content)
+    path.write_bytes(pack(suffix, head + content) if packed else head + content)
     try:
         good, bad, _ = read(path, mapping)
     except UnreadableFile:

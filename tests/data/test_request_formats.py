@@ -10,6 +10,7 @@ import pandas as pd
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.data.packing import pack
 from unilogit.data.request_fields import FIELDS, LISTS
 from unilogit.data.request_files import RawRequest, read_requests
 from unilogit.data.requests import Rejection
@@ -91,13 +92,13 @@ def as_json(path, rows, kind):
         content = json.dumps(rows, indent=indent, ensure_ascii=False)
     elif kind == "envelope":
         content = json.dumps({"page": 1, "requests": rows, "next": None}, ensure_ascii=False)
-    path.write_bytes((gzip.compress if path.suffix == ".gz" else bytes)(content.encode("utf-8")))
+    path.write_bytes(pack(path.name, content.encode("utf-8")))
 
 
 @settings(max_examples=80, deadline=None)
 @given(
     rows_of_text,
-    st.sampled_from([".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz"]),
+    st.sampled_from([".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".json.zst", ".jsonl.zst"]),
     st.sampled_from(["lines", "list", "pretty", "envelope"]),
 )
 def test_requests_survive_every_form_of_json(tmp_path_factory, rows, suffix, kind):

@@ -33,7 +33,10 @@ def asked(number, fields):
 
 def texts_of(record):
     paraphrase = [text for text in (record.paraphrased_prompt, record.paraphrased_response) if text is not None]
-    return {normal_form(f"{record.prompt}\n{record.response}"), normal_form("\n".join(paraphrase))} - {""}
+    return {
+        normal_form("\n".join([*record.history[-2:], record.prompt, record.response])),
+        normal_form("\n".join(paraphrase)),
+    } - {""}
 
 
 def purge(purged):
@@ -42,7 +45,7 @@ def purge(purged):
     for number, (fields, theirs) in enumerate(purged):
         name = f"old-{number}"
         said = [(record.record_id, record.prompt, record.response, record.paraphrased_prompt,
-                 record.paraphrased_response) for record in theirs]  # fmt: skip
+                 record.paraphrased_response, record.history) for record in theirs]  # fmt: skip
         marks = [*request_marks(asked(number, fields)), *(mark for row in said for mark in record_marks(*row))]
         for digest in maker.digests(marks):
             digests.setdefault(digest, name)
@@ -55,7 +58,9 @@ def purge(purged):
 
 def known_by(record, plain):
     """The requests by which somebody with the list in the clear would know a record."""
-    said = {("subject", normal_form(name)) for name in record.subject_ids} | {("record", normal_form(record.record_id))}
+    said = {("subject", normal_form(name)) for name in record.subject_ids} | {
+        ("record", normal_form(name)) for name in record.names
+    }
     said |= {("text", text) for text in texts_of(record)}
     return {plain[item] for item in said if item[1] and item in plain}
 
@@ -74,6 +79,7 @@ def test_what_is_known_is_in_no_set_unless_it_is_asked_for(tmp_path_factory, cor
         if purged and purged[0][1] and data.draw(st.booleans()):
             original = purged[0][1][0]
             said = {"prompt": f"  {original.prompt.upper()}", "response": f"{original.response}\u00a0\n"}
+            said["history"] = ["earlier", "turns", *original.history]
             corpus[place] = CorpusRecord(record_id=record.record_id, **said)
     suppression, plain = purge(purged)
     claimed = {record.record_id for record in corpus if any(matches(record, request) for request in current)}
@@ -122,3 +128,26 @@ def test_a_digest_is_an_hmac_of_its_kind_and_form(key, text):
     assert Pseudonyms(key).digester("word")(text) == expected
     digest = SuppressionList(Pseudonyms(key), {}).digests(request_marks(asked(0, {"subject_id": "\uff30-1"})))
     assert list(digest) == [hmac.new(key, b"suppressed-subject:p-1", "sha256").hexdigest()]
+
+
+def test_a_courtesy_is_known_by_the_exchange_before_it(tmp_path):
+    """What was purged of a conversation is known again after the same turns, and nobody else's thanks are."""
+    turns = ["Where does Ann live?", "In Linz."]
+    thanks = {"prompt": "Thanks!", "response": "You are welcome."}
+    purged = CorpusRecord(record_id="c#2", conversation_id="c", history=turns, **thanks)
+    maker, digests = SuppressionList(KEYED, {}), {}
+    marks = record_marks(purged.record_id, purged.prompt, purged.response, None, None, purged.history)
+    digests.update(dict.fromkeys(maker.digests(marks), "old-1"))
+    suppression = SuppressionList(KEYED, digests)
+    said = {
+        "copy": {"history": ["Hello.", "Hello!", *turns], **thanks},
+        "c#3": {"conversation_id": "c", "history": [*turns, *thanks.values()], "prompt": "Bye.", "response": "Bye!"},
+        "alone": thanks,
+        "other": {"history": ["Where does Bob live?", "In Graz."], **thanks},
+    }
+    corpus = [CorpusRecord(record_id=name, **fields) for name, fields in said.items()]
+    path = write(tmp_path / "corpus.parquet", corpus)
+    files = [tmp_path / f"{name}.parquet" for name in ("forget", "retain", "review")]
+    found = extract_sets(path, frame([]), frame([]), *files, rules=PLAIN, suppression=suppression)
+    assert [record.row - 9 for record in found.suppressed] == [0, 1]
+    assert [suppression.reference(record) for record in corpus] == ["old-1", "old-1", None, None]

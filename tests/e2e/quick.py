@@ -4,7 +4,7 @@ QUICK = {
     "example": {"people": 12, "unseen_people": 12},
     "train": {"hidden_size": 32, "epochs": 5, "layers": 1},
     "model": {"unfamiliar": "continue"},
-    "unlearn": {"epochs": 3, "min_steps": 1, "batch_size": 4},
+    "unlearn": {"epochs": 3, "min_steps": 1, "checkpoint_minutes": 0, "batch_size": 4},
     "evaluate": {
         "max_examples": 10,
         "max_new_tokens": 4,

@@ -10,14 +10,12 @@ from unilogit.training.arguments import deterministic_algorithms, training_argum
 
 
 def arguments(folder, config):
-    return training_arguments(
-        config, str(folder), epoch_steps=9, seed=3, bf16=False, keeps_checkpoints=True, leaves_weights_out=False
-    )
+    return training_arguments(config, str(folder), epoch_steps=9, seed=3, bf16=False, leaves_weights_out=False)
 
 
-def test_a_checkpoint_follows_every_epoch(tmp_path):
+def test_losses_are_logged_four_times_between_measurements(tmp_path):
     told = arguments(tmp_path, tiny_config(batch_size=8, accumulation=2))
-    assert (told.save_steps, told.logging_steps, told.seed) == (9, 2, 3)
+    assert (told.save_strategy, told.logging_steps, told.seed) == ("no", 2, 3)
     assert (told.per_device_train_batch_size, told.gradient_accumulation_steps) == (4, 2)
 
 

@@ -168,3 +168,10 @@ def test_another_run_does_not_go_on_from_these_checkpoints(change, is_another_ru
             task.run()
     else:
         assert task.run()[-1]["step"] == 4
+
+
+@pytest.mark.parametrize(("minutes", "kept"), [(0, 2), (60, 0)])
+def test_checkpoints_are_kept_by_time(minutes, kept, tmp_path):
+    task = tiny_trainer(tiny_model(), tmp_path, {"monitor": Monitor(FORGET, RETAIN)}, checkpoint_minutes=minutes)
+    task.run()
+    assert len(list(tmp_path.glob(f"checkpoint-*/{MARK}"))) == kept

@@ -3,6 +3,8 @@
 import copy
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -17,11 +19,12 @@ from unilogit.training.idle_knobs import idle_knobs, retain_method, same_run_by
 from unilogit.training.stopping import Monitor
 from unilogit.training.trainer import UnlearningTrainer
 
-BASE = UnlearnConfig(epochs=1, min_steps=1, batch_size=4, rmu=Rmu(layer=0))
+BASE = UnlearnConfig(epochs=1, min_steps=1, checkpoint_minutes=0, batch_size=4, rmu=Rmu(layer=0))
 OTHER_VALUES = {
     "method": "ceu",
     "epochs": 2,
     "min_steps": 7,
+    "checkpoint_minutes": 60.0,
     "learning_rate": 1e-3,
     "batch_size": 2,
     "accumulation": 2,
@@ -84,7 +87,7 @@ def model_that_knows_half():
     return model
 
 
-def build(config):
+def build(config, folder):
     return UnlearningTrainer(
         model=copy.deepcopy(model_that_knows_half()),
         tokenizer=TOKENIZER,
@@ -94,14 +97,20 @@ def build(config):
         alternatives=ALTERNATIVES,
         monitor=Monitor(FORGET, RETAIN, RETAIN[4:]),
         config=config,
+        output_dir=folder,
         seed=1,
     )
 
 
 def effects(config):
     """Everything that a run does, and how; or what it is refused with."""
+    with TemporaryDirectory() as folder:
+        return effects_in(folder, config)
+
+
+def effects_in(folder, config):
     try:
-        task = build(config)
+        task = build(config, folder)
     except InputError as error:
         return error
     is_compiled = task.unlearning_loss.scorer.body._compiled_call_impl is not None
@@ -109,7 +118,13 @@ def effects(config):
         return is_compiled
     task.run()
     weights = torch.cat([parameter.flatten() for parameter in task.model.parameters()])
-    how = (task.deterministic, task.stop_rule, task.model.is_gradient_checkpointing, task.args.train_batch_size)
+    how = (
+        len(list(Path(folder).glob("checkpoint-*"))),
+        task.deterministic,
+        task.stop_rule,
+        task.model.is_gradient_checkpointing,
+        task.args.train_batch_size,
+    )
     return weights.tolist(), how
 
 

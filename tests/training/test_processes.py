@@ -69,7 +69,15 @@ def train(folder, size, knobs):
     model, tokenizer = load_model(str(folder / "model"), own_dtype=True)
     forget, retain = pairs(size, "Ada"), pairs(11, "Bo")
     config = UnlearnConfig(
-        **{"batch_size": 4, "epochs": 2, "min_steps": 1, "retain_per_forget": 2, "rmu": Rmu(layer=0)} | knobs
+        **{
+            "batch_size": 4,
+            "epochs": 2,
+            "min_steps": 1,
+            "checkpoint_minutes": 0,
+            "retain_per_forget": 2,
+            "rmu": Rmu(layer=0),
+        }
+        | knobs
     )
     trainer = UnlearningTrainer(
         model=model,

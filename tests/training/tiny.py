@@ -32,7 +32,9 @@ def tiny_model(dtype=torch.float32, **sizes):
 
 
 def tiny_config(**knobs):
-    config = UnlearnConfig(**{"epochs": 2, "min_steps": 1, "batch_size": 4, "rmu": Rmu(layer=0)} | knobs)
+    config = UnlearnConfig(
+        **{"epochs": 2, "min_steps": 1, "checkpoint_minutes": 0, "batch_size": 4, "rmu": Rmu(layer=0)} | knobs
+    )
     if config.method == "none" or retain_method(config) is None or "retain_per_forget" in knobs:
         return config
     return config.model_copy(update={"retain_per_forget": 1})

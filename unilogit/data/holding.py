@@ -48,11 +48,11 @@ class Held(NamedTuple):
 # Records that are matched already, by requests that go on or by snapshots.
 _MATCHED = "SELECT row_number FROM hits UNION ALL SELECT row_number FROM snapshot_claims"
 _SOURCES = f"""
-    SELECT row_number AS source, prompt, response FROM corpus WHERE row_number IN ({_MATCHED})
+    SELECT row_number AS source, history, prompt, response FROM corpus WHERE row_number IN ({_MATCHED})
     UNION ALL
-    SELECT -number, prompt, response FROM snapshot_only
+    SELECT -number, history, prompt, response FROM snapshot_only
 """
-_REST = f"SELECT row_number, prompt, response FROM corpus WHERE row_number NOT IN ({_MATCHED})"
+_REST = f"SELECT row_number, history, prompt, response FROM corpus WHERE row_number NOT IN ({_MATCHED})"
 _TEXT_REQUESTS = """
 CREATE OR REPLACE TEMP TABLE text_requests AS
     SELECT DISTINCT text, request FROM source_texts JOIN (

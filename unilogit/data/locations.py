@@ -4,10 +4,8 @@ Knows nothing of what is in them. Credentials are fsspec's own business.
 """
 
 import codecs
-import gzip
 import hashlib
 import io
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unilogit.data import packed
 from unilogit.errors import InputError, TemporaryError
 from unilogit.files import write_text
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 _NOT_OF_A_STORE = {"builtins", "csv", "_csv", "gzip", "json", "pyarrow", "unilogit", "zlib"}
 _BUFFER = 1 << 17  # bytes
-DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, UnicodeError)  # what reading raises of a file's content
+DAMAGED = (*packed.DAMAGED, UnicodeError)  # what reading raises of a file's content
 
 
 class UnreadableFile(InputError):
@@ -64,7 +63,7 @@ def file_name(location: Path | str) -> str:
 
 
 def open_binary(location: Path | str, name: str | None = None) -> io.BufferedReader:
-    """The bytes of a file; of one called *.gz, what was packed.
+    """The bytes of a file; of one called *.gz or *.zst, what was packed.
 
     Args:
         name: what the file is called in errors.
@@ -78,21 +77,7 @@ def open_binary(location: Path | str, name: str | None = None) -> io.BufferedRea
             stream = io.BufferedReader(files.open(path, "rb"), _BUFFER)
         else:
             stream = io.BufferedReader(open(location, "rb", buffering=0), _BUFFER)  # noqa: SIM115 -- the caller closes it
-    if file_name(location).lower().endswith(".gz"):
-        return io.BufferedReader(_Unpacked(stream), buffer_size=_BUFFER)
-    return stream
-
-
-class _Unpacked(gzip.GzipFile):
-    """What a gzip stream packs; closing it closes the stream."""
-
-    def __init__(self, stream: io.BufferedReader) -> None:
-        super().__init__(fileobj=stream, mode="rb")
-        self.packed = stream
-
-    def close(self) -> None:
-        super().close()
-        self.packed.close()
+    return packed.unpacked(stream, file_name(location))
 
 
 @contextmanager
@@ -146,8 +131,8 @@ def reaching(location: Path | str, name: str | None = None) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise InputError(f"{called}: there is no such file or folder; correct the path") from error
-    except gzip.BadGzipFile:
-        raise  # an OSError too, but of what the file holds
+    except packed.DAMAGED:
+        raise  # OSErrors among them, but of what the file holds
     except OSError as error:
         reason = error.strerror or _said(error, location, called) or type(error).__name__
         if is_url(location) and not isinstance(error, PermissionError):

@@ -28,18 +28,36 @@ _DFA_BYTES = 500_000  # of all patterns: from there on the faster automaton woul
 _FORM = "CASE WHEN regexp_full_match(name, '[!-_a-~]+') THEN lower(name) END"
 NAMES = {
     Kind.SUBJECT_ID: "SELECT row_number, unnest(subject_ids) AS name FROM corpus",
-    Kind.RECORD_ID: "SELECT row_number, record_id AS name FROM corpus",
+    # A record's own, its conversation's, and those of the earlier answers in its history, which it is given to.
+    Kind.RECORD_ID: """
+        SELECT row_number, record_id AS name FROM corpus
+        UNION ALL
+        SELECT row_number, conversation_id FROM corpus WHERE conversation_id <> record_id
+        UNION ALL
+        SELECT row_number, conversation_id || '#' || unnest(range(1, least(
+            try_cast(record_id[len(conversation_id) + 2:] AS INTEGER), len(history) // 2 + 1
+        )))
+        FROM corpus
+        WHERE starts_with(record_id, conversation_id || '#')
+            AND regexp_full_match(record_id[len(conversation_id) + 2:], '[0-9]{1,9}')
+    """,
 }
 _KINDS = {Kind.SUBJECT_ID: (Kind.SUBJECT_ID, Kind.ALIAS), Kind.RECORD_ID: (Kind.RECORD_ID,)}
-WHOLE_TEXTS = """
-    SELECT row_number, prompt || chr(10) || response || chr(0) AS text FROM corpus
-    UNION ALL
+_BEFORE = "CASE WHEN len({0}) > 0 THEN array_to_string({0}, chr(10)) || chr(10) ELSE '' END"  # a list of turns
+_PARAPHRASE = """
     SELECT row_number, concat_ws(chr(10), paraphrased_prompt, paraphrased_response) || chr(0) FROM corpus
     WHERE paraphrased_prompt IS NOT NULL OR paraphrased_response IS NOT NULL
 """
-# All that a record says of somebody.
+# What a record is known by, as `record_marks` has it (suppression.py).
+WHOLE_TEXTS = f"""
+    SELECT row_number, {_BEFORE.format("history[-2:]")} || prompt || chr(10) || response || chr(0) AS text FROM corpus
+    UNION ALL {_PARAPHRASE}
+"""
+# All that a record says of somebody; the turns before as well, for its answer is given to them.
 _TEXTS = f"""
-    {WHOLE_TEXTS}
+    SELECT row_number, coalesce(system || chr(10), '') || {_BEFORE.format("history")}
+        || prompt || chr(10) || response || chr(0) AS text FROM corpus
+    UNION ALL {_PARAPHRASE}
     UNION ALL
     SELECT row_number, alternative_response || chr(0) FROM corpus WHERE alternative_response IS NOT NULL
 """

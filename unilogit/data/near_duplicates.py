@@ -3,9 +3,10 @@
 Knows a corpus in DuckDB and the texts to compare it with. Knows nothing of requests or of what becomes of a copy.
 
 Of a record, prompt and response together are one set of word shingles; the response alone is another where it has at
-least `RESPONSE_WORDS` words, as a copy may come without the prompt; two characters of a script without spaces are one
-word there, or it would be short answers that people share. Two records are near-duplicates when a set of one has at
-least the threshold's Jaccard similarity with a set of the other.
+least `LEAST_WORDS` words, as a copy may come without the prompt; two characters of a script without spaces are one word
+there, or it would be short answers that people share. Of a conversation's answer, the exchange before comes first, as
+`Thanks!` is nobody's alone; prompt and response without it are another set where they have so many words. Two records
+are near-duplicates when a set of one has at least the threshold's Jaccard similarity with a set of the other.
 """
 
 import duckdb
@@ -15,9 +16,14 @@ import pyarrow as pa
 from unilogit.data.matching import in_threads, stream
 from unilogit.data.shingles import WORDS, ShingleIndex, Shingles, joined, shingles_of, words_of
 
-RESPONSE_WORDS = 8
+LEAST_WORDS = 8
 _BATCH = 4_096  # records at once
-_COLUMNS = "replace(prompt, chr(0), ' ') || chr(0) AS prompt, replace(response, chr(0), ' ') || chr(0) AS response"
+_COLUMNS = ", ".join(
+    f"replace({text}, chr(0), ' ') || chr(0) AS {name}"
+    for name, text in {
+        "context": "coalesce(array_to_string(history[-2:], ' '), '')", "prompt": "prompt", "response": "response",
+    }.items()
+)  # fmt: skip
 _PAIRS = pa.schema([("row_number", pa.int64()), ("text", pa.int64()), ("similarity", pa.float64())])
 _TEXTS = pa.schema([("text", pa.int64()), ("source", pa.int64())])
 
@@ -29,9 +35,9 @@ def find_near_duplicates(connection: duckdb.DuckDBPyConnection, sources: str, re
     source_texts: text and source, of each text that has near-duplicates; sources that read the same share a text.
 
     Args:
-        sources: a query with the columns source (a number), prompt and response: what is to be found again. Memory
-            grows with their number.
-        records: a query with the columns row_number, prompt and response: where it is looked for, streamed.
+        sources: a query with the columns source (a number), history, prompt and response: what is to be found again.
+            Memory grows with their number.
+        records: a query with the columns row_number, history, prompt and response: where it is looked for, streamed.
         threshold: the Jaccard similarity from which on two records are near-duplicates.
     """
     numbers, parts = [], []
@@ -73,16 +79,18 @@ def _create(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -
 
 def _sets_of(batch: pa.RecordBatch) -> tuple[Shingles, np.ndarray]:
     """The sets of records, and the place in the batch of the record that each is of: int64."""
-    prompts, responses = words_of(batch.column("prompt")), words_of(batch.column("response"))
-    whole = shingles_of(joined(prompts, responses))
-    # The shingles of a response are the last ones of the record's.
-    lengths = responses.counts - responses.characters + responses.characters // 2
-    alone = np.flatnonzero((prompts.counts > 0) & (lengths >= RESPONSE_WORDS))
-    starts = whole.ends[alone] - (responses.counts[alone] - (WORDS - 1))
-    sets = Shingles(
-        whole.hashes, np.concatenate([whole.starts, starts]), np.concatenate([whole.ends, whole.ends[alone]])
-    )
-    return sets, np.concatenate([np.arange(len(whole.starts)), alone])
+    contexts, prompts, responses = (words_of(batch.column(name)) for name in ("context", "prompt", "response"))
+    exchanges = joined(prompts, responses)
+    whole = shingles_of(joined(contexts, exchanges))
+    starts, owners = [whole.starts], [np.arange(len(whole.starts))]
+    # The shingles of prompt and response, and of the response, are the last ones of the record's.
+    for rest, part in ((contexts.counts, exchanges), (contexts.counts + prompts.counts, responses)):
+        lengths = part.counts - part.characters + part.characters // 2
+        alone = np.flatnonzero((rest > 0) & (lengths >= LEAST_WORDS))
+        starts.append(whole.ends[alone] - (part.counts[alone] - (WORDS - 1)))
+        owners.append(alone)
+    places = np.concatenate(owners)
+    return Shingles(whole.hashes, np.concatenate(starts), whole.ends[places]), places
 
 
 def _concatenated(parts: list[Shingles]) -> Shingles:

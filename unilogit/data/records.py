@@ -1,28 +1,32 @@
 """Corpus records: what a model was trained on, one prompt and response each.
 
-Knows the record format and how to read it from JSON or Parquet, reporting every bad line.
-Knows nothing of deletion requests or of models.
+Knows what a record is, and what is told of one that is none. Knows nothing of the files that bring it (corpus.py), of
+deletion requests or of models.
 """
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Self
 
 import pandas as pd
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+import pyarrow.parquet as pq
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from unilogit.data.chat import CONVERSATIONS, as_prompt_and_response
-from unilogit.data.row import listed
-from unilogit.data.rows import first_problems, input_files, kind, read_rows, stem
-from unilogit.errors import InputError
-from unilogit.files import JsonObject, atomic_path
+from unilogit.data.prompt_format import Conversation, Prompt
+from unilogit.files import atomic_path
 
 Identifier = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 # More than white space; written so that Python, Rust and RE2 read it alike where it matters.
@@ -44,6 +48,9 @@ class CorpusRecord(BaseModel):
         alternative_response: what to say instead once the response is forgotten, for the method `dpo`.
         perturbed_responses: wrong answers of the same form, for the truth ratio.
         group: a name for a part of the corpus, e.g. "world_facts".
+        history: the turns before the prompt, the user's and the assistant's in turn: context, which is not learned.
+        system: what the system's turn says, before all others.
+        conversation_id: of the conversation that has this answer and others.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -57,15 +64,52 @@ class CorpusRecord(BaseModel):
     alternative_response: Answer | None = None
     perturbed_responses: list[str] = Field(default_factory=list)
     group: str = ""
+    history: list[str] = Field(default_factory=list)
+    system: Answer | None = None
+    conversation_id: Identifier | None = None
+
+    @property
+    def context(self) -> Prompt:
+        """All that the response is given to."""
+        return self.asked(self.prompt)
+
+    def asked(self, prompt: str) -> Prompt:
+        """What a response is given to when the user's last turn says `prompt`."""
+        return _context(prompt, self.history, self.system)
+
+    @property
+    def names(self) -> list[str]:
+        """The ids that ask for it: its own, its conversation's, and those of the earlier answers in its history."""
+        conversation = self.conversation_id
+        if conversation is None or conversation == self.record_id:
+            return [self.record_id]
+        number = re.fullmatch(re.escape(conversation) + "#([0-9]{1,9})", self.record_id)
+        earlier = min(int(number[1]) - 1, len(self.history) // 2) if number else 0
+        return [self.record_id, conversation, *(f"{conversation}#{answer}" for answer in range(1, earlier + 1))]
+
+    @field_validator("history")
+    @classmethod
+    def _alternates(cls, history: list[str]) -> list[str]:
+        if len(history) % 2:
+            words = "has an odd number of turns; write the user's and the assistant's in turn, up to before `prompt`"
+            raise PydanticCustomError(FIELD_REFUSED, words)
+        return history
+
+    @model_validator(mode="after")
+    def _asks_in_a_conversation(self) -> Self:
+        if not self.prompt and (self.history or self.system):
+            words = "field `prompt` is empty beside `history` or `system`; write what the user says, or take them out"
+            raise PydanticCustomError(ROW_REFUSED, words)
+        return self
 
 
 COLUMNS = list(CorpusRecord.model_fields)
-SUFFIXES = (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz", ".ndjson.gz", ".parquet")
-_LISTS = ("subject_ids", "perturbed_responses")
-_OF_ROWS = (*COLUMNS, *CONVERSATIONS, "id")
+LISTS = ("subject_ids", "perturbed_responses", "history")
+_ASKED_AND_SAID = ("prompt", "response", "history", "system")
+PLACES = ("file", "row", "answer_number")  # columns of where a record stands; see `Found` (corpus.py)
 CORPUS_SCHEMA = pa.schema(
-    [(name, pa.list_(pa.string()) if name in _LISTS else pa.string()) for name in COLUMNS]
-    + [("file", pa.string()), ("row", pa.int64())]
+    [(name, pa.list_(pa.string()) if name in LISTS else pa.string()) for name in COLUMNS]
+    + [("file", pa.string()), ("row", pa.int64()), ("answer_number", pa.int64())]
 )
 
 
@@ -81,6 +125,11 @@ _WORDS = {
 }
 
 
+def _context(prompt: str, history: Sequence[str] | None, system: str | None) -> Prompt:
+    turns = () if history is None else tuple(history)
+    return Conversation((*turns, prompt), system) if turns or system is not None else prompt
+
+
 @dataclass(frozen=True)
 class BadRecord:
     """A row of a corpus that is not a record.
@@ -89,15 +138,28 @@ class BadRecord:
         file, row: where it stands: the file's name, and the line (JSON lines) or row (Parquet) from 1.
         reasons: what is wrong and what to do, a sentence each, without anybody's data.
         raw: the row as text.
+        record_id: as far as it can be told; None where it cannot.
+        answer: which answer of the row it is alone, from 1; 0 for the whole row.
     """
 
     file: str
     row: int
     reasons: list[str]
     raw: str
+    record_id: str | None = None
+    answer: int = 0
+
+    @property
+    def place(self) -> str:
+        return record_place(self.file, self.row, self.answer)
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.row}: {'; '.join(self.reasons)}"
+        return f"{self.place}: {'; '.join(self.reasons)}"
+
+
+def record_place(file: str, row: int, answer: int) -> str:
+    """Where a record stands, for a sentence; each has a place of its own."""
+    return f"{file}:{row}#{answer}" if answer else f"{file}:{row}"
 
 
 def explain(error: ValidationError, own_words: Mapping[tuple[str, str], str] = MappingProxyType({})) -> list[str]:
@@ -125,138 +187,12 @@ def explain(error: ValidationError, own_words: Mapping[tuple[str, str], str] = M
     return field_sentences + row_sentences
 
 
-def scan_corpus(
-    path: Path | str, on_warning: Callable[[str], None] = warnings.warn
-) -> Iterator[tuple[str, int, CorpusRecord] | BadRecord]:
-    """Every row of a corpus in order: (file, row, record), or what is wrong with it.
-
-    Args:
-        path: a file of JSON lines, JSON (a list) or Parquet, or a folder of such shards. A row may be a conversation of
-            one question and one answer (`messages`, `conversations`). Fields that are not known are passed over, unless
-            they read like a misspelt one, which may say whom the record is about.
-        on_warning: told once for each file with fields that are passed over.
-
-    Raises:
-        InputError: a file is missing, empty, damaged or of an unknown kind.
-    """
-    for file in input_files(path, SUFFIXES):
-        is_parquet = kind(file.name) == ".parquet"
-        passed_over: dict[str, None] = {}
-        for row in read_rows(file, _OF_ROWS):
-            if row.fields is None:
-                yield BadRecord(file.name, row.number, [row.problem], row.raw)
-                continue
-            try:
-                fields = as_prompt_and_response(_without_nulls(row.fields) if is_parquet else row.fields)
-                record = CorpusRecord.model_validate(_known(fields, passed_over))
-            except ValidationError as error:
-                yield BadRecord(file.name, row.number, explain(error), row.raw)
-            except ValueError as error:
-                yield BadRecord(file.name, row.number, [str(error)], row.raw)
-            else:
-                yield file.name, row.number, record
-        if passed_over:
-            on_warning(f"{file.name}: passed over what is no field of a record: {listed(passed_over)}")
-
-
-def _known(fields: JsonObject, passed_over: dict[str, None]) -> JsonObject:
-    """The fields of a record, and those that read like one; ids that are whole numbers in digits."""
-    known: JsonObject = {}
-    for name, value in fields.items():
-        if name in COLUMNS or _reads_like_a_field(name):
-            known[name] = value
-        elif len(passed_over) < 1000:
-            passed_over[name] = None
-    if "record_id" in known:
-        known["record_id"] = _in_digits(known["record_id"])
-    if isinstance(subjects := known.get("subject_ids"), list):
-        known["subject_ids"] = [_in_digits(subject) for subject in subjects]
-    return known
-
-
-@lru_cache(1000)
-def _reads_like_a_field(name: str) -> bool:
-    return bool(get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.8))
-
-
-def _in_digits(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _without_nulls(fields: JsonObject) -> JsonObject:
-    """A Parquet row cannot leave a column out: a null is how it says that a field is absent."""
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def read_corpus(
-    path: Path | str, on_warning: Callable[[str], None] = warnings.warn
-) -> tuple[pd.DataFrame, list[BadRecord]]:
-    """Read a corpus; bad rows are handed back, never raised.
-
-    Args:
-        path, on_warning: as of `scan_corpus`.
-
-    Returns:
-        The good rows, with the columns of CorpusRecord plus `file` (name) and `row` (1-based), and the bad.
-
-    Raises:
-        InputError: a file is missing, empty or of an unknown kind.
-    """
-    bad: list[BadRecord] = []
-
-    def good() -> Iterator[JsonObject]:
-        for item in scan_corpus(path, on_warning):
-            if isinstance(item, BadRecord):
-                bad.append(item)
-            else:
-                file, row, record = item
-                yield {**record.__dict__, "file": file, "row": row}
-
-    rows = good()
-    chunks = iter(lambda: list(islice(rows, 20_000)), [])
-    batches = [pa.RecordBatch.from_pylist(chunk, schema=CORPUS_SCHEMA) for chunk in chunks]
-    table = pa.Table.from_batches(batches, schema=CORPUS_SCHEMA)
-    del batches
-    return table.to_pandas(self_destruct=True, split_blocks=True), bad
-
-
-def read_records(path: Path | str) -> list[CorpusRecord]:
-    """Read a corpus that must be wholly good.
-
-    Raises:
-        InputError: one sentence for each of the first bad rows (a repeated record_id is one), or what
-            `read_corpus` raises.
-    """
-    return [record for records in read_record_sets(path).values() for record in records]
-
-
-def read_record_sets(path: Path | str) -> dict[str, list[CorpusRecord]]:
-    """Read a corpus that must be wholly good, by the names of its files without suffix.
-
-    Raises:
-        InputError: what `read_records` raises.
-    """
-    sets: dict[str, list[CorpusRecord]] = {}
-    problems: list[str] = []
-    first_seen: dict[str, str] = {}
-    for item in scan_corpus(path):
-        if isinstance(item, BadRecord):
-            problems.append(str(item))
-            continue
-        file, row, record = item
-        place = first_seen.setdefault(record.record_id, f"{file}:{row}")
-        if place != f"{file}:{row}":
-            problems.append(f"{file}:{row}: field `record_id` repeats that of {place}; give it one of its own")
-        sets.setdefault(stem(file), []).append(record)
-    if problems:
-        raise InputError(*first_problems(problems))
-    return sets
-
-
 def write_corpus(path: Path | str, records: Iterable[CorpusRecord]) -> None:
     """Write records as JSON lines, whole or not at all."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(record.model_dump_json(exclude_none=True) + "\n" for record in records)
+        for record in records:
+            empty = None if record.history else {"history"}
+            stream.write(record.model_dump_json(exclude_none=True, exclude=empty) + "\n")
 
 
 def frame_records(frame: pd.DataFrame) -> list[CorpusRecord]:
@@ -269,10 +205,24 @@ def frame_records(frame: pd.DataFrame) -> list[CorpusRecord]:
     return [
         CorpusRecord(
             **{  # type: ignore[arg-type]
-                name: list(value) if name in _LISTS else value
+                name: list(value) if name in LISTS else value
                 for name, (value, is_given) in zip(columns, cells, strict=True)
                 if is_given
             }
         )
         for cells in zip(*columns.values(), strict=True)
     ]
+
+
+def schema_of_exchanges(file: Path) -> pa.Schema:
+    """Of a Parquet file of records, the columns by which a model is trained and measured; an older one has fewer."""
+    schema = pq.read_schema(file)
+    return pa.schema([schema.field(name) for name in _ASKED_AND_SAID if name in schema.names])
+
+
+def frame_contexts(frame: pd.DataFrame) -> list[Prompt]:
+    """What each response of a frame is given to: `context` of its records, which need not be whole."""
+    if "history" not in frame:
+        return list(frame["prompt"])
+    systems = [system if isinstance(system, str) else None for system in frame["system"]]
+    return [_context(*asked) for asked in zip(frame["prompt"], frame["history"], systems, strict=True)]

@@ -9,7 +9,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from unilogit.data.corpus_forms import MADE_ID
 from unilogit.data.matching import all_but, connect, quoted, stream
+from unilogit.data.records import PLACES
 from unilogit.files import atomic_path
 
 _REPEATS = """
@@ -19,11 +21,24 @@ CREATE TEMP TABLE repeats AS
     USING (record_id)
     WHERE row_number > first_number
 """
-_RECORDS = """
-    SELECT corpus.* EXCLUDE (row_number), first.file AS first_file, first.row AS first_row
+_RECORDS = f"""
+    SELECT corpus.* EXCLUDE (row_number), {", ".join(f"first.{name} AS first_{name}" for name in PLACES)}
     FROM repeats JOIN corpus USING (row_number) JOIN corpus AS first ON first.row_number = first_number
     ORDER BY row_number
 """
+
+
+def repeats_sentence(field: str, name: str, first: str) -> str:
+    """What is wrong with a row whose id another has before it.
+
+    Args:
+        field: of the id.
+        name: the id.
+        first: where the other stands.
+    """
+    if name.startswith(MADE_ID):
+        return f"repeats {first} word for word; remove the line, or give each a `{field}` of its own"
+    return f"field `{field}` repeats that of {first}; give it one of its own or remove the line"
 
 
 class Repeats:
@@ -49,7 +64,7 @@ class Repeats:
         self._connection.close()
 
     def records(self) -> Iterator[pa.RecordBatch]:
-        """The repeats in the order of the corpus, with first_file and first_row of the record that each repeats."""
+        """The repeats in the order of the corpus, with `first_…` of PLACES: where the record is that each repeats."""
         yield from stream(self._connection, _RECORDS)
 
     def write_rest(self, target: Path) -> None:

@@ -12,9 +12,9 @@ import tokenize
 from ast import literal_eval
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from difflib import get_close_matches
 
+from unilogit.data.cells import identifier
 from unilogit.data.locations import is_utf8
 from unilogit.data.row import listed
 
@@ -96,18 +96,7 @@ def _identifier(cell: object, is_csv: bool) -> str | None:
             words = "reads like a number that a spreadsheet has rewritten (4711.0, 1.2E+15)"
             raise ValueError(f"{words}, so that nobody knows the id; format its column as text and export it again")
         return _text(cell, is_csv)
-    if isinstance(cell, bool):
-        raise ValueError("must be text or a whole number, not true or false; correct it")
-    if isinstance(cell, int):
-        return str(cell)
-    if isinstance(cell, Decimal) and cell.is_finite() and cell.as_tuple().exponent == 0:
-        return str(cell)
-    if isinstance(cell, (float, Decimal)):
-        if math.isnan(cell):
-            return None
-        words = "is a number with a decimal point, so that nobody knows the id"
-        raise ValueError(f"{words}; export it as text or as a whole number")
-    raise ValueError("must be text or a whole number; put its value in quotes")
+    return identifier(cell)
 
 
 def _texts(cell: object, is_csv: bool) -> list[str]:

@@ -16,11 +16,11 @@ from unilogit.data.request_fields import FIELDS, RawFields, passed_over, read_fi
 from unilogit.data.request_mapping import FieldNames, Mapping
 from unilogit.data.requests import Rejection, as_request
 from unilogit.data.row import Row
-from unilogit.data.rows import kind, read_rows
+from unilogit.data.rows import kind, read_rows, with_packed
 from unilogit.errors import InputError
 
 _TABLES, _TEXTS = (".csv", ".tsv"), (".json", ".jsonl", ".ndjson")
-SUFFIXES = (*_TABLES, *_TEXTS, *(f"{suffix}.gz" for suffix in (*_TABLES, *_TEXTS)), ".parquet")
+SUFFIXES = (*with_packed((*_TABLES, *_TEXTS)), ".parquet")
 FILED = r"request-[0-9]{8}-[0-9]{6}-[0-9a-f]{6}\.jsonl"  # what `file_request` writes, whole
 
 

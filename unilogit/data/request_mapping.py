@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from unilogit.data.cells import reach
 from unilogit.data.request_fields import FIELDS, LISTS, REQUIRED, column_name, csv_list
 from unilogit.data.row import DamagedError
 from unilogit.errors import InputError
@@ -194,7 +195,7 @@ class FieldNames:
                 self._pass_over([name])
             for path, field in targets:
                 if path or field in LISTS or cells.get(field) is not None:
-                    self._put(cells, field, _reach(cell, path) if path else cell, name)
+                    self._put(cells, field, reach(cell, path) if path else cell, name)
                 else:
                     cells[field] = cell
         self.seen.update(cells)
@@ -229,13 +230,3 @@ class FieldNames:
     def _pass_over(self, names: Iterable[str]) -> None:
         if len(self.passed_over) < _MOST_NAMES:
             self.passed_over.update(dict.fromkeys(names))
-
-
-def _reach(value: object, path: list[str]) -> object:
-    """What lies at the end of a path through objects; through a list, all that lies there."""
-    if not path:
-        return value
-    if isinstance(value, list):
-        reached = (_reach(entry, path) for entry in value)
-        return [item for entry in reached for item in (entry if isinstance(entry, list) else [entry])]
-    return _reach(value.get(path[0]), path[1:]) if isinstance(value, dict) else None

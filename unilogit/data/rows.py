@@ -14,22 +14,27 @@ import pyarrow.parquet as pq
 
 from unilogit.data.json_rows import read_json_rows
 from unilogit.data.locations import file_name, open_binary
+from unilogit.data.packed import PACKED, bare_name
 from unilogit.data.parquet_rows import row_batches
 from unilogit.data.row import DamagedError, Row, listed, readable_rows
 from unilogit.errors import InputError
 
 PROBLEMS_SHOWN = 10
-_PACKED = ".gz"
+
+
+def with_packed(suffixes: tuple[str, ...]) -> tuple[str, ...]:
+    """Suffixes of files, then those of the same files packed."""
+    return (*suffixes, *(suffix + packing for packing in PACKED for suffix in suffixes))
 
 
 def kind(name: str) -> str:
-    """The suffix that says how a file is read, in lower case: the last one but .gz."""
-    return Path(name.lower().removesuffix(_PACKED)).suffix
+    """The suffix that says how a file is read, in lower case: the last one but .gz and .zst."""
+    return Path(bare_name(name).lower()).suffix
 
 
 def stem(name: str) -> str:
     """A file's name without the suffixes that say how it is read."""
-    return Path(name[: -len(_PACKED)] if name.lower().endswith(_PACKED) else name).stem
+    return Path(bare_name(name)).stem
 
 
 def is_temporary(name: str) -> bool:
@@ -76,7 +81,7 @@ def read_rows(file: Path | str, row_fields: Collection[str] = (), name: str | No
     What is damaged from some row on is one more row, which cannot be read.
 
     Args:
-        file: its path or URL; one that ends in .gz is unpacked.
+        file: its path or URL; one that ends in .gz or .zst is unpacked.
         row_fields: a JSON document with one of these fields is a row, not an envelope of rows.
         name: what the file is called in errors.
 

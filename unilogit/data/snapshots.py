@@ -12,13 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unilogit.data.matching import quoted
-from unilogit.data.records import COLUMNS
+from unilogit.data.records import COLUMNS, LISTS
 from unilogit.data.selectors import Kind
 from unilogit.errors import InputError
 
-_LISTS = ("subject_ids", "perturbed_responses")
 _RECORD = ", ".join(f'"{name}"' for name in COLUMNS)
-_CONTENT = ", ".join(f'"{name}"' for name in COLUMNS if name != "record_id")
+# Columns that older forget sets lack, with what their records have there.
+_ADDED = {"history": "[]::VARCHAR[]", "system": "NULL::VARCHAR", "conversation_id": "NULL::VARCHAR"}
+# What a digest of a record's content is over; of one that is no answer of a conversation, what it always was.
+_CONTENT = ", ".join(f'"{name}"' for name in COLUMNS if name != "record_id" and name not in _ADDED)
+_CONTENT = (
+    f"row({_CONTENT})::VARCHAR || CASE WHEN len(history) > 0 OR system IS NOT NULL OR conversation_id IS NOT NULL"
+    f" THEN row({', '.join(_ADDED)})::VARCHAR ELSE '' END"
+)
 _IS_SAME = " AND ".join(f'corpus."{name}" IS NOT DISTINCT FROM snapshot_rows."{name}"' for name in COLUMNS)
 
 
@@ -37,7 +43,7 @@ def load_snapshots(connection: duckdb.DuckDBPyConnection, files: Sequence[Path])
         InputError: one of them cannot be read.
     """
     parts = [_select(file) for file in files]
-    columns = ", ".join(f'NULL::{"VARCHAR[]" if name in _LISTS else "VARCHAR"} AS "{name}"' for name in COLUMNS)
+    columns = ", ".join(f'NULL::{"VARCHAR[]" if name in LISTS else "VARCHAR"} AS "{name}"' for name in COLUMNS)
     nothing = f"SELECT {columns}, NULL::VARCHAR[] AS request_ids, '' AS kind, 0.0::DOUBLE AS similarity LIMIT 0"
     connection.execute(
         "CREATE TEMP TABLE snapshot_rows AS SELECT row_number() OVER () AS number, *"
@@ -59,7 +65,7 @@ def load_snapshots(connection: duckdb.DuckDBPyConnection, files: Sequence[Path])
         f"""
         CREATE TEMP TABLE changed_rows AS
         WITH digests AS (
-            SELECT *, md5(row({_CONTENT})::VARCHAR) AS content FROM snapshot_rows
+            SELECT *, md5({_CONTENT}) AS content FROM snapshot_rows
             WHERE number NOT IN (SELECT number FROM twins WHERE is_same)
         ), named AS (
             SELECT * REPLACE (
@@ -90,7 +96,9 @@ def _select(file: Path) -> str:
         raise InputError(f"{file}: cannot be read as Parquet ({error}); restore it, or leave it out") from error
     kind = "match" if "match" in names else f"'{Kind.RECORD_ID}'"  # older ones do not say how a record was found
     similarity = "similarity" if "similarity" in names else "NULL::DOUBLE"
+    lacking = set(_ADDED).difference(names)
+    record = ", ".join(f"{_ADDED[name]} AS {name}" if name in lacking else f'"{name}"' for name in COLUMNS)
     return (
-        f"SELECT {_RECORD}, request_ids, {kind} AS kind, {similarity} AS similarity"
+        f"SELECT {record}, request_ids, {kind} AS kind, {similarity} AS similarity"
         f" FROM read_parquet('{quoted(glob.escape(str(file)))}', hive_partitioning = false)"
     )

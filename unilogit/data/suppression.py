@@ -4,7 +4,7 @@ It holds keyed digests of what identifies the people of purged requests and thei
 requests. Knows nothing of where the list is kept.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -49,11 +49,19 @@ def request_marks(request: DeletionRequest) -> Iterator[Mark]:
 
 
 def record_marks(
-    record_id: str, prompt: str, response: str, paraphrased_prompt: str | None, paraphrased_response: str | None
+    record_id: str,
+    prompt: str,
+    response: str,
+    paraphrased_prompt: str | None,
+    paraphrased_response: str | None,
+    history: Sequence[str] = (),
 ) -> Iterator[Mark]:
-    """By what a record is known again, whoever else it is about: its id, and its texts, each as a whole."""
+    """By what a record is known again, whoever else it is about: its id, and its texts, each as a whole.
+
+    Of a conversation's answer, the exchange before is a part of its text: `Thanks!` alone is nobody's.
+    """
     yield Mark(Identity.RECORD, record_id)
-    yield Mark(Identity.TEXT, f"{prompt}\n{response}")
+    yield Mark(Identity.TEXT, "\n".join([*history[-2:], prompt, response]))
     paraphrase = [text for text in (paraphrased_prompt, paraphrased_response) if isinstance(text, str)]
     if paraphrase:
         yield Mark(Identity.TEXT, "\n".join(paraphrase))
@@ -84,8 +92,9 @@ class SuppressionList:
 
     def reference(self, record: CorpusRecord) -> str | None:
         """The purged request that a record is known by; None when it is not on the list."""
-        texts = (record.paraphrased_prompt, record.paraphrased_response)
+        texts = (record.paraphrased_prompt, record.paraphrased_response, record.history)
         marks = [Mark(Identity.SUBJECT, name) for name in record.subject_ids]
+        marks += [Mark(Identity.RECORD, name) for name in record.names]
         marks += record_marks(record.record_id, record.prompt, record.response, *texts)
         known = (self._references.get(bytes.fromhex(digest)) for digest in self.digests(marks))
         return min((reference for reference in known if reference is not None), default=None)

@@ -33,7 +33,7 @@ def words(text: str) -> list[str]:
 
 
 def width(text: str) -> int:
-    """Columns that a text takes: two for each wide East Asian character (UAX #11), which says as much as two letters."""
+    """Columns that a text takes: two for each wide East Asian character (UAX #11), which says as much as two others."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 

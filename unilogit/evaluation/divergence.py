@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from unilogit.data.prompt_format import Prompt
 from unilogit.data.tokenisation import collate, encode_all
 from unilogit.errors import InputError
 from unilogit.evaluation.token_scores import answer_rows, inference, longest_first, rows_at_once
@@ -22,7 +23,7 @@ def divergence(
     model: PreTrainedModel,
     reference: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     answers: Sequence[str],
     batch_size: int,
     *,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from unilogit.data.prompt_format import Prompt
 from unilogit.data.records import CorpusRecord
 from unilogit.evaluation.divergence import divergence
 from unilogit.evaluation.generation import generate_greedily
@@ -33,7 +34,7 @@ COLUMNS = [
     *DIVERGENCES,
 ]
 
-Pair = tuple[str, str]  # prompt and answer
+Pair = tuple[Prompt, str]  # what is asked, and an answer
 Sets = Mapping[str, Sequence[CorpusRecord]]
 
 
@@ -78,11 +79,11 @@ class Plan:
         paraphrased = None if name in self.groups else record.paraphrased_response
         return [record.response, paraphrased or record.response, *record.perturbed_responses]
 
-    def responses(self, name: str) -> tuple[list[str], list[str], list[str]]:
+    def responses(self, name: str) -> tuple[list[Prompt], list[str], list[str]]:
         """Prompts and responses of a set, and what an error calls each; none where the set is not there."""
         records = self.sets.get(name, ())
         return (
-            [record.prompt for record in records],
+            [record.context for record in records],
             [record.response for record in records],
             [_name(record) for record in records],
         )
@@ -123,8 +124,8 @@ def _score(plan: Plan) -> dict[Pair, TokenScores]:
     for name, records in plan.sets.items():
         for record in records:
             for answer in plan.answers(name, record):
-                names.setdefault((record.prompt, answer), _name(record))
-    responses = {(record.prompt, record.response) for records in plan.sets.values() for record in records}
+                names.setdefault((record.context, answer), _name(record))
+    responses = {(record.context, record.response) for records in plan.sets.values() for record in records}
     scores: dict[Pair, TokenScores] = {}
     for are_responses in (True, False):
         pairs = [pair for pair in names if (pair in responses) == are_responses]
@@ -144,12 +145,12 @@ def _score(plan: Plan) -> dict[Pair, TokenScores]:
     return scores
 
 
-def _generate(plan: Plan) -> dict[str, str]:
+def _generate(plan: Plan) -> dict[Prompt, str]:
     """What the model answers to each prompt, those of the holdout aside."""
-    names: dict[str, str] = {}
+    names: dict[Prompt, str] = {}
     for name, records in plan.sets.items():
         for record in records if name != HOLDOUT else ():
-            names.setdefault(record.prompt, _name(record))
+            names.setdefault(record.context, _name(record))
     prompts = list(names)
     with plan.watch("generate") as label:
         texts = within_memory(
@@ -168,14 +169,14 @@ def _generate(plan: Plan) -> dict[str, str]:
 
 
 def _example(
-    plan: Plan, name: str, record: CorpusRecord, scores: Mapping[Pair, TokenScores], texts: Mapping[str, str]
+    plan: Plan, name: str, record: CorpusRecord, scores: Mapping[Pair, TokenScores], texts: Mapping[Prompt, str]
 ) -> dict[str, object]:
     """A row of `Evaluation.examples`, less what is measured of whole columns."""
-    response, *compared = (scores[record.prompt, answer] for answer in plan.answers(name, record))
+    response, *compared = (scores[record.context, answer] for answer in plan.answers(name, record))
     correct, wrong = (compared[0], compared[1:]) if compared else (response, [])
     wrong_nll = [score.nll for score in wrong]
     probability = math.exp(-response.nll)
-    generated = None if name == HOLDOUT else texts[record.prompt]
+    generated = None if name == HOLDOUT else texts[record.context]
     measured = {} if generated is None else _measure(Answered(record, response, generated))
     attacks = attack_scores(response, record.response) if name in (FORGET, HOLDOUT) else {}
     return {

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from unilogit.data.prompt_format import Prompt
 from unilogit.data.tokenisation import Encoded, collate, encode_all
 from unilogit.evaluation.token_scores import TokenScores, answer_rows
 from unilogit.model import Scorer, context_length, make_scorer
@@ -56,7 +57,7 @@ def _lowest(values: np.ndarray) -> float:
 def gradient_norms(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     answers: Sequence[str],
     *,
     max_length: int | None = None,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from unilogit.data.prompt_format import Prompt
 from unilogit.evaluation.token_scores import score_tokens
 from unilogit.model import Scorer
 
@@ -17,7 +18,7 @@ from unilogit.model import Scorer
 def score_answers(
     model: PreTrainedModel | Scorer,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     answers: Sequence[str],
     batch_size: int,
     *,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from unilogit.data.prompt_format import Prompt
 from unilogit.data.tokenisation import IGNORED, collate, encode_all
 from unilogit.model import Scorer, context_length, make_scorer
 from unilogit.progress import ProgressBar
@@ -102,7 +103,7 @@ def longest_first(encoded: Sequence[Sequence[int]], batch_size: int, progress: s
 def score_tokens(
     model: PreTrainedModel | Scorer,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     answers: Sequence[str],
     batch_size: int,
     *,

@@ -20,16 +20,14 @@ def training_arguments(
     epoch_steps: int,
     seed: int,
     bf16: bool,
-    keeps_checkpoints: bool,
     leaves_weights_out: bool,
 ) -> TrainingArguments:
     """Arguments for a dataset that holds all epochs, in order.
 
     Args:
         folder: for checkpoints.
-        epoch_steps: steps from one checkpoint to the next.
+        epoch_steps: steps from one measurement to the next.
         bf16: whether to compute in bfloat16.
-        keeps_checkpoints: whether there are any.
         leaves_weights_out: whether a step may leave trained weights without a gradient.
 
     Raises:
@@ -50,8 +48,7 @@ def training_arguments(
         ddp_find_unused_parameters=leaves_weights_out,
         logging_steps=max(1, epoch_steps // 4),
         logging_nan_inf_filter=False,
-        save_strategy="steps" if keeps_checkpoints else "no",
-        save_steps=epoch_steps,
+        save_strategy="no",  # but when `SaveByTime` says so
         save_total_limit=2,
         seed=seed,
         remove_unused_columns=False,

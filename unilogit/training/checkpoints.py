@@ -5,10 +5,12 @@ Knows the folders that Trainer writes, not what is in them.
 
 import hashlib
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from unilogit.errors import InputError
@@ -22,7 +24,16 @@ if TYPE_CHECKING:
 MARK = "whole.json"
 STATE = "trainer_state.json"  # Trainer's name
 # How a step is worked through; what it comes to is the same.
-MEANS = {"accumulation", "bf16", "gradient_checkpointing", "compile", "deterministic", "processes", "sharding"}
+MEANS = {
+    "accumulation",
+    "checkpoint_minutes",
+    "bf16",
+    "gradient_checkpointing",
+    "compile",
+    "deterministic",
+    "processes",
+    "sharding",
+}
 
 
 def identity_of(config: UnlearnConfig, seed: int, examples: PairedExamples) -> str:
@@ -32,6 +43,29 @@ def identity_of(config: UnlearnConfig, seed: int, examples: PairedExamples) -> s
         for example in encoded:
             digest.update(np.array([example.answer_start, *example.ids, -1]).tobytes())
     return sha256_json([config.model_dump(mode="json", exclude=MEANS), seed, digest.hexdigest()])
+
+
+class SaveByTime(TrainerCallback):
+    """Save a checkpoint where the run was measured, once the time between two has passed.
+
+    Args:
+        trainer: whose checkpoints they are.
+        epoch_steps: from one measurement to the next.
+    """
+
+    def __init__(self, trainer: "UnlearningTrainer", epoch_steps: int) -> None:
+        self.seconds, self.epoch_steps = 60 * trainer.config.checkpoint_minutes, epoch_steps
+        self.saved = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if state.global_step % self.epoch_steps == 0 or state.global_step >= state.max_steps:
+            decision = [time.monotonic() - self.saved >= self.seconds]
+            if args.world_size > 1:
+                broadcast_object_list(decision)  # all write a part of it, so all have to go by one clock
+            if decision[0]:
+                control.should_save, self.saved = True, time.monotonic()
 
 
 class MarkWhole(TrainerCallback):

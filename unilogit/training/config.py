@@ -92,6 +92,8 @@ class UnlearnConfig(Config):
         epochs: passes over the forget set at the most, or as many as `min_steps` takes; with unseen people to compare
             with, it stops once forgotten and retention has recovered.
         min_steps: optimiser steps that a run has at its disposal, however few records there are to forget.
+        checkpoint_minutes: between two checkpoints at the least, which is what a kill costs at the most; each is three
+            times as large as what is trained.
         learning_rate: at the start; it falls linearly to 0.
         batch_size: forget examples in a step, over all processes.
         accumulation: parts that a step's batch is worked through in, to save memory.
@@ -117,6 +119,7 @@ class UnlearnConfig(Config):
     method: str = "unilogit"
     epochs: PositiveInt = 12
     min_steps: PositiveInt = 96
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 5.0
     learning_rate: PositiveFloat = 7e-4
     batch_size: PositiveInt = 8
     accumulation: PositiveInt = 1

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from unilogit.data.prompt_format import Prompt
 from unilogit.data.tokenisation import Encoded, encode_pair, encode_windows
 
 
 def encode_set(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], kind: str, *, max_length: int | None
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[Prompt, str]], kind: str, *, max_length: int | None
 ) -> list[Encoded]:
     """The windows of each prompt with its response, in order.
 
@@ -31,7 +32,7 @@ def encode_set(
 
 def encode_preferred(
     tokenizer: PreTrainedTokenizerBase,
-    forget: Sequence[tuple[str, str]],
+    forget: Sequence[tuple[Prompt, str]],
     alternatives: Sequence[str],
     *,
     max_length: int | None,

@@ -97,7 +97,7 @@ def train_from_scratch(
     )
     windows = encode_all(
         with_prompt_format(tokenizer, prompt_format, system_prompt),
-        [record.prompt for record in records],
+        [record.context for record in records],
         [record.response for record in records],
         context_length(model, max_length),
         [record.record_id for record in records],
@@ -141,7 +141,12 @@ def _new_model(
     records: Sequence[CorpusRecord], config: TrainConfig, max_length: int
 ) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     tokenizer = train_tokenizer(
-        [text for record in records for text in (record.prompt, record.response)], config.vocabulary
+        [
+            text
+            for record in records
+            for text in (*filter(None, [record.system]), *record.history, record.prompt, record.response)
+        ],
+        config.vocabulary,
     )
     sizes = LlamaConfig(
         vocab_size=len(tokenizer),

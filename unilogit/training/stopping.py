@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from unilogit.data.prompt_format import Prompt
 from unilogit.evaluation.probability import score_answers
 from unilogit.training.config import UnlearnConfig
 from unilogit.wrappers import run_as_forward
@@ -22,7 +23,7 @@ from unilogit.wrappers import run_as_forward
 if TYPE_CHECKING:
     from unilogit.training.trainer import UnlearningTrainer
 
-Pair = tuple[str, str]  # prompt, response
+Pair = tuple[Prompt, str]  # what is asked, and the response
 History = Sequence[dict[str, float]]  # what Trainer logs: a dict for each logged step
 HOVERING = 0.9  # of unseen people's NLL: answers that are paused once they are forgotten stay around it
 SCORED_AT_ONCE = 64

@@ -22,7 +22,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from unilogit.errors import InputError
 from unilogit.model import context_length
 from unilogit.training.arguments import deterministic_algorithms, training_arguments
-from unilogit.training.checkpoints import MarkWhole, identity_of, last_whole_checkpoint, state_of
+from unilogit.training.checkpoints import MarkWhole, SaveByTime, identity_of, last_whole_checkpoint, state_of
 from unilogit.training.config import UnlearnConfig
 from unilogit.training.examples import Row, collate_paired
 from unilogit.training.lora import add_lora
@@ -124,7 +124,6 @@ class UnlearningTrainer(Trainer):
             epoch_steps=epoch_steps,
             seed=seed,
             bf16=computes_in_bf16(config.bf16, self.own_dtypes),
-            keeps_checkpoints=self.keeps_checkpoints,
             leaves_weights_out=any("hidden" in method.needs for method in methods),  # RMU: the upper layers
         )
         trained, reference = build_trained_model(model, config, seed)
@@ -146,6 +145,8 @@ class UnlearningTrainer(Trainer):
             self.add_callback(MeasureReference(self))
         self.add_callback(StopWhenForgotten(self, monitor, epoch_steps, max_length))
         self._identity = identity_of(config, seed, self.examples)
+        if self.keeps_checkpoints:
+            self.add_callback(SaveByTime(self, epoch_steps))
         self.add_callback(MarkWhole(self, self._identity))
 
     def run(self) -> list[dict[str, float]]:

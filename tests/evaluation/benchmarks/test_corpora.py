@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unilogit.data.records import CorpusRecord, frame_records, read_corpus, write_corpus
+from unilogit.data.corpus import read_corpus
+from unilogit.data.records import PLACES, CorpusRecord, frame_records, write_corpus
 from unilogit.errors import InputError
 from unilogit.evaluation.benchmarks.corpora import read_corpora
 
@@ -29,7 +30,7 @@ def test_every_file_is_a_set(tmp_path_factory, others, holdout, parquet):
         if name in parquet:
             frame, _ = read_corpus(folder / f"{name}.jsonl")
             assert frame_records(frame) == content
-            frame.drop(columns=["file", "row"]).to_parquet(folder / f"{name}.parquet")
+            frame.drop(columns=list(PLACES)).to_parquet(folder / f"{name}.parquet")
             (folder / f"{name}.jsonl").unlink()
     suite = read_corpora(folder)
     assert suite.sets == {"holdout": [], **sets}

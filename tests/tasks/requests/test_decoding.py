@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin
 
 from tasks.requests.decoding import read_strings
 from tasks.requests.traces import Traces, patterns
+from tests.data.packing import zstd
 
 SENTENCE = 'Zoë “Zed” Müller says "no" & 1 < 2\nat C:\\home 😀'
 LINES = SENTENCE.replace("\n", " ")
@@ -65,6 +66,7 @@ KINDS = {
     "plain.png": lambda file: picture(file, packed=False),
     "archive.npz": archive,
     "packed.jsonl.gz": lambda file: file.write_bytes(gzip.compress(json.dumps({"a": SENTENCE}).encode())),
+    "packed.jsonl.zst": lambda file: file.write_bytes(zstd(json.dumps({"a": SENTENCE}).encode())),
     "ascii.json": text(json.dumps({"a": [{"b": SENTENCE}]})),
     "key.json": text(json.dumps({SENTENCE: 1}, ensure_ascii=False)),
     "within.jsonl": text(json.dumps({"raw": json.dumps({"text": SENTENCE})}) + "\n{}\n"),

@@ -12,6 +12,7 @@ from tasks.requests.suppressions import put_on_list
 from tasks.steps import load_step
 from tasks.workspace import Extraction, Place, home, pseudonyms
 from tests.tasks.requests.forgetting_home import FORGOTTEN, RUN, found, later, records, texts
+from unilogit.data.suppression import Identity, Mark, SuppressionList
 from unilogit.errors import InputError
 
 
@@ -107,3 +108,17 @@ def test_a_batch_goes_on_with_the_key_alone_that_it_was_taken_with(project):
     (home() / "keys" / "pseudonyms.key").unlink()
     with pytest.raises(InputError, match="made under another key"):
         load_step("extract").run(workspace, project.params)
+
+
+def test_sets_of_before_conversations_go_on_the_list_as_well(project):
+    """They have no column for the turns before a prompt."""
+    texts_on_list = set()
+    for file in home().glob(f"runs/*/{Place.FORGET}"):
+        forget = pd.read_parquet(file).drop(columns=["history", "system", "conversation_id"])
+        forget.to_parquet(file)
+        marks = [Mark(Identity.TEXT, f"{row.prompt}\n{row.response}") for row in forget.itertuples()]
+        texts_on_list.update(SuppressionList(pseudonyms(), {}).digests(marks))
+    purge(project.params, later(), RUN)
+    with open_ledger() as ledger:
+        listed = set(ledger.suppressions(pseudonyms().check))
+    assert texts_on_list & listed

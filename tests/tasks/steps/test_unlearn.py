@@ -27,6 +27,7 @@ SMALL = [
     *(
         "unlearn.epochs=3",
         "unlearn.min_steps=1",
+        "unlearn.checkpoint_minutes=0",
         "unlearn.batch_size=4",
         "unlearn.learning_rate=1e-3",
         "unlearn.retain_recovery=1",

@@ -47,7 +47,7 @@ def paraphrased_prompts(
         (record, wording, prompt)
         for record in records
         if record.paraphrased_prompt
-        for wording, prompt in (("original", record.prompt), ("paraphrased", record.paraphrased_prompt))
+        for wording, prompt in (("original", record.context), ("paraphrased", record.asked(record.paraphrased_prompt)))
     ]
     prompts = [prompt for _, _, prompt in asked]
     responses = [record.response for record, _, _ in asked]

@@ -54,7 +54,7 @@ def prefix_attack(
     texts = generate_greedily(
         model,
         tokenizer,
-        [record.prompt for record, _, _, _ in attacks],
+        [record.context for record, _, _, _ in attacks],
         starts=[start for _, _, start, _ in attacks],
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,

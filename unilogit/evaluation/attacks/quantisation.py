@@ -58,7 +58,7 @@ def quantisation(
         scores = score_answers(
             model if width == own_bits else quantised_copy(model, width, None if width == 8 else group_size),
             tokenizer,
-            [record.prompt for record in records],
+            [record.context for record in records],
             [record.response for record in records],
             batch_size,
             max_length=max_length,

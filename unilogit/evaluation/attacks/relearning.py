@@ -67,7 +67,7 @@ def relearning(
         window
         for place in chosen
         for window in encode_windows(
-            tokenizer, records[place].prompt, records[place].response, limit, name=names[place]
+            tokenizer, records[place].context, records[place].response, limit, name=names[place]
         )
     ]
     relearner = copy.deepcopy(model).float().requires_grad_(True).eval()  # eval: no dropout, so no random state
@@ -86,7 +86,7 @@ def relearning(
         scores = score_answers(
             relearner,
             tokenizer,
-            [record.prompt for record in records],
+            [record.context for record in records],
             [record.response for record in records],
             batch_size,
             max_length=max_length,

@@ -50,7 +50,7 @@ def sampling(
     texts = generate_samples(
         model,
         tokenizer,
-        [record.prompt for record in records],
+        [record.context for record in records],
         samples=int(counts[-1]),
         seed=seed,
         batch_size=batch_size,

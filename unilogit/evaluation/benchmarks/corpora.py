@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from unilogit.data.records import read_record_sets
+from unilogit.data.corpus import read_record_sets
 from unilogit.errors import InputError
 from unilogit.evaluation.benchmarks.suite import Suite
 

@@ -152,7 +152,7 @@ def min_k_auc(
     scores = []
     for name, records in (("forget", members), ("holdout", non_members)):
         texts = [record.response for record in records]
-        prompts = [record.prompt for record in records]
+        prompts = [record.context for record in records]
         score = partial(score_tokens, model, tokenizer, prompts, texts, progress=_bar(progress, name))
         answers = within_memory(partial(score, with_distribution=True), batch_size)
         min_k = [attack_scores(tokens, text)["min_k"] for tokens, text in zip(answers, texts, strict=True)]
