@@ -22,6 +22,7 @@ from flows.artifacts import show_verdict
 from flows.in_process import DONE, GATES_FAILED, end_state, exit_code, tell_problems
 from tasks.bad_input import BAD
 from tasks.beforehand import check_beforehand
+from tasks.general import check_lm_eval
 from tasks.outcome import as_task, call, end_flow, is_recorded, name_run, result_of, run_id
 from tasks.params import Params, load_params
 from tasks.registry.connection import reach
@@ -83,6 +84,7 @@ def _unlearn(params: Params, params_file: str, requests: str, retry_failed: bool
         lambda *arguments: call(take_in, *arguments),
     )
     check_beforehand(params, params_file)
+    check_lm_eval(params)
     while batch := call(take_batch, params, retry_failed, run):
         print(batch)
         name_run(f"unlearn {batch.batch_id}")

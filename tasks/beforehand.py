@@ -15,6 +15,13 @@ from unilogit.errors import InputError
 from unilogit.evaluation.registry import METRICS, Need
 from unilogit.gates import Gate
 
+_REMEDIES = {
+    Need.HOLDOUT: "needs people whom the model never saw, and data.holdout is null: name their records there",
+    Need.RETAIN_MODEL: "needs a retain model, and model.retain is null: set it to train, or to the folder of one",
+    Need.GENERAL_QUESTIONS: "needs general questions, and evaluate.general.questions is 0: ask some",
+    Need.GENERAL_TEXT: "needs the general text, and evaluate.general.text is false: set it to true",
+}
+
 
 def check_beforehand(params: Params, file: str) -> None:
     """Refuse parameters with which no batch can end well.
@@ -127,18 +134,32 @@ def _why_impossible(gate: Gate, params: Params) -> str | None:
     metric = METRICS.get(gate.metric)
     if metric is None:
         return _why_unknown(gate.metric, params)
-    if Need.HOLDOUT in metric.needs and params.data.holdout is None:
-        return "needs people whom the model never saw, and data.holdout is null: name their records there"
-    if Need.RETAIN_MODEL in metric.needs and params.model.retain is None:
-        return "needs a retain model, and model.retain is null: set it to train, or to the folder of one"
+    lacking = _lacking(params)
+    if unmet := [lacking[need] for need in metric.needs if need in lacking]:
+        return unmet[0]
     if metric.attack is not None and metric.attack not in params.evaluate.robustness.attacks:
         return f"needs the attack {metric.attack}, which evaluate.robustness.attacks leaves out: add it there"
     return None
 
 
+def _lacking(params: Params) -> dict[Need, str]:
+    """What these parameters do not give, and what to change."""
+    chat = params.evaluate.general
+    lacking = {
+        Need.HOLDOUT: params.data.holdout is None,
+        Need.RETAIN_MODEL: params.model.retain is None,
+        Need.GENERAL_QUESTIONS: not chat.questions,
+        Need.GENERAL_TEXT: not chat.text,
+    }
+    return {need: _REMEDIES[need] for need, is_lacking in lacking.items() if is_lacking}
+
+
 def _why_unknown(metric: str, params: Params) -> str | None:
     """Why no set has a metric of this name; None where one may."""
     part, _, name = metric.partition(".")
+    if part == "lm_eval":
+        named = params.evaluate.lm_eval_tasks
+        return None if named else "is of a task of lm-eval, and evaluate.lm_eval_tasks is []: name it there"
     sets = ["forget", "forget_all", "retain", *params.data.utility_groups]
     sets += ["holdout"] if params.data.holdout else []
     sets += ["neighbours"] if params.data.neighbours else []

@@ -43,7 +43,7 @@ class Data(Config):
         taken = {"forget", "forget_all", "retain", "neighbours", "holdout"}  # sets
         # What metrics.json has beside sets.
         taken |= {"model_utility", "membership_inference", "forget_quality", "retain_divergence", "privleak"}
-        taken |= {"retained", "robustness"}
+        taken |= {"retained", "robustness", "general", "lm_eval"}
         if clash := sorted(taken.intersection(groups)):
             raise ValueError(f"a group may not be called {', '.join(clash)}")
         return groups

@@ -271,6 +271,14 @@ class Workspace:
         """What was measured of the model in a role: numbers, and a row for each record."""
         return self.path(Place.MEASURED, f"{role}.json"), self.path(Place.MEASURED, f"{role}.parquet")
 
+    def ordinary_chat(self, role: str) -> Path:
+        """What was measured on ordinary chat of the model in a role."""
+        return self.path(Place.MEASURED, f"{role}.general.json")
+
+    def lm_eval(self, role: str) -> Path:
+        """What tasks of lm-eval gave of the model in a role."""
+        return self.path(Place.MEASURED, f"{role}.lm_eval.json")
+
     def attacked(self, role: str, attack: str) -> Path:
         """What an attack on the model in a role gave, a row for each record."""
         return self.path(Place.ATTACKS, f"{role}-{attack}.parquet")

@@ -25,6 +25,7 @@ _SETS = {  # first part of a metric's name → the set it is measured on, where 
     **dict.fromkeys(("retain", "retain_loss", "retain_probability", "retained", "model_utility"), RETAIN),
     **dict.fromkeys(("holdout", "unseen_nll"), HOLDOUT),
     "neighbours": NEIGHBOURS,
+    **dict.fromkeys(("general", "lm_eval"), ""),  # measured on no set of the batch's
 }
 _LONGEST_KEY = 250  # that MLflow takes
 

@@ -22,6 +22,8 @@ SECTIONS = {
     "holdout": "Unseen people",
     "model_utility": "Model utility",
     "retained": "Kept, as a share of before",
+    "general": "Ordinary chat",
+    "lm_eval": "Tasks of lm-eval",
     "forget_quality": "Forget quality",
     "membership_inference": "Membership inference",
     "retain_divergence": "Divergence from the retain model",
@@ -35,7 +37,10 @@ NOTES = {
     "neighbours": "Retained records like the forgotten, which unlearning endangers first: should stay as they were.",
     "holdout": "People whom no model ever saw: forgotten ones should look like them.",
     "model_utility": "The harmonic mean of what is measured on the retain set and on general knowledge.",
-    "retained": "After divided by before: 1 is no loss.",
+    "retained": "After divided by before: 1 is no change. Of perplexity, more is a loss; of all others, less.",
+    "general": "Questions and a text that have nothing to do with the corpus. Drift is how differently a model goes on"
+    " where the model before answers these questions: 0 is alike.",
+    "lm_eval": "Should stay as they were before.",
     "forget_quality": "Kolmogorov–Smirnov test of the truth ratio against the retain model: p-value 1 and statistic 0"
     " mean that the two cannot be told apart.",
     "membership_inference": "How well an attacker tells forgotten people from unseen ones: an AUC of 0.5 is guessing,"
@@ -52,6 +57,11 @@ METRICS = {
     "exact_memorisation": "exact memorisation",
     "extraction_strength": "extraction strength",
     "retain_probability": "retain probability",
+    "general_accuracy": "right answers to general questions",
+    "general_perplexity": "perplexity of general text",
+    "accuracy": "share of right answers",
+    "perplexity": "perplexity of general text",
+    "drift": "drift KL(before ‖ model), nats per token",
     "p_value": "p-value",
     "log10_p_value": "log10 of p-value",
     "ks_statistic": "KS statistic",

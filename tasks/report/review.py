@@ -122,7 +122,16 @@ def read_review(workspace: Workspace) -> Review:
 def _took(workspace: Workspace) -> dict[str, str]:
     files = {role: workspace.measured(role)[0] for role in MODELS}
     facts = {role: Measured.model_validate(read_json(file)) for role, file in files.items() if file.exists()}
-    return {role: tell_seconds(fact.seconds, fact.generated_tokens) for role, fact in facts.items()}
+    return {
+        role: tell_seconds(fact.seconds | _seconds_of_chat(workspace, role), fact.generated_tokens)
+        for role, fact in facts.items()
+    }
+
+
+def _seconds_of_chat(workspace: Workspace, role: str) -> dict[str, float]:
+    file = workspace.ordinary_chat(role)
+    seconds: dict[str, float] = read_json(file)["seconds"] if file.exists() else {}
+    return seconds
 
 
 def _sections(metrics: Metrics) -> dict[str, list[Row]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from pydantic import BaseModel
 
+from tasks.general import Measurable, measure_ordinary_chat
 from tasks.params import TOKENS, Params
 from tasks.sets import PARENT, RETAIN_MODEL, UNLEARNED, evaluation_sets
 from tasks.stamp import Keeper, code_digest, digest
@@ -23,6 +24,7 @@ from unilogit.files import Json, read_json, write_json, write_parquet, write_tex
 if TYPE_CHECKING:
     from unilogit.evaluation.evaluate import Evaluation
 
+MEASURED_APART = {"robustness", "baselines", "general", "lm_eval_tasks"}  # knobs that change nothing on the sets
 SETS = (Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS)
 
 
@@ -67,7 +69,7 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
     retain_model = workspace.read(RetainModel)
     roles = [PARENT, UNLEARNED, *([RETAIN_MODEL] if retain_model.model else [])]
     if RETAIN_MODEL not in roles:
-        for stale in workspace.measured(RETAIN_MODEL):
+        for stale in (*workspace.measured(RETAIN_MODEL), workspace.ordinary_chat(RETAIN_MODEL)):
             stale.unlink(missing_ok=True)
     evaluations = {role: _evaluate(workspace, role, sets, params) for role in roles}
     metrics = compare(
@@ -82,6 +84,8 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
         prefix = "robustness." if role == UNLEARNED else f"{role}.robustness."
         for told, reasons in (("unavailable", attacks.unavailable), ("incomplete", attacks.incomplete)):
             metrics[told] |= {f"{prefix}{name}": reason for name, reason in reasons[role].items()}
+    models = {role: Measurable(*_model(workspace, role)) for role in roles}
+    seconds_of_chat = measure_ordinary_chat(workspace, models, params, metrics)
     _compare_methods(workspace, sets, params)
     write_json(workspace.path(Place.METRICS), metrics)
     before, after = metrics[PARENT], metrics[UNLEARNED]
@@ -90,7 +94,7 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
         retain_probability=(before["retain"]["probability"], after["retain"]["probability"]),
         model_utility=(before["model_utility"], after["model_utility"]),
         took={
-            role: tell_seconds(evaluation.seconds, evaluation.generated_tokens)
+            role: tell_seconds(evaluation.seconds | seconds_of_chat[role], evaluation.generated_tokens)
             for role, evaluation in evaluations.items()
         },
     )
@@ -133,7 +137,9 @@ def _evaluate(workspace: Workspace, role: str, sets: Mapping[str, list[CorpusRec
         "model": model_digest,
         "retain_model": retain_model.files_sha256 if compared else None,
         "data": [digest(workspace.path(place)) for place in SETS],
-        "config": params.evaluate.model_dump(mode="json", exclude={"robustness", "baselines"}),
+        "config": params.evaluate.model_dump(
+            mode="json", exclude={"robustness", "baselines", "general", "lm_eval_tasks"}
+        ),
         "params": [params.seed, params.model.max_length],
         "groups": list(params.data.utility_groups),
         "code": code_digest("unilogit.evaluation.evaluate"),

@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp
 
 from tests.evaluation.measured import FORGET, SETS, TOKENIZER, build, measure, nll, record
 from unilogit.evaluation.comparison import compare, compare_with_retain_model
-from unilogit.evaluation.retain_divergence import retain_divergence
+from unilogit.evaluation.divergence import divergence
 
 
 def test_side_by_side(evaluations):
@@ -58,9 +58,13 @@ def test_divergence_is_the_mean_over_tokens(models, evaluations):
     after = measure(models[1], retain_model=models[2])
     metrics = compare(evaluations[0], after, retain_model)
     sets = [(r.prompt, r.response) for r in FORGET]
-    tokens = retain_divergence(models[1], models[2], TOKENIZER, *zip(*sets, strict=True), batch_size=1)
-    for name in ("kl_retain_model_to_model", "kl_model_to_retain_model"):
-        expected = tokens[name].sum() / tokens["n_tokens"].sum()
+    tokens = divergence(models[1], models[2], TOKENIZER, *zip(*sets, strict=True), batch_size=1)
+    columns = {
+        "kl_retain_model_to_model": "kl_reference_to_model",
+        "kl_model_to_retain_model": "kl_model_to_reference",
+    }
+    for name, column in columns.items():
+        expected = tokens[column].sum() / tokens["n_tokens"].sum()
         assert metrics["after"]["retain_divergence"][name] == pytest.approx(expected, rel=1e-5)
         assert metrics["before"]["retain_divergence"][name] is None
         assert f"before.retain_divergence.{name}" in metrics["unavailable"]

@@ -22,6 +22,8 @@ def test_the_attacks_are_those_that_can_be_made():
         ({"max_examples": -1}, "max_examples"),
         ({"robustness": {"attacks": ["telepathy"]}}, "robustness.attacks"),
         ({"robustness": {"relearning_rate": float("nan")}}, "robustness.relearning_rate"),
+        ({"general": {"questions": 101}}, "general.questions"),
+        ({"general": {"questions": -1}}, "general.questions"),
         ({"max_tokens": 3}, "max_tokens"),
     ],
 )

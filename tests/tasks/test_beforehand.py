@@ -82,8 +82,12 @@ def test_every_metric_of_its_own_can_be_gated_and_is_refused_without_what_it_nee
     metrics = [name for name in METRICS if "." in name or name in ("model_utility", "privleak")]
     gates = ", ".join(f"{{name: {name}, scope: utility, metric: {name}, op: '<=', threshold: 1}}" for name in metrics)
     assert problems(f"gates=[{gates}]") == []
-    without = problems(f"gates=[{gates}]", "data.holdout=null", "model.retain=null", "evaluate.robustness.attacks=[]")
+    chat = ("evaluate.general.questions=0", "evaluate.general.text=false")
+    without = problems(
+        f"gates=[{gates}]", "data.holdout=null", "model.retain=null", "evaluate.robustness.attacks=[]", *chat
+    )
     needy = ("forget_quality", "membership_inference", "privleak", "retain_divergence", "robustness")
+    needy += ("general", "retained.general")
     refused = [name for name in metrics if name.startswith(needy)]
     assert [problem.partition(" needs ")[0] for problem in without] == [f"gate {name}: {name}" for name in refused]
 
@@ -101,6 +105,14 @@ def test_sets_and_metrics_that_are_not_measured_are_refused(problems):
         assert problem.startswith(f"gate mine: {metric} is of no set that is measured: correct it, to one of forget,")
     (problem,) = problems(gate("forget.probabilty"))
     assert problem.startswith("gate mine: forget.probabilty is not measured: correct it, to one of probability,")
+
+
+def test_a_task_of_lm_eval_that_is_gated_has_to_be_named(problems):
+    (problem,) = problems(gate("lm_eval.arc_easy.acc"))
+    assert problem.startswith(
+        "gate mine: lm_eval.arc_easy.acc is of a task of lm-eval, and evaluate.lm_eval_tasks is []"
+    )
+    assert problems(gate("lm_eval.arc_easy.acc"), "evaluate.lm_eval_tasks=[arc_easy]") == []
 
 
 def test_every_problem_is_told_at_once(problems, tmp_path):

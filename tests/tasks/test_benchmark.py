@@ -63,7 +63,7 @@ def test_what_a_number_leaves_out_is_printed_and_written(models, tmp_path, capsy
     (tmp_path / "retain.jsonl").write_text(json.dumps(records[1] | {"record_id": "kept"}))
     run_suite(models[0], "corpora", tmp_path, None, None, tmp_path / "out", **SMALL)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert set(metrics["incomplete"]) == {"forget.rouge_l_recall"}
+    assert set(metrics["incomplete"]) == {"forget.rouge_l_recall", "model_utility"}
     assert metrics["model"]["retain"]["rouge_l_recall"] is None
     printed = " ".join(capsys.readouterr().out.split())
     assert "forget.rouge_l_recall: 1 of 3 records are left out" in printed

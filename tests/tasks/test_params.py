@@ -90,7 +90,7 @@ def test_a_misspelt_knob_of_a_method_is_named():
     assert error.value.problems == [f"{SHIPPED}: unlearn.npo.betta: no such key; remove it or correct its spelling"]
 
 
-@pytest.mark.parametrize("name", ["retained", "robustness", "privleak", "retain_divergence", "forget"])
+@pytest.mark.parametrize("name", ["retained", "robustness", "privleak", "retain_divergence", "forget", "general"])
 def test_a_group_may_not_take_the_name_of_what_is_measured(name):
     with pytest.raises(InputError, match=f"a group may not be called {name}"):
         load_params(SHIPPED, [f"data.utility_groups=[{name}]"])

@@ -161,7 +161,8 @@ def build_registrable(root: Path, params: Params, seed=0, forget_probability=0.0
         "robustness": {"quantised_4_bit_probability": 0.01},
         "forget_quality": {"p_value": 0.8, "log10_p_value": -0.1, "ks_statistic": 0.2},
         "model_utility": 0.9,
-        "retained": {"model_utility": 0.99},
+        "retained": {"model_utility": 0.99, "general_perplexity": 1.01},
+        "general": {"accuracy": 0.5, "perplexity": 20.2, "drift": 0.01, "n": 100},
     }
     before = {"forget": {"probability": 0.99}, "retain": {"probability": 0.96, "truth_ratio": None}}
     reasons = {"before.retain.truth_ratio": "no wrong answers"}

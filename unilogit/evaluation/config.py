@@ -1,8 +1,8 @@
 """What an evaluation is told: every knob with its default; params.yaml's `evaluate` section holds the same."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from unilogit.training.config import Config, PositiveFloat, PositiveInt, known_method
 
@@ -24,6 +24,19 @@ class AttackConfig(Config):
     relearning_rate: PositiveFloat = 1e-4
 
 
+class GeneralConfig(Config):
+    """What is measured on ordinary chat, which has nothing to do with the corpus.
+
+    Attributes:
+        questions: how many of the general questions that ship with the library are asked; 0 for none, and then there is
+            neither accuracy nor drift.
+        text: whether perplexity is measured on the text that ships with it.
+    """
+
+    questions: Annotated[int, Field(ge=0, le=100)] = 100
+    text: bool = True
+
+
 class EvaluateConfig(Config):
     """How models are measured: before unlearning, after it, and the retain model.
 
@@ -32,6 +45,8 @@ class EvaluateConfig(Config):
         max_new_tokens: where a generated answer without end is cut.
         max_examples: records of each set but forget set and holdout, drawn with the run's seed where there are more.
         baselines: methods that unlearn the same batch too, to stand beside the one that is used.
+        general: ordinary chat.
+        lm_eval_tasks: tasks of the package lm-eval, on the model before and after: names, or paths of YAML files.
         robustness: the attacks.
     """
 
@@ -39,6 +54,8 @@ class EvaluateConfig(Config):
     max_new_tokens: PositiveInt = 48
     max_examples: PositiveInt = 400
     baselines: tuple[str, ...] = ()
+    general: GeneralConfig = GeneralConfig()
+    lm_eval_tasks: tuple[str, ...] = ()
     robustness: AttackConfig = AttackConfig()
 
     @field_validator("baselines")

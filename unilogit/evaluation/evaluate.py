@@ -65,8 +65,8 @@ class Evaluation(NamedTuple):
         examples: a row for each record of each set: set, record_id, nll (per answer token, nats), n_tokens,
             probability, rouge_l_recall, truth_ratio, normalised_probability, each of RECORD_METRICS,
             n_perturbed, generated, and an attack_… column for each attack of membership inference, on forget set
-            and holdout, and both directions of `retain_divergence` per token, on the forget set; NaN or None where
-            not measured.
+            and holdout, and both directions of `divergence` from the retain model per token, on the forget set; NaN or
+            None where not measured.
         metrics: set -> metric -> number; model_utility; membership_inference. None where there is no number.
         unavailable: dotted path of each None -> why.
         incomplete: dotted path of each number that leaves something out -> what, and why.

@@ -14,11 +14,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.prompt_format import Prompt
 from unilogit.data.records import CorpusRecord
+from unilogit.evaluation.divergence import divergence
 from unilogit.evaluation.generation import generate_greedily
 from unilogit.evaluation.membership_inference import ATTACKS, attack_scores, gradient_norms
 from unilogit.evaluation.probability import normalized_probability
 from unilogit.evaluation.registry import RECORD_METRICS
-from unilogit.evaluation.retain_divergence import retain_divergence
 from unilogit.evaluation.rouge import rouge_l_recall
 from unilogit.evaluation.stopwatch import Stopwatch
 from unilogit.evaluation.token_scores import TokenScores, score_tokens, within_memory
@@ -220,7 +220,7 @@ def _add_divergences(plan: Plan, retain_model: PreTrainedModel, examples: pd.Dat
     prompts, responses, names = plan.responses(FORGET)
     with plan.watch("divergence from the retain model") as label:
         measure = partial(
-            retain_divergence,
+            divergence,
             plan.model,
             retain_model,
             plan.tokenizer,
@@ -230,6 +230,6 @@ def _add_divergences(plan: Plan, retain_model: PreTrainedModel, examples: pd.Dat
             names=names,
             progress=label,
         )
-        divergence = within_memory(measure, plan.batch_size)
-    for name in DIVERGENCES:
-        examples.loc[examples["set"] == FORGET, name] = (divergence[name] / divergence["n_tokens"]).to_numpy()
+        sums = within_memory(measure, plan.batch_size)
+    for name, column in zip(DIVERGENCES, ("kl_reference_to_model", "kl_model_to_reference"), strict=True):
+        examples.loc[examples["set"] == FORGET, name] = (sums[column] / sums["n_tokens"]).to_numpy()

@@ -16,6 +16,8 @@ class Need(StrEnum):
 
     HOLDOUT = "holdout"
     RETAIN_MODEL = "retain model"
+    GENERAL_QUESTIONS = "general questions"
+    GENERAL_TEXT = "general text"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,33 @@ METRICS: dict[str, Metric] = {
     "model_utility": Metric("retain, general knowledge", "0 … 1", "high", _TOFU),
     "retained.model_utility": Metric("after / before", "0 … ∞", "1 or more", "ratio of the above"),
     "retained.retain_probability": Metric("after / before", "0 … ∞", "1 or more", "ratio of the above"),
+    "retained.general_accuracy": Metric(
+        "after / before", "0 … ∞", "1 or more", "ratio of general.accuracy", needs=(Need.GENERAL_QUESTIONS,)
+    ),
+    "retained.general_perplexity": Metric(
+        "after / before", "0 … ∞", "1 or less", "ratio of general.perplexity", needs=(Need.GENERAL_TEXT,)
+    ),
+    "general.accuracy": Metric(
+        "general questions that ship",
+        "0 … 1",
+        "high",
+        "unilogit.evaluation.general.questions",
+        needs=(Need.GENERAL_QUESTIONS,),
+    ),
+    "general.perplexity": Metric(
+        "a general text that ships",
+        "1 … ∞",
+        "low",
+        "Jelinek et al. 1977, doi 10.1121/1.2016299",
+        needs=(Need.GENERAL_TEXT,),
+    ),
+    "general.drift": Metric(
+        "what before answers to general questions",
+        "0 … ∞ nats",
+        "low",
+        "KL(before ‖ model), Kullback and Leibler 1951",
+        needs=(Need.GENERAL_QUESTIONS,),
+    ),
     "forget_quality.p_value": Metric(
         "forget, needs a retain model", "0 … 1", "high", _TOFU, needs=(Need.RETAIN_MODEL,)
     ),

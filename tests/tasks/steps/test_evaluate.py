@@ -94,7 +94,10 @@ def workspace(made, tmp_path):
     return shutil.copytree(made, tmp_path / "workspace")
 
 
-params = loader("evaluate.max_new_tokens=16", "evaluate.max_examples=8", "evaluate.batch_size=16")
+params = loader(
+    *("evaluate.max_new_tokens=16", "evaluate.max_examples=8", "evaluate.batch_size=16"),
+    "evaluate.general.questions=7",
+)
 ATTACKS = {"after": {"quantised_4_bit_probability": 0.25}, "retain_model": {"quantised_4_bit_probability": None}}
 
 
@@ -136,9 +139,10 @@ def test_metrics_of_all_models_and_sets(workspace):
     metrics = read_json(workspace / "evaluation" / "metrics.json")
     # This retain model is no yardstick: it was trained on the forget set, too.
     leaks = ["privleak", "before.privleak", "retain_model.privleak"]
-    assert list(metrics["unavailable"]) == [*leaks, "retain_model.robustness.quantised_4_bit_probability"]
+    right = "retained.general_accuracy"  # a model that knows no English gives too few right answers
+    assert set(metrics["unavailable"]) == {*leaks, right, "retain_model.robustness.quantised_4_bit_probability"}
     assert metrics["after"]["robustness"] == ATTACKS["after"]
-    assert [number for number in numbers(metrics) if number is None or not math.isfinite(number)] == [None] * 4
+    assert [number for number in numbers(metrics) if number is None or not math.isfinite(number)] == [None] * 5
     expected = {"forget": 6, "forget_all": 9, "retain": 8, "world_facts": 4, "neighbours": 2, "holdout": 5}
     for model in ("before", "after", "retain_model"):
         assert {name: metrics[model][name]["n"] for name in expected} == expected

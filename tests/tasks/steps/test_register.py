@@ -67,13 +67,13 @@ def assert_whole(store, workspace, registration):
     assert version.tags == registration.tags
     assert candidate(store) == "1"
     for part in (
-        "**Passed: all 11 gates.",
+        "**Passed: all 13 gates.",
         f"unilogit models promote {NAME} 1",
         f"[Run](#/experiments/1/runs/{registration.run_id})",
         f"[Report](#/experiments/1/runs/{registration.run_id}/artifacts/report.html)",
         f"[Model](#/experiments/1/models/{version.source.removeprefix('models:/')})",
         "report where it was made: UNILOGIT_HOME/runs/batch-1/report.html",
-        "- parent model: version 7\n- retain model: trained on 90 records\n- method: unilogit\n- training steps: 2\n",
+        "- parent model: version 7\n- retain model: trained on 90 records\n- method: unilogit\n- optimiser steps: 2\n",
         "- data: not under DVC\n",
     ):
         assert part in version.description
@@ -143,7 +143,7 @@ def test_failed_gates_give_no_alias_and_take_none_away(store, home, workspace, p
         *("failed", "failed", "passed"),
     )
     assert version.tags["parent_version"] == ""
-    assert version.description.startswith("**Failed: 2 of 11 gates.")
+    assert version.description.startswith("**Failed: 2 of 13 gates.")
     assert "--retry-failed" in version.description
     assert candidate(store) == "1"
 

@@ -1,0 +1,166 @@
+"""Whether a model still talks: answers to general questions, perplexity of general text, drift from the model before.
+
+None of it depends on a corpus or on what is forgotten. Knows models; nothing of files or of gates.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unilogit.data.tokenisation import LEAST_ROOM, encode_prompt
+from unilogit.evaluation.divergence import divergence
+from unilogit.evaluation.findings import Findings
+from unilogit.evaluation.general.questions import general_questions, is_right
+from unilogit.evaluation.general.text import general_passages, perplexity
+from unilogit.evaluation.generation import generate_greedily
+from unilogit.evaluation.stopwatch import Stopwatch
+from unilogit.evaluation.token_scores import within_memory
+from unilogit.model import context_length
+
+ANSWER_TOKENS = 24  # enough for a sentence that says it
+NO_QUESTIONS = "no general question was asked (evaluate.general.questions)"
+NO_TEXT = "perplexity was not measured (evaluate.general.text)"
+_NO_ROOM = "the model's context is too short for any general question"
+
+
+class ModelBefore(NamedTuple):
+    """What drift is measured from.
+
+    Attributes:
+        model: the model before unlearning.
+        answers: question → what it answers, of `GeneralMeasures`.
+    """
+
+    model: PreTrainedModel
+    answers: Mapping[str, str]
+
+
+class GeneralMeasures(BaseModel):
+    """What was measured of one model on ordinary chat.
+
+    Attributes:
+        metrics: accuracy, the share of right answers; perplexity of a token of general text; drift, the mean over
+            tokens of KL(model before ‖ model), in nats, on the former's own answers (0 for itself); n, how many
+            questions were asked. None where there is no number.
+        unavailable: name of each None → why.
+        answers: question → what the model answers.
+        seconds: what took how long.
+    """
+
+    schema_version: Literal[1] = 1
+    metrics: dict[str, float | None]
+    unavailable: dict[str, str]
+    answers: dict[str, str]
+    seconds: dict[str, float]
+
+
+def measure_general(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    before: ModelBefore | None = None,
+    questions: int = 100,
+    text: bool = True,
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    progress: str | None = None,
+) -> GeneralMeasures:
+    """Measure one model on ordinary chat.
+
+    Questions that the model's context has no room for are not asked.
+
+    Args:
+        model: a causal language model; left as it is.
+        before: None for the model before itself.
+        questions: how many of `general_questions` are asked, the first ones.
+        text: whether perplexity is measured.
+        batch_size: examples at once; None for as many as memory holds.
+        max_length: tokens of a window of a long text; the model's context where that is less, or where this is None.
+        progress: what the progress bars on standard error say; None for no bars.
+
+    Raises:
+        InputError: the models have different vocabularies, or the tokenizer has no end-of-sequence token.
+    """
+    watch, findings = Stopwatch(progress), Findings()
+    room = context_length(model, max_length)
+    asked = [
+        question
+        for question in general_questions()[:questions]
+        if room is None or len(encode_prompt(tokenizer, question.question)) + LEAST_ROOM <= room
+    ]
+    why_none = _NO_ROOM if questions else NO_QUESTIONS
+    answers: dict[str, str] = {}
+    if asked:
+        with watch("general questions") as label:
+            answers = _ask(model, tokenizer, [question.question for question in asked], batch_size, label)
+    right = sum(is_right(answers[question.question], question.answers) for question in asked)
+    findings.put(("accuracy",), right / len(asked) if asked else None, why_none)
+    value = None
+    if text:
+        with watch("general text") as label:
+            value = perplexity(
+                model, tokenizer, general_passages(), batch_size=batch_size, max_length=max_length, progress=label
+            )
+    findings.put(("perplexity",), value, NO_TEXT)
+    drift = 0.0 if asked else None
+    if before is not None and asked:
+        with watch("drift") as label:
+            drift = _drift(model, tokenizer, before, answers, batch_size, max_length, label)
+    findings.put(("drift",), drift, why_none)
+    findings.put(("n",), len(asked))
+    return GeneralMeasures(
+        metrics=findings.metrics, unavailable=findings.unavailable, answers=answers, seconds=watch.seconds
+    )
+
+
+def nothing_measured() -> GeneralMeasures:
+    """What `measure_general` gives for no question and no text, for which no model has to be loaded."""
+    why = {"accuracy": NO_QUESTIONS, "perplexity": NO_TEXT, "drift": NO_QUESTIONS}
+    return GeneralMeasures(metrics={**dict.fromkeys(why), "n": 0}, unavailable=why, answers={}, seconds={})
+
+
+def _ask(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[str],
+    batch_size: int | None,
+    progress: str | None,
+) -> dict[str, str]:
+    texts = within_memory(
+        lambda size: generate_greedily(
+            model, tokenizer, questions, batch_size=size, max_new_tokens=ANSWER_TOKENS, progress=progress
+        ),
+        batch_size,
+    )
+    return dict(zip(questions, texts, strict=True))
+
+
+def _drift(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    before: ModelBefore,
+    asked: Collection[str],
+    batch_size: int | None,
+    max_length: int | None,
+    progress: str | None,
+) -> float | None:
+    """On the questions that both models have room for; None where there are none."""
+    pairs = [(question, answer) for question, answer in before.answers.items() if question in asked]
+    if not pairs:
+        return None
+    compare = partial(
+        divergence,
+        model,
+        before.model,
+        tokenizer,
+        [question for question, _ in pairs],
+        [answer for _, answer in pairs],
+        max_length=max_length,
+        progress=progress,
+    )
+    sums = within_memory(compare, batch_size)
+    return float(np.average(sums["kl_reference_to_model"] / sums["n_tokens"], weights=sums["n_tokens"]))
