@@ -57,6 +57,8 @@ def good(tmp_path_factory):
         data={"corpus": "corpus.jsonl", "requests": "requests", "holdout": None, "utility_groups": []},
         model={"base": BASE, "retain": None},
     )
+    for gate in project.gates()[1:]:  # most need what this project has not
+        project.drop_gate(gate["name"])
     (project.folder / "corpus.jsonl").write_text(lines(CORPUS))
     (project.folder / "requests").mkdir()
     (project.folder / "requests" / "a.jsonl").write_text(request("ann"))

@@ -68,7 +68,7 @@ def test_gates_that_pass_let_it_be_promoted_and_may_be_applied_again(failed, sto
     assert workspace.path(Place.METRICS).read_bytes() == metrics
     assert [verdict["name"] for verdict in read_json(workspace.path(Place.GATES))["gates"]] == ["lenient"]
     assert read_json(workspace.path(Place.VERSION_PARAMS))["gates"][0]["threshold"] == 0.95
-    assert f"models promote {NAME} {registration.version}" in capsys.readouterr().out
+    assert f"models promote {NAME} {registration.version}" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_cannot_be_judged_again_is_refused(failed, home):  # noqa: F811
