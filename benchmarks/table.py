@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import flow_cost_table
+from benchmarks import flow_cost_table, scale_table
 from benchmarks.batches_table import write_batches
 from benchmarks.measure import RESULTS
 from tasks.report.names import number
@@ -256,9 +256,9 @@ def draw(results: list[dict[str, Any]], file: Path) -> None:
 
 
 def main() -> None:
-    loss, step, evaluation, threads, tofu, batches, flow_cost = (
+    loss, step, evaluation, threads, tofu, batches, flow_cost, ledger, extraction = (
         [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
-        for kind in ("loss", "step", "evaluation", "threads", "tofu", "batches", "flow-cost")
+        for kind in ("loss", "step", "evaluation", "threads", "tofu", "batches", "flow-cost", "ledger", "extraction")
     )
     DOCS.mkdir(exist_ok=True)
     draw(loss, DOCS / "performance.svg")
@@ -269,6 +269,10 @@ def main() -> None:
         parts += [THREADS, *map(threads_section, threads)]
     if flow_cost:
         parts += [flow_cost_table.INTRODUCTION, *map(flow_cost_table.flow_cost_section, flow_cost)]
+    if ledger:
+        parts += [scale_table.LEDGER, *map(scale_table.ledger_section, ledger)]
+    if extraction:
+        parts += [scale_table.EXTRACTION, *map(scale_table.extraction_section, extraction)]
     page.write_text("\n".join(parts))
     print(page)
     if tofu:
