@@ -48,7 +48,9 @@ def extraction_section(result: dict[str, Any]) -> str:
             f"| {row['records']:,} | {runs['semi-join']['seconds']:.1f} | {seconds[0]:.1f} ({seconds[1]:.1f}) |"
             f" {speed['off']:.2f} ({speed['forget']:.2f}) | {peaks[0]:.0f} ({peaks[1]:.0f}) |"
         )
-    near = result["near_duplicates"]
-    lines += ["", f"Near-duplicates among {near['records']:,} records: recall {near['recall']:.3f}, precision"]
-    lines[-1] += f" {near['precision']:.3f} on {near['copies_at_threshold']} planted copies at the threshold or above."
+    copies = result["near_duplicates"]
+    lines += ["", f"Near-duplicates among {copies['records']:,} records: recall {copies['recall']:.3f}, precision"]
+    lines[-1] += (
+        f" {copies['precision']:.3f} on {copies['copies_at_threshold']} planted copies at the threshold or above."
+    )
     return "\n".join(lines) + "\n"
