@@ -44,4 +44,6 @@ def test_a_format_that_is_little_better_or_for_few_records_is_not(gain):
 def test_what_cannot_be_compared_is_said():
     assert find(KNOWN[:0], UNSEEN, ASKED[:0]) == (None, "there are no training records to compare with")
     assert find(KNOWN, UNSEEN[:0]) == (None, "there are no records of unseen people to compare with")
-    assert find(np.r_[KNOWN, np.nan], UNSEEN).unfamiliar == "gives answers no finite likelihood"
+    for bad in (np.nan, np.inf):
+        assert find(np.r_[KNOWN, bad], UNSEEN).unfamiliar == "gives answers no finite likelihood"
+        assert find(KNOWN, np.r_[UNSEEN, bad]).unfamiliar == "gives answers no finite likelihood"

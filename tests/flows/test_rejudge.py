@@ -28,7 +28,8 @@ def failed(store, params):  # noqa: F811
     workspace = build_registrable(run_folder(batch_id), params, forget_probability=0.9)
     gate.STEP.run(workspace, params)
     for place in register.STEP.reads:
-        workspace.path(place).exists() or workspace.path(place).mkdir()
+        if not workspace.has(place):
+            workspace.path(place).mkdir()
     register.STEP.run(workspace, params)
     with open_ledger() as ledger:
         ledger.finish_batch(batch_id, False, "run")

@@ -52,7 +52,7 @@ def find_familiarity(
     kind = "records of unseen people" if are_unseen else "their prompts with each other's answers"
     if not len(trained) or not len(strangers):
         return Familiarity(None, f"there are no {'training records' if not len(trained) else kind} to compare with")
-    if not np.isfinite(trained).all():
+    if not np.isfinite(np.r_[trained, strangers]).all():
         return Familiarity("gives answers no finite likelihood", "its likelihoods are not finite numbers")
     p_value = float(mannwhitneyu(trained, strangers, alternative="less").pvalue)
     told = (

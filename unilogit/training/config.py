@@ -161,7 +161,7 @@ class UnlearnConfig(Config):
 
     def passes(self, forgotten: int) -> int:
         """How often each of so many forget examples is met at the most."""
-        return max(self.epochs, -(-self.min_steps * self.batch_size // forgotten))
+        return max(self.epochs, -(-self.min_steps * self.batch_size // max(1, forgotten)))
 
     @field_validator("method")
     @classmethod
