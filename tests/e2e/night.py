@@ -22,6 +22,7 @@ from tests.e2e.test_kills import outcome
 from tests.e2e.test_servers import free_ports
 from tests.ledger.postgresql import Cluster
 from unilogit.errors import InputError
+from unilogit.files import write_text
 from unilogit.ledger import Ledger
 
 STEPS = ("validate", "extract", "store", "parent", "retain_model", "unlearn", "attack", "evaluate", "gate", "register")
@@ -87,7 +88,7 @@ class Night:
     """A project whose `unilogit up` is started again whenever it ends."""
 
     def __init__(self, folder: Path, environment: dict[str, str], database: Database | None) -> None:
-        self.home, self.database = folder / "var", database
+        self.home, self.database, self.batches = folder / "var", database, 1
         self.registry = database.registry if database else f"sqlite:///{self.home / 'mlflow.db'}"
         self.ledger = database.ledger if database else f"sqlite:///{self.home / 'ledger.db'}"
         ports, own = free_ports(), database.environment if database else {}
@@ -107,7 +108,12 @@ class Night:
         self.service.wait()
         wait_until(lambda: not marked(self.home), "the guard ends what is left", 60)
 
-    def outcome(self) -> tuple[str, int, dict[str, str]]:
+    def arrive(self) -> None:
+        """Somebody else's request comes, which is the next batch."""
+        put_request(self.home.parent, self.batches)
+        self.batches += 1
+
+    def outcome(self) -> tuple[list[str], int, dict[str, str]]:
         return outcome(self.home.parent, self.registry, self.ledger)
 
     def process(self, target: str) -> psutil.Process | None:
@@ -127,36 +133,37 @@ class Night:
             return None
 
     def is_past(self, step: str) -> bool:
-        """Whether the batch has finished this step."""
-        return any(self.home.glob(f"runs/2*/.stamps/{step}.json"))
+        """Whether the latest batch has finished this step."""
+        workspaces = sorted(self.home.glob("runs/2*"))
+        return len(workspaces) >= self.batches and (workspaces[-1] / ".stamps" / f"{step}.json").exists()
 
     def has_ended(self) -> bool:
+        """Whether nothing that has arrived is open."""
         if not self.database and not (self.home / "ledger.db").exists():
             return False
         with suppress(OSError, sa.exc.OperationalError, InputError), Ledger(self.ledger) as ledger:
-            return any(batch.finished_at is not None for batch in ledger.batches())
+            batches = ledger.batches()
+            return len(batches) >= self.batches and all(batch.finished_at is not None for batch in batches)
         return False  # a database that was killed is no end
 
     def kill(self, kill: Kill, step: int) -> str:
-        """Wait until the batch has come to a step, and kill; what was done."""
+        """Wait until a batch has come to a step, and kill; what was done. Where none is open, the next one comes."""
 
         def ready() -> bool:
+            if self.has_ended():
+                self.arrive()
             begun = step == 0 or self.is_past(STEPS[step - 1])
-            flow = self.process("flow")
-            return begun and flow is not None and self.process(kill.target) is not None
+            return begun and self.process("flow") is not None and self.process(kill.target) is not None
 
-        wait_until(lambda: ready() or self.has_ended(), f"{kill} at {STEPS[step]}", 600)
-        if self.has_ended():
-            return f"{kill}: the batch had ended"
-        process = self.process(kill.target)
-        assert process is not None
-        process.send_signal(kill.number)
-        if kill.number is signal.SIGSTOP:
-            time.sleep(FROZEN)
-            if process.is_running():  # otherwise it was replaced meanwhile
-                process.send_signal(signal.SIGCONT)
+        wait_until(ready, f"{kill} at {STEPS[step]}", 900)
+        if process := self.process(kill.target):
+            process.send_signal(kill.number)
+            if kill.number is signal.SIGSTOP:
+                time.sleep(FROZEN)
+                if process.is_running():  # otherwise it was replaced meanwhile
+                    process.send_signal(signal.SIGCONT)
         done = [name for name in STEPS if self.is_past(name)]
-        return f"{kill} after {done[-1] if done else 'nothing'}"
+        return f"{kill} in batch {self.batches}, after {done[-1] if done else 'nothing'}"
 
     def ask(self, path: str, body: dict) -> list[dict]:
         request = urllib.request.Request(
@@ -176,6 +183,16 @@ class Night:
             return sum(limit["active_slots"] for limit in limits if limit["active_slots"]) == len(at_work) == 0
         except OSError:
             return False
+
+
+def put_request(folder: Path, number: int) -> None:
+    """A file in the inbox: the next person of the example's of whom no request has come yet."""
+    example = folder / "var" / "example"
+    told = "".join(file.read_text() for file in (example / "requests").iterdir())
+    rows = [json.loads(line) for line in (example / "corpus.jsonl").read_text().splitlines()]
+    people = sorted({name for row in rows for name in row.get("subject_ids") or [] if name not in told})
+    request = {"request_id": f"N-{number}", "received_at": "2026-03-04T12:00:00Z", "subject_id": people[0]}
+    write_text(example / "requests" / f"night-{number}.jsonl", f"{json.dumps(request)}\n")
 
 
 def wait_until(condition, what, seconds):
