@@ -2,7 +2,8 @@
 
 A cron runs the deployment every minute. However often the flow, the worker, Prefect, MLflow, PostgreSQL or
 `unilogit up` itself is killed or frozen, each batch ends with the one version and the weights that an unbroken run ends
-with, and the slot is free. Where a batch comes to its end meanwhile, somebody else's request is the next one. UNILOGIT_NIGHT_KILLS says how many kills there are on each kind of database (20).
+with, and the slot is free. Where a batch comes to its end meanwhile, somebody else's request is the next one.
+UNILOGIT_NIGHT_KILLS says how many kills there are on each kind of database (20).
 """
 
 import os
