@@ -97,7 +97,7 @@ def _general(
     inputs: Json = {
         "model": models[role].digest,
         "parent": None if parent_measures is None else models[PARENT].digest,
-        "config": [config.model_dump(mode="json"), params.evaluate.batch_size, *map(params.value, TOKENS)],
+        "config": [config.model_dump(mode="json"), params.evaluate.batch_tokens, *map(params.value, TOKENS)],
         "content": [[list(question) for question in general_questions()], list(general_passages())],
         "code": code_digest("unilogit.evaluation.general.measure"),
     }
@@ -117,7 +117,7 @@ def _general(
             before=before,
             questions=config.questions,
             text=config.text,
-            batch_size=params.evaluate.batch_size,
+            batch_tokens=params.evaluate.batch_tokens,
             max_length=params.model.max_length,
             progress=f"evaluate {role}",
         )
@@ -132,7 +132,7 @@ def _lm_eval(workspace: Workspace, role: str, model: Measurable, params: Params)
     inputs: Json = {
         "model": model.digest,
         "tasks": [[task, digest(Path(task))] for task in tasks],
-        "batch_size": params.evaluate.batch_size,
+        "batch_tokens": params.evaluate.batch_tokens,
         "lm_eval": lm_eval_version(),
         "code": code_digest("unilogit.evaluation.lm_eval_tasks"),
     }
@@ -140,7 +140,7 @@ def _lm_eval(workspace: Workspace, role: str, model: Measurable, params: Params)
     def measure() -> TaskMeasures:
         from unilogit.model import load_model
 
-        return measure_tasks(*load_model(model.location), tasks, batch_size=params.evaluate.batch_size)
+        return measure_tasks(*load_model(model.location), tasks, batch_tokens=params.evaluate.batch_tokens)
 
     return _kept(workspace, workspace.lm_eval(role), inputs, TaskMeasures, measure)
 

@@ -195,7 +195,7 @@ def _measure(
         loaded,
         params.model.formatted(tokenizer),
         sets,
-        batch_size=params.evaluate.batch_size,
+        batch_tokens=params.evaluate.batch_tokens,
         max_length=params.model.max_length,
         max_new_tokens=params.evaluate.max_new_tokens,
         utility_sets=["retain", *params.data.utility_groups],

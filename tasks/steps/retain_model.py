@@ -7,7 +7,6 @@ knows the people to be forgotten proves nothing: whichever way it came, it is ch
 import os
 import shutil
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,7 +113,6 @@ def _check(workspace: Workspace, params: Params, model: str) -> "Contamination":
 def _score(name: str, sets: Sequence[list[CorpusRecord]], params: Params) -> list[pd.DataFrame]:
     """Of each set a frame of record_id (the conversation's, if any), subject_ids and nll (mean of tokens, in nats)."""
     from unilogit.evaluation.probability import score_answers
-    from unilogit.evaluation.token_scores import within_memory
     from unilogit.model import load_model
 
     model, tokenizer = load_model(name)
@@ -122,13 +120,18 @@ def _score(name: str, sets: Sequence[list[CorpusRecord]], params: Params) -> lis
     frames = []
     for records in sets:
         pairs = [record.context for record in records], [record.response for record in records]
-        score = partial(score_answers, model, formatted, *pairs, max_length=params.model.max_length)
-        nll = within_memory(score, params.evaluate.batch_size)["nll"]
+        scores = score_answers(
+            model,
+            formatted,
+            *pairs,
+            batch_tokens=params.evaluate.batch_tokens,
+            max_length=params.model.max_length,
+        )
         rows = {
             "record_id": [record.conversation_id or record.record_id for record in records],
             "subject_ids": [record.subject_ids for record in records],
         }
-        frames.append(pd.DataFrame({**rows, "nll": nll}))
+        frames.append(pd.DataFrame({**rows, "nll": scores["nll"]}))
     return frames
 
 

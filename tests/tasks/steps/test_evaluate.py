@@ -95,7 +95,7 @@ def workspace(made, tmp_path):
 
 
 params = loader(
-    *("evaluate.max_new_tokens=16", "evaluate.max_examples=8", "evaluate.batch_size=16"),
+    *("evaluate.max_new_tokens=16", "evaluate.max_examples=8", "evaluate.batch_tokens=1000"),
     "evaluate.general.questions=7",
 )
 ATTACKS = {"after": {"quantised_4_bit_probability": 0.25}, "retain_model": {"quantised_4_bit_probability": None}}
