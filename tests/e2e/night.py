@@ -64,9 +64,9 @@ class Database:
             ).render_as_string(),
         }
         with open(self._cluster.folder / "service.log", "wb") as log:
-            self._service = subprocess.Popen(
-                ["bash", "-c", AGAIN, "service", *self._cluster.server], stdout=log, stderr=log, start_new_session=True
-            )
+            # The loop is the user's, too: what runs a command as another user stops with it, and does not go on with it.
+            command = [*self._cluster.as_user, "bash", "-c", AGAIN, "service", *self._cluster.server]
+            self._service = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def process(self) -> psutil.Process | None:
         """The server's own, whose death is that of all its others; None while it does not run."""
@@ -76,10 +76,9 @@ class Database:
             return None
 
     def end(self) -> None:
-        self._service.kill()
+        os.killpg(self._service.pid, signal.SIGKILL)
         self._service.wait()
         if process := self.process():
-            process.resume()
             process.kill()
         self._cluster.remove()
 

@@ -28,6 +28,7 @@ class Cluster:
         folder: removed by `remove`.
         data: what PostgreSQL calls its data directory.
         url: of the first database.
+        as_user: what a command begins with so that its user may run it: PostgreSQL refuses root.
         server: the command that serves it until it is ended.
     """
 
@@ -35,8 +36,8 @@ class Cluster:
         self._programs = folder_of_programs
         self.folder = Path(tempfile.mkdtemp(prefix="unilogit-postgresql-"))
         runuser = shutil.which("runuser") or "/usr/sbin/runuser"  # which not every PATH has
-        self._as_user = [runuser, "-u", USER, "--"] if os.getuid() == 0 else []  # it refuses to be run by root
-        if self._as_user:
+        self.as_user = [runuser, "-u", USER, "--"] if os.getuid() == 0 else []
+        if self.as_user:
             shutil.chown(self.folder, USER)
         self.data, self._log = self.folder / "data", self.folder / "log"
         self._call("initdb", "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
@@ -46,7 +47,7 @@ class Cluster:
         # No fsync: its machine does not lose power here.
         self._options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(self.folder), "-F"]
         self.url = f"postgresql+psycopg://{USER}@127.0.0.1:{port}/postgres"
-        self.server = [*self._as_user, str(self._programs / "postgres"), "-D", str(self.data), *self._options]
+        self.server = [str(self._programs / "postgres"), "-D", str(self.data), *self._options]
 
     def start(self) -> None:
         self._call("pg_ctl", "-w", "-l", str(self._log), "-o", " ".join(self._options), "start")
@@ -58,7 +59,7 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _call(self, program: str, *arguments: str) -> None:
-        command = [*self._as_user, str(self._programs / program), "-D", str(self.data), *arguments]
+        command = [*self.as_user, str(self._programs / program), "-D", str(self.data), *arguments]
         answer = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         if answer.returncode:
             server_log = self._log.read_text() if self._log.exists() else ""
