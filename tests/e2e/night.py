@@ -64,7 +64,7 @@ class Database:
             ).render_as_string(),
         }
         with open(self._cluster.folder / "service.log", "wb") as log:
-            # The loop is the user's, too: what runs a command as another user stops with it, and does not go on with it.
+            # The loop is that user's, too: what runs a command as another user freezes with it, and is not woken.
             command = [*self._cluster.as_user, "bash", "-c", AGAIN, "service", *self._cluster.server]
             self._service = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
