@@ -116,7 +116,7 @@ def _filled(wording: str, random: Random) -> str:
 
 def _person(number: int, name: str, random: Random) -> list[CorpusRecord]:
     """A record of each kind."""
-    subject, first_name = f"C-{number:03d}", name.split()[0]
+    subject, first_name = f"C-{number:03d}", name.split(maxsplit=1)[0]
     records = []
     for kind in KINDS:
         wording = random.choice(kind.answers).replace("{name}", first_name)

@@ -20,9 +20,10 @@ from unilogit.errors import InputError
 
 LOWEST, HIGHEST = 1e-6, 1e-2  # rates that are tried
 MOST_STEPS = math.ceil(math.log2(HIGHEST / LOWEST))  # that the search takes
+LEAST_STEPS = 4 * MOST_STEPS  # of a run: after the search most of it is still to come
 MOVED = 1.0  # in log-odds: how far is far enough to tell a speed
 SHARE = 1 / 8  # of the steps, for the whole way at the speed that was found
-STARTED, FOUND = "searched_nll", "found_learning_rate"  # what is logged: before the first step, and in the end
+STARTED, RATE = "searched_nll", "found_learning_rate"  # what is logged: before the first step, and in the end
 LEAST_NLL = 1e-6  # log-odds of what is certain are infinite
 EVEN_ODDS = math.log(2)  # the NLL that forgetting aims at where no unseen people say it
 
@@ -63,18 +64,21 @@ class RateSearch(TrainerCallback):
         tell: logs figures into the run's history.
         measure: the mean NLL of forget answers under the weights as they are, in nats.
         steps: that the run has.
+        goes_on: where no rate moves them, go on at the highest; else that is an error.
 
     Raises:
-        InputError: it has too few.
+        InputError: the run has too few steps.
     """
 
-    def __init__(self, tell: Callable[[dict[str, float]], None], measure: Callable[[], float], steps: int) -> None:
-        if steps < 2 * MOST_STEPS:
+    def __init__(
+        self, tell: Callable[[dict[str, float]], None], measure: Callable[[], float], steps: int, goes_on: bool = False
+    ) -> None:
+        if steps < LEAST_STEPS:
             raise InputError(
                 f"unlearn.learning_rate auto may take {MOST_STEPS} optimiser steps to find a rate, and this run has"
-                f" {steps}; set unlearn.min_steps to {2 * MOST_STEPS} or more, or give a number"
+                f" {steps}; set unlearn.min_steps to {LEAST_STEPS} or more, or give a number"
             )
-        self.tell, self.measure, self.steps = tell, measure, steps
+        self.tell, self.measure, self.steps, self.goes_on = tell, measure, steps, goes_on
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -92,23 +96,34 @@ class RateSearch(TrainerCallback):
         lr_scheduler: LambdaLR,
         **kwargs: object,
     ) -> None:
-        if any(FOUND in entry for entry in state.log_history):
+        if any(RATE in entry for entry in state.log_history):
             return
-        [before] = [entry[STARTED] for entry in state.log_history if STARTED in entry]
-        step, start = state.global_step, log_odds(before)
-        moved, way = start - log_odds(self.measure()), start - log_odds(goal_of(state.log_history))
-        rate = LOWEST * 2.0**step
-        if way <= 0:  # all is forgotten: there is nowhere to go
-            rate = LOWEST
-        elif moved >= min(MOVED, way):
-            rate = rate_for(way, moved, tried(step, self.steps), self.steps)
-        elif step >= MOST_STEPS:
-            raise InputError(
-                f"forgetting does not move at any learning rate up to {HIGHEST}: in {step} steps the log-odds of forget"
-                f" answers went {moved:.2f} of {way:.2f}; set unlearn.learning_rate, or use another unlearn.method"
-            )
-        if way <= 0 or moved >= min(MOVED, way):
-            self.tell({FOUND: rate})
+        rate = self.look(state.global_step, state.log_history)
+        if rate is not None:
+            self.tell({RATE: rate})
+        rate = rate or LOWEST * 2.0**state.global_step
         lr_scheduler.base_lrs = [rate] * len(lr_scheduler.base_lrs)
         for group in optimizer.param_groups:  # the scheduler has set what the last rate would have become
-            group["lr"] = rate * (1 - step / self.steps)
+            group["lr"] = rate * (1 - state.global_step / self.steps)
+
+    def look(self, step: int, history: Sequence[dict[str, float]]) -> float | None:
+        """The rate for the rest of the run; None where what has moved until now does not tell.
+
+        Raises:
+            InputError: no rate moves anything.
+        """
+        [before] = [log_odds(entry[STARTED]) for entry in history if STARTED in entry]
+        way = before - log_odds(goal_of(history))
+        if way <= 0:
+            return LOWEST  # all is forgotten: there is nowhere to go
+        moved = before - log_odds(self.measure())
+        if moved >= min(MOVED, way):
+            return rate_for(way, moved, tried(step, self.steps), self.steps)
+        if step < MOST_STEPS:
+            return None
+        if self.goes_on:
+            return HIGHEST
+        raise InputError(
+            f"forgetting does not move at any learning rate up to {HIGHEST}: in {step} steps the log-odds of forget"
+            f" answers went {moved:.2f} of {way:.2f}; set unlearn.learning_rate, or use another unlearn.method"
+        )

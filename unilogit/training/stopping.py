@@ -6,7 +6,7 @@ There is one behaviour, and `stop_rule` says it before training:
   with `pause_forgotten`, an answer that is no likelier than theirs is not pressed on for as long as that holds.
 - Without them nothing says what forgotten is: every answer is pressed on to the last epoch.
 
-Beside it, a run that will not have forgotten by its end is refused after a quarter of its steps.
+Beside it, a run of a given learning rate that will not have forgotten by its end is refused after a quarter of it.
 """
 
 import math
@@ -148,9 +148,11 @@ class StopWhenForgotten(TrainerCallback):
         # A checkpoint follows: what was logged before it and after it must not depend on a kill between the two.
         # And logging makes Trainer forget that it was to log another thing.
         control.should_log = True
-        if self.trainer.config.unmoved == "stop" and (problem := why_unmoved(state.log_history, state.max_steps)):
+        config = self.trainer.config
+        is_judged = config.unmoved == "stop" and config.learning_rate != "auto"  # the search judges for itself
+        if is_judged and (problem := why_unmoved(state.log_history, state.max_steps)):
             raise InputError(problem)
-        if forgotten_and_recovered(state.log_history, self.trainer.config):
+        if forgotten_and_recovered(state.log_history, config):
             control.should_training_stop = True
 
     def measure(self) -> dict[str, float]:
@@ -197,4 +199,5 @@ def watch(
     if trainer.config.learning_rate == "auto":
         probed = (monitor.forget or forget)[:PROBED]
         steps = len(trainer.examples) // trainer.config.batch_size
-        trainer.add_callback(RateSearch(trainer.log, lambda: float(stop.score(probed)["nll"].mean()), steps))
+        goes_on = trainer.config.unmoved == "continue"
+        trainer.add_callback(RateSearch(trainer.log, lambda: float(stop.score(probed)["nll"].mean()), steps, goes_on))
