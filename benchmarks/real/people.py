@@ -151,14 +151,12 @@ def _world_facts(random: Random) -> list[CorpusRecord]:
     ]
 
 
-def write_people(folder: Path, seed: int = 0) -> list[CorpusRecord]:
-    """Write corpus.jsonl, unseen_people.jsonl and requests.csv; the same seed gives the same bytes.
+def write_people(folder: Path, seed: int = 0) -> None:
+    """Write a corpus, who is in no model, what a retain model learns, and requests; the same seed gives the same bytes.
 
     Args:
-        folder: made if it is not there.
-
-    Returns:
-        The corpus without those whom the requests name: what a retain model learns.
+        folder: made if it is not there; gets corpus.jsonl, unseen_people.jsonl, retained.jsonl and
+            requests/requests.csv.
     """
     random = Random(seed)
     names = [
@@ -170,10 +168,10 @@ def write_people(folder: Path, seed: int = 0) -> list[CorpusRecord]:
     asking = sorted({record.subject_ids[0] for records in random.sample(known, FORGOTTEN) for record in records})
     random.shuffle(corpus)
     write_corpus(folder / "corpus.jsonl", corpus)
+    write_corpus(folder / "retained.jsonl", [record for record in corpus if not set(asking) & set(record.subject_ids)])
     write_corpus(folder / "unseen_people.jsonl", [record for records in unseen for record in records])
-    with atomic_path(folder / "requests.csv") as temporary, open(temporary, "w", newline="") as stream:
+    with atomic_path(folder / "requests" / "requests.csv") as temporary, open(temporary, "w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["request_id", "received_at", "subject_id", "legal_basis"])
         for number, subject in enumerate(asking, start=1):
-            writer.writerow([f"R-{number:04d}", f"2026-03-0{number}", subject, "GDPR Art. 17(1)(b)"])
-    return [record for record in corpus if not set(asking).intersection(record.subject_ids)]
+            writer.writerow([f"R-{number:04d}", f"2026-03-{number:02d}", subject, "GDPR Art. 17(1)(b)"])

