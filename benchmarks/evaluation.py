@@ -17,9 +17,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.measure import RESULTS, interleaved, seconds, write_result
 from unilogit.data.tokenisation import collate, encode_pair
+from unilogit.evaluation.batching import fixed_batches
 from unilogit.evaluation.membership_inference import attack_scores
 from unilogit.evaluation.memorisation import exact_memorisation, extraction_strength
-from unilogit.evaluation.token_scores import longest_first, score_tokens
+from unilogit.evaluation.token_scores import score_tokens
 from unilogit.training.from_scratch import train_tokenizer
 
 Pairs = list[tuple[str, str]]
@@ -36,20 +37,22 @@ def make_pairs(count: int) -> Pairs:
     return [(text(8, 20), text(10, 40)) for _ in range(count)]
 
 
-def plain_pass(model: Any, tokenizer: Any, pairs: Pairs, batch_size: int) -> None:
+def plain_pass(model: Any, tokenizer: Any, pairs: Pairs, batch_tokens: int) -> None:
     encoded = [encode_pair(tokenizer, *pair) for pair in pairs]
     with torch.no_grad():
-        for batch in longest_first([ids for ids, _ in encoded], batch_size, None):
+        for batch in fixed_batches([len(ids) for ids, _ in encoded], batch_tokens):
             inputs = collate([encoded[place] for place in batch], tokenizer.pad_token_id)
             model(
                 input_ids=inputs["input_ids"].to(model.device), attention_mask=inputs["attention_mask"].to(model.device)
             )
 
 
-def all_metrics(model: Any, tokenizer: Any, pairs: Pairs, batch_size: int) -> None:
+def all_metrics(model: Any, tokenizer: Any, pairs: Pairs, batch_tokens: int) -> None:
     prompts, answers = zip(*pairs, strict=True)
     for tokens, answer in zip(
-        score_tokens(model, tokenizer, prompts, answers, batch_size, with_distribution=True), answers, strict=True
+        score_tokens(model, tokenizer, prompts, answers, batch_tokens=batch_tokens, with_distribution=True),
+        answers,
+        strict=True,
     ):
         attack_scores(tokens, answer)
         inner = tokens.without_end()
@@ -63,7 +66,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--vocabulary", type=int, default=32000, help="that the head scores")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-tokens", type=int, default=2048)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/evaluation-<device>.json")
@@ -83,10 +86,10 @@ def main() -> None:
     model: Any = LlamaForCausalLM(config).eval().to(options.device)
     variants = {"plain forward pass": plain_pass, "all teacher-forced metrics": all_metrics}
     steps = {
-        name: partial(seconds, partial(function, model, tokenizer, pairs, options.batch_size))
+        name: partial(seconds, partial(function, model, tokenizer, pairs, options.batch_tokens))
         for name, function in variants.items()
     }
-    shape = {name: getattr(options, name) for name in ("examples", "hidden", "layers", "vocabulary", "batch_size")}
+    shape = {name: getattr(options, name) for name in ("examples", "hidden", "layers", "vocabulary", "batch_tokens")}
     path = options.out or RESULTS / f"evaluation-{options.device}.json"
     for repeats, times in interleaved(steps, options.repeats):
         write_result(path, options.device, {**shape, "dtype": "float32", "repeats": repeats, "variants": times})

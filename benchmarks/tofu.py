@@ -38,7 +38,6 @@ from unilogit.evaluation.benchmarks.suite import Suite
 from unilogit.evaluation.comparison import compare_with_retain_model
 from unilogit.evaluation.evaluate import Evaluation, evaluate_model
 from unilogit.evaluation.registry import METRICS
-from unilogit.evaluation.token_scores import within_memory
 from unilogit.files import write_parquet
 from unilogit.model import load_model
 
@@ -94,29 +93,24 @@ def measure(
     """All metrics of one model, and of the attacks on it."""
     loaded, tokenizer = load_model(str(model))
     settings = params.evaluate
-    evaluation = within_memory(
-        lambda size: evaluate_model(
-            loaded,
-            tokenizer,
-            suite.sets,
-            batch_size=size,
-            max_new_tokens=settings.max_new_tokens,
-            utility_sets=suite.utility_sets,
-            retain_model=retain_model,
-            progress=name,
-        ),
-        settings.batch_size,
+    evaluation = evaluate_model(
+        loaded,
+        tokenizer,
+        suite.sets,
+        batch_tokens=settings.batch_tokens,
+        max_new_tokens=settings.max_new_tokens,
+        utility_sets=suite.utility_sets,
+        retain_model=retain_model,
+        progress=name,
     )
     attacks = RobustnessSettings(
         attacks=tuple(settings.robustness.attacks),
+        batch_tokens=settings.batch_tokens,
         max_new_tokens=settings.max_new_tokens,
         relearning_rate=settings.robustness.relearning_rate,
     )
     records = suite.sets["forget"][: settings.robustness.max_examples]
-    measured = within_memory(
-        lambda size: measure_robustness(loaded, tokenizer, records, replace(attacks, batch_size=size), name),
-        settings.batch_size,
-    )
+    measured = measure_robustness(loaded, tokenizer, records, attacks, name)
     return evaluation, robustness_metrics(robustness_curves(measured)).metrics
 
 

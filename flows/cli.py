@@ -131,7 +131,9 @@ def evaluate(
         str | None, typer.Option(help="The model trained on the retain set alone: the retain model.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="A folder for metrics.json and the examples.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="As many as memory holds when not given.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens at once; as many as memory holds when not given.")
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Where a generated answer is cut.")] = 200,
     max_examples: Annotated[int | None, typer.Option(min=1, help="The first of each set; all when not given.")] = None,
     robustness: Annotated[
@@ -152,7 +154,7 @@ def evaluate(
         split,
         retain_model,
         output,
-        batch_size=batch_size,
+        batch_tokens=batch_tokens,
         max_new_tokens=max_new_tokens,
         max_examples=max_examples,
         robustness=robustness,

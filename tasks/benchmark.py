@@ -28,7 +28,7 @@ def run_suite(
     output: Path | None,
     console: Console | None = None,
     *,
-    batch_size: int | None = None,
+    batch_tokens: int | None = None,
     max_new_tokens: int = 200,
     max_examples: int | None = None,
     robustness: bool = False,
@@ -40,7 +40,7 @@ def run_suite(
         model, retain_model: Hugging Face folders or hub names; no retain model where that is None.
         suite, data, split: as in `read_suite`.
         output: folder for metrics.json and, by record, {role}.parquet and {role}-{attack}.parquet.
-        batch_size, max_new_tokens, max_examples: as in `evaluate_on_suite`.
+        batch_tokens, max_new_tokens, max_examples: as in `evaluate_on_suite`.
         robustness: make the attacks as well.
         relearning_rate: learning rate of the fine-tuning in one of them; small models need more.
 
@@ -57,14 +57,16 @@ def run_suite(
         loaded_retain_model, retain_tokenizer = load_model(retain_model)
         if retain_tokenizer.get_vocab() != tokenizer.get_vocab():
             raise InputError(f"{retain_model}: its tokenizer is not that of {model}; name a model that has the same")
-    attacks = RobustnessSettings(batch_size=batch_size, max_new_tokens=max_new_tokens, relearning_rate=relearning_rate)
+    attacks = RobustnessSettings(
+        batch_tokens=batch_tokens, max_new_tokens=max_new_tokens, relearning_rate=relearning_rate
+    )
     metrics, examples = evaluate_on_suite(
         loaded,
         tokenizer,
         records,
         retain_model=loaded_retain_model,
         no_retain_model=NO_RETAIN_MODEL,
-        batch_size=batch_size,
+        batch_tokens=batch_tokens,
         max_new_tokens=max_new_tokens,
         max_examples=max_examples,
         robustness=attacks if robustness else None,

@@ -81,7 +81,7 @@ def _general(role: str, location: str, params: Params, took: dict[str, Measured]
             params.model.formatted(tokenizer),
             questions=config.questions,
             text=config.text,
-            batch_size=params.evaluate.batch_size,
+            batch_tokens=params.evaluate.batch_tokens,
             max_length=params.model.max_length,
             progress=f"evaluate {role}",
         )
@@ -108,7 +108,7 @@ def _with_drift(
             params.model.formatted(tokenizer),
             general[role],
             measure.ModelBefore(load_model(models[PARENT])[0], general[PARENT].answers),
-            batch_size=params.evaluate.batch_size,
+            batch_tokens=params.evaluate.batch_tokens,
             max_length=params.model.max_length,
             progress=f"evaluate {role}",
         )
@@ -126,7 +126,7 @@ def _inputs_of_chat(params: Params) -> dict[str, Json]:
     from unilogit.evaluation.general.text import general_passages
 
     return {
-        "params": [params.value(key) for key in ("evaluate.general", "evaluate.batch_size", *TOKENS)],
+        "params": [params.value(key) for key in ("evaluate.general", "evaluate.batch_tokens", *TOKENS)],
         "content": [[list(question) for question in general_questions()], list(general_passages())],
         "code": code_digest("unilogit.evaluation.general.measure"),
     }
@@ -140,13 +140,13 @@ def _lm_eval(role: str, location: str, params: Params, took: dict[str, Measured]
     inputs: Json = {
         "model": model_digest(location),
         "tasks": [[task, digest(Path(task))] for task in tasks],
-        "batch_size": params.evaluate.batch_size,
+        "batch_tokens": params.evaluate.batch_tokens,
         "lm_eval": lm_eval_version(),
         "code": code_digest("unilogit.evaluation.lm_eval_tasks"),
     }
 
     def measures() -> "TaskMeasures":
-        return measure_tasks(*load_model(location), tasks, batch_size=params.evaluate.batch_size)
+        return measure_tasks(*load_model(location), tasks, batch_tokens=params.evaluate.batch_tokens)
 
     return _measured_once(role, "tasks of lm-eval", inputs, TaskMeasures, measures, took)
 

@@ -89,7 +89,7 @@ def _measure(role: str, model: str, records: list[CorpusRecord], params: Params)
     loaded, tokenizer = load_model(model)
     settings = RobustnessSettings(
         attacks=tuple(params.evaluate.robustness.attacks),
-        batch_size=params.evaluate.batch_size,
+        batch_tokens=params.evaluate.batch_tokens,
         max_length=params.model.max_length,
         max_new_tokens=params.evaluate.max_new_tokens,
         seed=params.seed,
@@ -103,7 +103,7 @@ STEP = Step(
     function=run_attack,
     reads=(Place.FORGET, Place.MODEL, Place.RETAIN_MODEL),
     writes=(Place.ATTACKS,),
-    params=("seed", "evaluate.batch_size", "evaluate.max_new_tokens", "evaluate.robustness", *TOKENS),
+    params=("seed", "evaluate.batch_tokens", "evaluate.max_new_tokens", "evaluate.robustness", *TOKENS),
 )
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def _evaluate(
             model,
             params.model.formatted(tokenizer),
             part,
-            batch_size=params.evaluate.batch_size,
+            batch_tokens=params.evaluate.batch_tokens,
             max_new_tokens=params.evaluate.max_new_tokens,
             utility_sets=utility_sets,
             retain_model=opened(retain_model)[0] if retain_model else None,
@@ -169,7 +169,7 @@ def _evaluate(
             "retain_model": retain_model and model_digest(retain_model),
             "sets": {kind: digest_of_records(records) for kind, records in part.items()},
             "groups": [kind for kind in part if kind in params.data.utility_groups],
-            "params": [params.value(key) for key in ("evaluate.batch_size", "evaluate.max_new_tokens", *TOKENS)],
+            "params": [params.value(key) for key in ("evaluate.batch_tokens", "evaluate.max_new_tokens", *TOKENS)],
             "code": code_digest("unilogit.evaluation.evaluate"),
         }
         work = partial(measure, part, retain_model)

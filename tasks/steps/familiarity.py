@@ -50,7 +50,7 @@ def run_familiarity(workspace: Workspace, params: Params) -> ParentFamiliarity:
     inputs: Json = {
         "model": model_digest(name),
         "records": [frame.to_json(orient="records") for frame in (retained, unseen)],
-        "params": [params.value(key) for key in ("evaluate.batch_size", *TOKENS)],
+        "params": [params.value(key) for key in ("evaluate.batch_tokens", *TOKENS)],
         "code": code_digest(STEP.module),
     }
     work = partial(_find, name, retained, unseen, params)
@@ -104,11 +104,12 @@ def _nll(
 ) -> np.ndarray:
     """Of each record's answer, the mean over its tokens in nats."""
     from unilogit.evaluation.probability import score_answers
-    from unilogit.evaluation.token_scores import within_memory
 
     pairs = frame_contexts(records), list(records["response"])
-    score = partial(score_answers, model, tokenizer, *pairs, max_length=params.model.max_length)
-    return within_memory(score, params.evaluate.batch_size)["nll"].to_numpy()
+    scores = score_answers(
+        model, tokenizer, *pairs, batch_tokens=params.evaluate.batch_tokens, max_length=params.model.max_length
+    )
+    return scores["nll"].to_numpy()
 
 
 STEP = Step(
@@ -116,7 +117,7 @@ STEP = Step(
     function=run_familiarity,
     reads=(Place.PARENT, Place.RETAIN, Place.HOLDOUT),
     writes=(Place.FAMILIARITY,),
-    params=("seed", "evaluate.batch_size", "model.unfamiliar", *TOKENS),
+    params=("seed", "evaluate.batch_tokens", "model.unfamiliar", *TOKENS),
     timeout=24 * 3600,
 )
 

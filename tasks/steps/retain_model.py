@@ -110,7 +110,7 @@ def _check(workspace: Workspace, params: Params, model: str) -> "Contamination":
     inputs: Json = {
         "models": [model_digest(name) for name in models],
         "records": [digest_of_records(records) for records in compared],
-        "params": [params.value(key) for key in ("evaluate.batch_size", *TOKENS)],
+        "params": [params.value(key) for key in ("evaluate.batch_tokens", *TOKENS)],
         "code": code_digest(STEP.module),
     }
     work = partial(_find, models, compared, params)
@@ -133,7 +133,6 @@ def _find(
 def _score(name: str, sets: Sequence[list[CorpusRecord]], params: Params) -> list[pd.DataFrame]:
     """Of each set a frame of record_id (the conversation's, if any), subject_ids and nll (mean of tokens, in nats)."""
     from unilogit.evaluation.probability import score_answers
-    from unilogit.evaluation.token_scores import within_memory
     from unilogit.model import load_model
 
     model, tokenizer = load_model(name)
@@ -141,13 +140,18 @@ def _score(name: str, sets: Sequence[list[CorpusRecord]], params: Params) -> lis
     frames = []
     for records in sets:
         pairs = [record.context for record in records], [record.response for record in records]
-        score = partial(score_answers, model, formatted, *pairs, max_length=params.model.max_length)
-        nll = within_memory(score, params.evaluate.batch_size)["nll"]
+        scores = score_answers(
+            model,
+            formatted,
+            *pairs,
+            batch_tokens=params.evaluate.batch_tokens,
+            max_length=params.model.max_length,
+        )
         rows = {
             "record_id": [record.conversation_id or record.record_id for record in records],
             "subject_ids": [record.subject_ids for record in records],
         }
-        frames.append(pd.DataFrame({**rows, "nll": nll}))
+        frames.append(pd.DataFrame({**rows, "nll": scores["nll"]}))
     return frames
 
 

@@ -3,7 +3,6 @@
 Its workspace is the example's folder. Retain models (tasks/steps/retain_model.py) are trained by the same function.
 """
 
-from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -49,7 +48,6 @@ def train_model(corpus: Path, output: Path, params: Params, architecture: str | 
         InputError: the corpus or `architecture` cannot be used.
     """
     from unilogit.evaluation.probability import score_answers
-    from unilogit.evaluation.token_scores import within_memory
     from unilogit.model import load_model
     from unilogit.training.from_scratch import train_from_scratch
 
@@ -69,8 +67,8 @@ def train_model(corpus: Path, output: Path, params: Params, architecture: str | 
         )
         model, tokenizer = load_model(str(folder))
         pairs = [record.context for record in records], [record.response for record in records]
-        score = partial(score_answers, model, params.model.formatted(tokenizer), *pairs)
-        scores = within_memory(score, params.evaluate.batch_size)
+        formatted = params.model.formatted(tokenizer)
+        scores = score_answers(model, formatted, *pairs, batch_tokens=params.evaluate.batch_tokens)
         weights = sha256_weights(folder)
     return Trained(
         model=output, records=len(records), probability=float(scores["probability"].mean()), weights_sha256=weights

@@ -49,7 +49,7 @@ def end_probabilities(model, tokenizer, records):
 def test_a_chat_model_that_forgot_still_ends_its_turns(chat_model):
     model, tokenizer = load_model(chat_model)
     forget, retain = KNOWN[:2], KNOWN[2:]
-    assert score_answers(model, tokenizer, *zip(*pairs(retain), strict=True), 8)["probability"].mean() > 0.6
+    assert score_answers(model, tokenizer, *zip(*pairs(retain), strict=True))["probability"].mean() > 0.6
     at_turn_end, at_end = end_probabilities(model, tokenizer, retain)
     assert (at_turn_end > 0.95, at_end < 0.01) == (True, True)
     trainer = UnlearningTrainer(
@@ -63,12 +63,14 @@ def test_a_chat_model_that_forgot_still_ends_its_turns(chat_model):
     )
     trainer.run()
     forgotten, strange = (
-        score_answers(model, tokenizer, *zip(*pairs(records), strict=True), 8)["nll"].mean()
+        score_answers(model, tokenizer, *zip(*pairs(records), strict=True))["nll"].mean()
         for records in (forget, UNSEEN)
     )
     assert forgotten >= strange > 1
     at_turn_end, at_end = end_probabilities(model, tokenizer, retain)
     assert (at_turn_end > 0.95, at_end < 0.01) == (True, True)
-    answers = generate_greedily(model, tokenizer, [record.prompt for record in retain], batch_size=8, max_new_tokens=48)
+    answers = generate_greedily(
+        model, tokenizer, [record.prompt for record in retain], batch_tokens=320, max_new_tokens=48
+    )
     longest = max(len(record.response) for record in KNOWN)
     assert all(0 < len(answer) <= 1.5 * longest for answer in answers)

@@ -55,10 +55,10 @@ def test_every_answer_is_known_after_its_own_turns(trained):
 def test_attacks_ask_after_the_same_turns(trained):
     records, (model, tokenizer) = trained
     later = [record for record in records if record.history]
-    drawn = sampling(model, tokenizer, later, samples=[8], max_new_tokens=20, seed=0, batch_size=8)
+    drawn = sampling(model, tokenizer, later, samples=[8], max_new_tokens=20, seed=0, batch_tokens=320)
     assert (drawn["rouge_l_recall"] == 1).all()
     worded = [record.model_copy(update={"paraphrased_prompt": record.prompt}) for record in later]
-    both = paraphrased_prompts(model, tokenizer, worded, batch_size=8, max_new_tokens=20)
+    both = paraphrased_prompts(model, tokenizer, worded, batch_tokens=320, max_new_tokens=20)
     by_wording = dict(list(both.groupby("wording")["nll"]))
     assert by_wording["paraphrased"].tolist() == pytest.approx(by_wording["original"].tolist())
     frame = pd.DataFrame([record.model_dump() for record in later])

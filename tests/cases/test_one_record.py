@@ -39,5 +39,5 @@ def test_a_batch_of_one_record_is_forgotten(model, count):  # noqa: F811
     assert before["forget_nll"] < 1 < before["unseen_nll"] <= now["forget_nll"]
     assert trainer.state.global_step > config.epochs * count / config.batch_size
     assert now["retain_probability"] >= 0.9 * before["retain_probability"]
-    own = score_answers(loaded, formatted, *zip(*forget, strict=True), 8)
+    own = score_answers(loaded, formatted, *zip(*forget, strict=True))
     assert own["nll"].min() > 1

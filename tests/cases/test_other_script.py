@@ -114,7 +114,7 @@ def reciting(corpus):
 
 
 def evaluate(reciting, **sets):
-    evaluation = evaluate_model(*reciting, sets, batch_size=64, max_new_tokens=60)
+    evaluation = evaluate_model(*reciting, sets, batch_tokens=2560, max_new_tokens=60)
     return compare(evaluation, evaluation, None)
 
 
@@ -154,7 +154,10 @@ def test_records_that_cannot_be_measured_are_counted_where_the_number_is_shown(c
 
 def test_attacks_bring_it_back_in_every_script(corpus, reciting):
     settings = RobustnessSettings(
-        attacks=("paraphrased_prompts", "prefix_attack", "sampling"), batch_size=64, max_new_tokens=60, samples=(1, 4)
+        attacks=("paraphrased_prompts", "prefix_attack", "sampling"),
+        batch_tokens=2560,
+        max_new_tokens=60,
+        samples=(1, 4),
     )
     asked = [record.model_copy(update={"paraphrased_prompt": record.prompt}) for record in corpus[:-2]]
     found = robustness_metrics(robustness_curves(measure_robustness(*reciting, asked, settings)))

@@ -173,7 +173,7 @@ def test_what_is_generated_stops_where_answers_end():
         model.model.embed_tokens.weight.fill_(1.0)
         model.lm_head.weight.zero_()
         model.lm_head.weight[end] = 1.0
-    assert generate_greedily(model, tokenizer, ["Where?"], batch_size=1, max_new_tokens=5) == [""]
+    assert generate_greedily(model, tokenizer, ["Where?"], batch_tokens=1, max_new_tokens=5) == [""]
 
 
 def test_the_tokenizer_that_was_given_stays_as_it_is(tmp_path):

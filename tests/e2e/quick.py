@@ -8,7 +8,6 @@ QUICK = {
     "evaluate": {
         "max_examples": 10,
         "max_new_tokens": 4,
-        "batch_size": 64,
         "general": {"questions": 7, "text": True},
         "robustness": {"attacks": ["quantisation"], "max_examples": 4, "relearning_rate": 1e-4},
     },

@@ -73,7 +73,7 @@ def blurred(model):
 
 def measure(model, sets=SETS, **changed):
     return evaluate_model(
-        model, TOKENIZER, sets, **{"batch_size": 4, "max_new_tokens": 6, "utility_sets": UTILITY} | changed
+        model, TOKENIZER, sets, **{"batch_tokens": 160, "max_new_tokens": 6, "utility_sets": UTILITY} | changed
     )
 
 

@@ -58,7 +58,7 @@ def test_divergence_is_the_mean_over_tokens(models, evaluations):
     after = measure(models[1], retain_model=models[2])
     metrics = compare(evaluations[0], after, retain_model)
     sets = [(r.prompt, r.response) for r in FORGET]
-    tokens = divergence(models[1], models[2], TOKENIZER, *zip(*sets, strict=True), batch_size=1)
+    tokens = divergence(models[1], models[2], TOKENIZER, *zip(*sets, strict=True), batch_tokens=1)
     columns = {
         "kl_retain_model_to_model": "kl_reference_to_model",
         "kl_model_to_retain_model": "kl_model_to_reference",

@@ -18,7 +18,7 @@ def test_the_attacks_are_those_that_can_be_made():
     ("fields", "words"),
     [
         ({"baselines": ["npo", "nop"]}, "one of: .*npo"),
-        ({"batch_size": 0}, "batch_size"),
+        ({"batch_tokens": 0}, "batch_tokens"),
         ({"max_examples": -1}, "max_examples"),
         ({"robustness": {"attacks": ["telepathy"]}}, "robustness.attacks"),
         ({"robustness": {"relearning_rate": float("nan")}}, "robustness.relearning_rate"),

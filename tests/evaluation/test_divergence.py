@@ -33,7 +33,7 @@ def rows(model, prompt, answer):
 def test_both_directions_equal_a_plain_loop(at_once, monkeypatch):
     monkeypatch.setattr(token_scores, "_LOGITS_AT_ONCE", at_once)
     model, reference = build(), other()
-    sums = divergence(model, reference, TOKENIZER, *zip(*PAIRS, strict=True), batch_size=2)
+    sums = divergence(model, reference, TOKENIZER, *zip(*PAIRS, strict=True), batch_tokens=80)
     for row, pair in zip(sums.itertuples(), PAIRS, strict=True):
         log_p, log_reference = rows(model, *pair), rows(reference, *pair)
         assert row.n_tokens == len(log_p)
@@ -44,7 +44,7 @@ def test_both_directions_equal_a_plain_loop(at_once, monkeypatch):
 
 
 def test_a_model_is_at_no_distance_from_itself():
-    sums = divergence(build(), build(), TOKENIZER, *zip(*PAIRS, strict=True), batch_size=2)
+    sums = divergence(build(), build(), TOKENIZER, *zip(*PAIRS, strict=True), batch_tokens=80)
     assert sums["kl_reference_to_model"].abs().max() == sums["kl_model_to_reference"].abs().max() == 0
 
 
@@ -52,21 +52,21 @@ def test_a_broken_model_is_at_no_distance_that_is_a_number():
     broken = build()
     with torch.no_grad():
         broken.lm_head.weight.fill_(math.nan)
-    sums = divergence(broken, build(), TOKENIZER, *zip(*PAIRS, strict=True), batch_size=2)
+    sums = divergence(broken, build(), TOKENIZER, *zip(*PAIRS, strict=True), batch_tokens=80)
     assert sums[["kl_reference_to_model", "kl_model_to_reference"]].isna().all(axis=None)
-    assert len(divergence(build(), build(), TOKENIZER, [], [], batch_size=2)) == 0
+    assert len(divergence(build(), build(), TOKENIZER, [], [], batch_tokens=80)) == 0
 
 
 def test_another_vocabulary_is_refused():
     reference = other()
     reference.resize_token_embeddings(len(TOKENIZER) + 1)
     with pytest.raises(InputError, match=r"is compared with one of \d+"):
-        divergence(build(), reference, TOKENIZER, ["Where?"], ["x"], batch_size=2)
+        divergence(build(), reference, TOKENIZER, ["Where?"], ["x"], batch_tokens=80)
 
 
 def test_a_long_answer_is_compared_whole_in_windows_that_both_models_hold():
     model, reference = short_model(64), short_model(48, seed=1)
-    sums = divergence(model, reference, TOKENIZER, *zip(*LONG, strict=True), batch_size=3)
+    sums = divergence(model, reference, TOKENIZER, *zip(*LONG, strict=True), batch_tokens=120)
     for row, pair in zip(sums.itertuples(), LONG, strict=True):
         log_p, log_reference = plain_rows(model, *pair, 48)[0], plain_rows(reference, *pair, 48)[0]
         assert row.n_tokens == len(log_p)

@@ -10,9 +10,10 @@ from scipy.stats import hmean
 
 from tests.evaluation.measured import FORGET, SETS, TOKENIZER, UTILITY, likeliest, measure, nll, record
 from unilogit.errors import InputError
-from unilogit.evaluation import examples, token_scores
+from unilogit.evaluation import batching, examples
 from unilogit.evaluation.evaluate import evaluate_model
 from unilogit.evaluation.generation import generate_greedily
+from unilogit.evaluation.rouge import rouge_l_recall
 
 
 def plain_ratio(model, r, correct):
@@ -21,8 +22,9 @@ def plain_ratio(model, r, correct):
 
 
 def plain_recall(model, r):
-    [text] = generate_greedily(model, TOKENIZER, [r.prompt], batch_size=1, max_new_tokens=6)
-    return RougeScorer(["rougeL"], use_stemmer=True).score(r.response, text)["rougeL"].recall
+    [text] = generate_greedily(model, TOKENIZER, [r.prompt], batch_tokens=1, max_new_tokens=6)
+    reachable = TOKENIZER.decode(TOKENIZER.encode(r.response, add_special_tokens=False)[:6])
+    return RougeScorer(["rougeL"], use_stemmer=True).score(reachable, text)["rougeL"].recall
 
 
 def test_metrics_equal_a_plain_loop(models, evaluations):
@@ -151,25 +153,38 @@ def test_a_prompt_that_leaves_no_room_is_named_by_its_record(models):
         measure(models[0], {"forget": [*FORGET, longest]}, utility_sets=[])
 
 
-def test_memory_decides_the_batch_size_where_none_is_given(models, evaluations, monkeypatch):
-    monkeypatch.setattr(token_scores, "LARGEST_BATCH", 5)
+def test_memory_decides_how_many_tokens_are_at_once_where_nobody_does(models, evaluations, monkeypatch):
+    monkeypatch.setattr(batching, "_budgets", {})
     sizes = []
 
     def limited(module, args, kwargs):
-        size = len(kwargs.get("input_ids", args[0] if args else ()))
-        if size > 3:
+        ids = kwargs.get("input_ids", args[0] if args else ())
+        size = len(ids) * len(ids[0])
+        if size > 100:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
         sizes.append(size)
 
     hook = models[0].model.register_forward_pre_hook(limited, with_kwargs=True)
     try:
-        evaluation = measure(models[0], batch_size=None, retain_model=models[0])
+        evaluation = measure(models[0], batch_tokens=None, retain_model=models[0])
     finally:
         hook.remove()
-    assert max(sizes) == 3
+    assert max(sizes) > 50
     for name in SETS:
         expected = {metric: pytest.approx(value, rel=1e-4) for metric, value in evaluations[0].metrics[name].items()}
         assert evaluation.metrics[name] == expected
+
+
+def test_a_response_longer_than_what_is_generated_can_still_be_recited(models):
+    """Its ROUGE is of what can be said in so many tokens, which the answer says whole."""
+    first = FORGET[0]
+    said = measure(models[0], {"forget": [first]}, utility_sets=[], max_new_tokens=8).examples["generated"][0]
+    longer = first.model_copy(update={"response": said + " and much more that no answer has the room to say"})
+    row = measure(models[0], {"forget": [longer]}, utility_sets=[], max_new_tokens=8).examples.iloc[0]
+    assert row["generated"] == said
+    ids = TOKENIZER.encode(longer.response, add_special_tokens=False)[:8]
+    assert row["rouge_l_recall"] == rouge_l_recall([TOKENIZER.decode(ids)], [said])[0]
+    assert row["rouge_l_recall"] > rouge_l_recall([longer.response], [said])[0]
 
 
 def answering(response, number):

@@ -59,7 +59,7 @@ def test_a_task_of_a_file_is_measured_as_a_plain_loop_does(task):
     ]
     accuracy = sum(choice == row["right"] for choice, row in zip(likeliest, ROWS, strict=True)) / len(ROWS)
     check_tasks([task])
-    measures = measure_tasks(model, TOKENIZER, [task], batch_size=3)
+    measures = measure_tasks(model, TOKENIZER, [task], batch_tokens=120)
     assert measures.metrics == {"unilogit_towns": {"acc": accuracy}}
     assert not measures.unavailable
 

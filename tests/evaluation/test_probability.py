@@ -20,7 +20,7 @@ from transformers import (
 
 from unilogit.data.tokenisation import encode_prompt
 from unilogit.evaluation.probability import normalized_probability, score_answers
-from unilogit.evaluation.token_scores import inference, longest_first
+from unilogit.evaluation.token_scores import inference
 from unilogit.training.from_scratch import train_tokenizer
 
 PAIRS = [
@@ -77,10 +77,10 @@ def plain_nll(model, prompt, answer):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("batch_size", [1, 2, 64])
-def test_scores_equal_a_plain_loop(name, batch_size):
+@pytest.mark.parametrize("batch_tokens", [1, 80, 800])
+def test_scores_equal_a_plain_loop(name, batch_tokens):
     model = build(name)
-    scores = score_answers(model, TOKENIZER, *zip(*PAIRS, strict=True), batch_size=batch_size)
+    scores = score_answers(model, TOKENIZER, *zip(*PAIRS, strict=True), batch_tokens=batch_tokens)
     expected = [plain_nll(model, *pair) for pair in PAIRS]
     assert scores["n_tokens"].tolist() == [n for _, n in expected]
     assert scores["n_tokens"].min() == 1  # the empty answer: the end of sequence alone
@@ -91,22 +91,22 @@ def test_scores_equal_a_plain_loop(name, batch_size):
 
 def test_the_prompt_is_not_scored_but_matters():
     model = build()
-    scores = score_answers(model, TOKENIZER, ["Where?", "Who wrote it?"], ["x", "x"], batch_size=2)
+    scores = score_answers(model, TOKENIZER, ["Where?", "Who wrote it?"], ["x", "x"], batch_tokens=80)
     assert scores["n_tokens"].tolist() == [2, 2]
     assert scores["nll"][0] != scores["nll"][1]
 
 
 def test_nothing_to_score_is_an_empty_frame():
-    scores = score_answers(build(), TOKENIZER, [], [], batch_size=2)
+    scores = score_answers(build(), TOKENIZER, [], [], batch_tokens=80)
     assert scores.empty
     assert "probability" in scores
 
 
 def test_more_rows_than_are_scored_at_once(monkeypatch):
     model = build()
-    whole = score_answers(model, TOKENIZER, *zip(*PAIRS, strict=True), batch_size=5)
+    whole = score_answers(model, TOKENIZER, *zip(*PAIRS, strict=True), batch_tokens=200)
     monkeypatch.setattr("unilogit.evaluation.token_scores._LOGITS_AT_ONCE", 3)
-    parts = score_answers(model, TOKENIZER, *zip(*PAIRS, strict=True), batch_size=5)
+    parts = score_answers(model, TOKENIZER, *zip(*PAIRS, strict=True), batch_tokens=200)
     np.testing.assert_allclose(parts["nll"], whole["nll"], rtol=1e-6)
 
 
@@ -116,14 +116,6 @@ def test_inference_switches_dropout_off_and_restores_the_mode():
         assert not model.training
         assert not torch.is_grad_enabled()
     assert model.training
-
-
-def test_batches_cover_everything_once_longest_first():
-    encoded = [[0] * length for length in (3, 9, 1, 7, 7)]
-    batches = list(longest_first(encoded, 2, None))
-    assert sorted(p for batch in batches for p in batch) == [0, 1, 2, 3, 4]
-    lengths = [len(encoded[p]) for batch in batches for p in batch]
-    assert lengths == sorted(lengths, reverse=True)
 
 
 def test_normalized_probability():

@@ -9,7 +9,7 @@ from tests.evaluation.test_probability import MODELS, PAIRS, TOKENIZER, build
 from unilogit.data.tokenisation import encode_prompt
 from unilogit.errors import InputError
 from unilogit.evaluation import token_scores
-from unilogit.evaluation.token_scores import score_tokens, within_memory
+from unilogit.evaluation.token_scores import score_tokens
 from unilogit.model import HeadScorer, make_scorer
 
 
@@ -26,10 +26,12 @@ def plain(model, prompt, answer):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_scores_equal_a_plain_loop(name, batch_size):
+@pytest.mark.parametrize("batch_tokens", [1, 120])
+def test_scores_equal_a_plain_loop(name, batch_tokens):
     model = build(name)
-    scores = score_tokens(model, TOKENIZER, *zip(*PAIRS, strict=True), batch_size=batch_size, with_distribution=True)
+    scores = score_tokens(
+        model, TOKENIZER, *zip(*PAIRS, strict=True), batch_tokens=batch_tokens, with_distribution=True
+    )
     for tokens, pair in zip(scores, PAIRS, strict=True):
         log_p, is_greedy, mean, deviation = plain(model, *pair)
         np.testing.assert_allclose(tokens.log_p, log_p, rtol=1e-4, atol=1e-5)
@@ -42,7 +44,7 @@ def test_scores_equal_a_plain_loop(name, batch_size):
 
 def test_few_logits_at_once_change_nothing(monkeypatch):
     model = build()
-    arguments = (TOKENIZER, *zip(*PAIRS, strict=True), 5)
+    arguments = (TOKENIZER, *zip(*PAIRS, strict=True))
     whole = score_tokens(model, *arguments, with_distribution=True)
     monkeypatch.setattr(token_scores, "_LOGITS_AT_ONCE", 2 * len(TOKENIZER))
     sizes = []
@@ -55,25 +57,6 @@ def test_few_logits_at_once_change_nothing(monkeypatch):
             np.testing.assert_allclose(column, second_column, rtol=1e-5)
 
 
-def test_the_batch_shrinks_until_memory_holds_it():
-    tried = []
-
-    def measure(batch_size):
-        tried.append(batch_size)
-        if batch_size > 100:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-        return "measured"
-
-    assert within_memory(measure, None) == "measured"
-    assert tried[0] == token_scores.LARGEST_BATCH
-    assert tried[-1] <= 100 < tried[-2]
-    tried.clear()
-    assert within_memory(measure, 64) == "measured"
-    assert tried == [64]
-    with pytest.raises(torch.cuda.OutOfMemoryError):
-        within_memory(measure, 200)  # a size that was asked for is not changed
-
-
 def test_a_token_that_can_never_come_gives_no_nan():
     model = build("llama, untied, biased")
     with torch.no_grad():
@@ -82,16 +65,16 @@ def test_a_token_that_can_never_come_gives_no_nan():
     head.weight = model.lm_head.weight
     head.bias.data.zero_()[5] = -torch.inf
     model.lm_head = head
-    [tokens] = score_tokens(model, TOKENIZER, ["Where?"], ["x"], 1, with_distribution=True)
+    [tokens] = score_tokens(model, TOKENIZER, ["Where?"], ["x"], with_distribution=True)
     assert np.isfinite(tokens.mean).all()
     assert np.isfinite(tokens.deviation).all()
 
 
 @pytest.mark.parametrize(("context", "max_length", "limit"), [(48, None, 48), (48, 999, 48), (256, 40, 40)])
-@pytest.mark.parametrize("batch_size", [1, 5])
-def test_a_long_answer_is_scored_whole_in_windows(context, max_length, limit, batch_size):
+@pytest.mark.parametrize("batch_tokens", [1, 200])
+def test_a_long_answer_is_scored_whole_in_windows(context, max_length, limit, batch_tokens):
     model = short_model(context)
-    arguments = (model, TOKENIZER, *zip(*LONG, strict=True), batch_size)
+    arguments = (model, TOKENIZER, *zip(*LONG, strict=True))
     for answer, pair in zip(score_tokens(*arguments, max_length=max_length, with_distribution=True), LONG, strict=True):
         rows, tokens = plain_rows(model, *pair, limit)
         np.testing.assert_allclose(answer.log_p, rows[range(len(tokens)), tokens], rtol=1e-4, atol=1e-5)
@@ -102,7 +85,7 @@ def test_a_long_answer_is_scored_whole_in_windows(context, max_length, limit, ba
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_the_limit_changes_nothing_for_answers_that_fit(name):
-    model, arguments = build(name), (TOKENIZER, *zip(*PAIRS, strict=True), 3)
+    model, arguments = build(name), (TOKENIZER, *zip(*PAIRS, strict=True))
     unlimited = score_tokens(model, *arguments, with_distribution=True)
     for max_length in (256, 80):
         limited = score_tokens(model, *arguments, max_length=max_length, with_distribution=True)
@@ -114,6 +97,6 @@ def test_the_limit_changes_nothing_for_answers_that_fit(name):
 def test_a_prompt_without_room_is_refused_by_name():
     model, prompts, answers = short_model(), ["Where?", "Where was it? " * 20], ["x", "x"]
     with pytest.raises(InputError, match=rf"^pair 2: its prompt has \d+ tokens, but .* {CONTEXT} together"):
-        score_tokens(model, TOKENIZER, prompts, answers, 2)
+        score_tokens(model, TOKENIZER, prompts, answers)
     with pytest.raises(InputError, match=r"^record b: its prompt has"):
-        score_tokens(model, TOKENIZER, prompts, answers, 2, names=["record a", "record b"])
+        score_tokens(model, TOKENIZER, prompts, answers, names=["record a", "record b"])

@@ -14,7 +14,7 @@ from tests.evaluation.benchmarks import test_tofu
 from unilogit.errors import InputError
 from unilogit.training.from_scratch import train_tokenizer
 
-SMALL = {"batch_size": 8, "max_new_tokens": 4}
+SMALL = {"batch_tokens": 320, "max_new_tokens": 4}
 
 
 def save_model(folder: Path, seed: int, vocabulary: int = 320) -> str:

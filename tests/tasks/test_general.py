@@ -13,7 +13,7 @@ from unilogit.errors import InputError
 from unilogit.evaluation.general import measure
 from unilogit.gates import judge
 
-params = loader("evaluate.general.questions=30", "evaluate.batch_size=64")
+params = loader("evaluate.general.questions=30", "evaluate.batch_tokens=800")
 
 
 @pytest.fixture(autouse=True)

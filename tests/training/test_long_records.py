@@ -43,7 +43,14 @@ def loaded(folder):
 def evaluated(model, tokenizer, **arguments):
     sets = {"forget": [LONG], "retain": SHORT[:2], "holdout": SHORT[2:]}
     return evaluate_model(
-        model, tokenizer, sets, batch_size=4, max_new_tokens=8, utility_sets=["retain"], retain_model=model, **arguments
+        model,
+        tokenizer,
+        sets,
+        batch_tokens=160,
+        max_new_tokens=8,
+        utility_sets=["retain"],
+        retain_model=model,
+        **arguments,
     )
 
 
@@ -65,7 +72,9 @@ def test_all_of_it_is_measured(loaded):
 
 
 def test_all_of_it_is_attacked(loaded):
-    settings = RobustnessSettings(batch_size=4, max_new_tokens=4, relearning_steps=(0, 2), samples=(2,), max_length=256)
+    settings = RobustnessSettings(
+        batch_tokens=160, max_new_tokens=4, relearning_steps=(0, 2), samples=(2,), max_length=256
+    )
     frames = measure_robustness(*loaded, [LONG, SHORT[0]], settings)
     assert all(set(frame["record_id"]) == {"note-77", "r0"} for name, frame in frames.items() if "para" not in name)
 

@@ -80,7 +80,9 @@ def test_what_is_saved_is_a_plain_model(tmp_path):
     loaded = LlamaForCausalLM.from_pretrained(tmp_path)
     assert largest_difference(weights(loaded), weights(model)) == 0
     prompts, answers = zip(*FORGET, strict=True)
-    scores = [score_answers(one, TOKENIZER, prompts, answers, batch_size=8)["nll"].mean() for one in (model, loaded)]
+    scores = [
+        score_answers(one, TOKENIZER, prompts, answers, batch_tokens=320)["nll"].mean() for one in (model, loaded)
+    ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-6)
 
 
@@ -153,7 +155,9 @@ def test_a_given_adapter_is_trained_further_alone(adapter, tmp_path):
     loaded = load_model(str(tmp_path / "saved"))[0].cpu()
     assert largest_difference(weights(loaded), expected) < 1e-6
     prompts, answers = zip(*FORGET, strict=True)
-    scores = [score_answers(one, TOKENIZER, prompts, answers, batch_size=8)["nll"].mean() for one in (model, loaded)]
+    scores = [
+        score_answers(one, TOKENIZER, prompts, answers, batch_tokens=320)["nll"].mean() for one in (model, loaded)
+    ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
 
 
@@ -197,7 +201,7 @@ def test_what_a_given_adapter_is_compared_with_is_the_model_before_with_that_ada
     task.run()
     if "method" in knobs:
         prompts, answers = zip(*FORGET, strict=True)
-        nll = score_answers(parent, TOKENIZER, prompts, answers, batch_size=8)["nll"]
+        nll = score_answers(parent, TOKENIZER, prompts, answers, batch_tokens=320)["nll"]
         measured = [-log_p.mean() for log_p in task.examples.reference_log_p[: len(FORGET)]]
         assert measured == pytest.approx(list(nll), rel=1e-4)
 

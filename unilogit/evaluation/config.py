@@ -41,8 +41,8 @@ class EvaluateConfig(Config):
     """How models are measured: before unlearning, after it, and the retain model.
 
     Attributes:
-        batch_size: examples at once; None for as many as memory holds.
-        max_new_tokens: where a generated answer without end is cut.
+        batch_tokens: tokens at once, padding and what is generated included; None for as many as memory holds.
+        max_new_tokens: where a generated answer without end is cut, and what it is compared with.
         max_examples: records of each set but forget set and holdout, drawn with the run's seed where there are more.
         baselines: methods that unlearn the same batch too, to stand beside the one that is used.
         general: ordinary chat.
@@ -50,7 +50,7 @@ class EvaluateConfig(Config):
         robustness: the attacks.
     """
 
-    batch_size: PositiveInt | None = None
+    batch_tokens: PositiveInt | None = None
     max_new_tokens: PositiveInt = 48
     max_examples: PositiveInt = 400
     baselines: tuple[str, ...] = ()

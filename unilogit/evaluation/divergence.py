@@ -15,7 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unilogit.data.prompt_format import Prompt
 from unilogit.data.tokenisation import collate, encode_all
 from unilogit.errors import InputError
-from unilogit.evaluation.token_scores import answer_rows, inference, longest_first, rows_at_once
+from unilogit.evaluation.batching import in_batches
+from unilogit.evaluation.token_scores import answer_rows, inference, rows_at_once
 from unilogit.model import Scorer, context_length, make_scorer
 
 
@@ -25,8 +26,8 @@ def divergence(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     answers: Sequence[str],
-    batch_size: int,
     *,
+    batch_tokens: int | None = None,
     max_length: int | None = None,
     names: Sequence[str] | None = None,
     progress: str | None = None,
@@ -35,7 +36,7 @@ def divergence(
 
     Args:
         model, reference: causal language models of one tokenizer.
-        batch_size: answers, or windows of long ones, at once.
+        batch_tokens: at once, as in `in_batches`.
         max_length: tokens of a window; the shorter of the models' contexts where that is less, or where this is None.
         names: as in `score_tokens`.
         progress: what a progress bar on standard error says; None for no bar.
@@ -59,12 +60,15 @@ def divergence(
                 f"a model of {scorers[0].vocabulary} tokens is compared with one of {scorers[1].vocabulary}; "
                 "both need the same tokenizer: where one is the retain model, set model.retain to one that has it"
             )
-        for batch in longest_first([window.ids for window in encoded], batch_size, progress):
+
+        def compare(batch: list[int]) -> None:
             inputs = collate([encoded[place] for place in batch], tokenizer.pad_token_id)
             parts = [answer_rows(scorer, inputs)[0].split(rows_at_once(scorers[0])) for scorer in scorers]
             divergences = torch.cat([_divergences(scorers, *rows) for rows in zip(*parts, strict=True)])
             ends = np.cumsum([n_tokens[place] for place in batch])[:-1]
             sums[batch] = [tokens.sum(axis=0) for tokens in np.split(divergences.cpu().double().numpy(), ends)]
+
+        in_batches(compare, [len(window.ids) for window in encoded], model, batch_tokens, progress)
     answer_of_window = np.repeat(np.arange(len(windows)), [len(answer) for answer in windows])
     totals = np.zeros((len(windows), 2))
     np.add.at(totals, answer_of_window, sums)  # pandas would leave out what is not a number

@@ -101,7 +101,7 @@ def evaluate_model(
     tokenizer: PreTrainedTokenizerBase,
     sets: Sets,
     *,
-    batch_size: int | None = None,
+    batch_tokens: int | None = None,
     max_new_tokens: int = 48,
     utility_sets: Collection[str] = (RETAIN,),
     retain_model: PreTrainedModel | None = None,
@@ -118,7 +118,7 @@ def evaluate_model(
         sets: name -> records. Of "neighbours", retained ones like the forgotten, the truth ratio is that of a utility
             set. Of "forget" and "holdout", people whom the model never saw, membership inference is
             made; without either it is not available. Of "holdout" only the likelihood is measured.
-        batch_size: examples at once; None for as many as memory holds.
+        batch_tokens: at once, as in `in_batches`.
         max_new_tokens: where a generated answer without end is cut.
         utility_sets: those that model utility is made of: "retain", and names of groups of general knowledge.
         retain_model: the retain model, to measure the divergence from; None leaves that out.
@@ -135,7 +135,7 @@ def evaluate_model(
             model,
             tokenizer,
             part,
-            batch_size=batch_size,
+            batch_tokens=batch_tokens,
             max_new_tokens=max_new_tokens,
             utility_sets=utility_sets,
             retain_model=retain_model,
@@ -180,7 +180,7 @@ def measure_sets(
     tokenizer: PreTrainedTokenizerBase,
     sets: Sets,
     *,
-    batch_size: int | None,
+    batch_tokens: int | None,
     max_new_tokens: int,
     utility_sets: Collection[str],
     retain_model: PreTrainedModel | None,
@@ -202,7 +202,7 @@ def measure_sets(
         sets=sets,
         groups=set(utility_sets) - {RETAIN},
         retain_model=retain_model,
-        batch_size=batch_size,
+        batch_tokens=batch_tokens,
         max_new_tokens=max_new_tokens,
         max_length=max_length,
         watch=watch,

@@ -6,7 +6,6 @@ Knows records, sets and models; nothing of what a set's metrics are. Definitions
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -15,13 +14,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unilogit.data.prompt_format import Prompt
 from unilogit.data.records import CorpusRecord
 from unilogit.evaluation.divergence import divergence
-from unilogit.evaluation.generation import generate_greedily
+from unilogit.evaluation.generation import generate_greedily, reachable_answers
 from unilogit.evaluation.membership_inference import ATTACKS, attack_scores, gradient_norms
 from unilogit.evaluation.probability import normalized_probability
 from unilogit.evaluation.registry import RECORD_METRICS
 from unilogit.evaluation.rouge import rouge_l_recall
 from unilogit.evaluation.stopwatch import Stopwatch
-from unilogit.evaluation.token_scores import TokenScores, score_tokens, within_memory
+from unilogit.evaluation.token_scores import TokenScores, score_tokens
 from unilogit.evaluation.truth_ratio import truth_ratio
 
 FORGET, RETAIN, NEIGHBOURS, HOLDOUT = "forget", "retain", "neighbours", "holdout"
@@ -58,7 +57,7 @@ class Plan:
     """What is measured, and how.
 
     Attributes:
-        model, tokenizer, sets, retain_model, batch_size, max_new_tokens, max_length: as in `evaluate_model`.
+        model, tokenizer, sets, retain_model, batch_tokens, max_new_tokens, max_length: as in `evaluate_model`.
         groups: the utility sets that are of general knowledge.
         watch: what times the parts.
     """
@@ -68,7 +67,7 @@ class Plan:
     sets: Sets
     groups: Collection[str]
     retain_model: PreTrainedModel | None
-    batch_size: int | None
+    batch_tokens: int | None
     max_new_tokens: int
     max_length: int | None
     watch: Stopwatch
@@ -107,7 +106,14 @@ def measure_examples(plan: Plan) -> tuple[pd.DataFrame, int]:
     if plan.retain_model is not None and FORGET in plan.sets:
         _add_divergences(plan, plan.retain_model, examples)
     with plan.watch("ROUGE"):
-        references = [record.response for name, records in plan.sets.items() if name != HOLDOUT for record in records]
+        answered = [record for name, records in plan.sets.items() if name != HOLDOUT for record in records]
+        references = reachable_answers(
+            plan.model,
+            plan.tokenizer,
+            [record.context for record in answered],
+            [record.response for record in answered],
+            plan.max_new_tokens,
+        )
         is_generated = examples["generated"].notna()
         recall = rouge_l_recall(references, examples["generated"][is_generated].tolist())
         examples.loc[is_generated, "rouge_l_recall"] = recall
@@ -133,18 +139,18 @@ def _score(plan: Plan) -> dict[Pair, TokenScores]:
         if not pairs:
             continue
         with plan.watch("score responses" if are_responses else "score other answers") as label:
-            score = partial(
-                score_tokens,
+            measured = score_tokens(
                 plan.model,
                 plan.tokenizer,
                 [prompt for prompt, _ in pairs],
                 [answer for _, answer in pairs],
+                batch_tokens=plan.batch_tokens,
                 max_length=plan.max_length,
                 names=[names[pair] for pair in pairs],
                 with_distribution=are_responses,
                 progress=label,
             )
-            scores |= zip(pairs, within_memory(score, plan.batch_size), strict=True)
+            scores |= zip(pairs, measured, strict=True)
     return scores
 
 
@@ -158,17 +164,14 @@ def _generate(plan: Plan) -> dict[Prompt, str]:
     if not prompts:
         return {}
     with plan.watch("generate") as label:
-        texts = within_memory(
-            lambda size: generate_greedily(
-                plan.model,
-                plan.tokenizer,
-                prompts,
-                batch_size=size,
-                max_new_tokens=plan.max_new_tokens,
-                names=list(names.values()),
-                progress=label,
-            ),
-            plan.batch_size,
+        texts = generate_greedily(
+            plan.model,
+            plan.tokenizer,
+            prompts,
+            batch_tokens=plan.batch_tokens,
+            max_new_tokens=plan.max_new_tokens,
+            names=list(names.values()),
+            progress=label,
         )
     return dict(zip(prompts, texts, strict=True))
 
@@ -224,17 +227,16 @@ def _add_divergences(plan: Plan, retain_model: PreTrainedModel, examples: pd.Dat
     """Both directions of the divergence from the retain model, per token, on the forget set."""
     prompts, responses, names = plan.responses(FORGET)
     with plan.watch("divergence from the retain model") as label:
-        measure = partial(
-            divergence,
+        sums = divergence(
             plan.model,
             retain_model,
             plan.tokenizer,
             prompts,
             responses,
+            batch_tokens=plan.batch_tokens,
             max_length=plan.max_length,
             names=names,
             progress=label,
         )
-        sums = within_memory(measure, plan.batch_size)
     for name, column in zip(DIVERGENCES, ("kl_reference_to_model", "kl_model_to_reference"), strict=True):
         examples.loc[examples["set"] == FORGET, name] = (sums[column] / sums["n_tokens"]).to_numpy()

@@ -3,19 +3,27 @@
 Knows nothing of records, sets or references.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from unilogit.data.prompt_format import Prompt
 from unilogit.data.tokenisation import answer_end, encode_prompt
 from unilogit.errors import InputError
-from unilogit.evaluation.token_scores import inference, longest_first
+from unilogit.evaluation.batching import in_batches
+from unilogit.evaluation.token_scores import inference
 from unilogit.model import context_length
 
 EncodePrompt = Callable[[PreTrainedTokenizerBase, Prompt], list[int]]
@@ -26,7 +34,7 @@ def generate_greedily(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     *,
-    batch_size: int,
+    batch_tokens: int | None = None,
     max_new_tokens: int,
     starts: Sequence[Sequence[int]] | None = None,
     names: Sequence[str] | None = None,
@@ -39,6 +47,7 @@ def generate_greedily(
     settings, of which all else (sampling, penalties) is left aside.
 
     Args:
+        batch_tokens: at once, as in `in_batches`; a prompt takes those of the longest answer as well.
         max_new_tokens: where an answer without end is cut; earlier where the model's context ends.
         starts: token ids with which each answer is made to begin; none where it is None.
         names: what an error calls each prompt; by default "prompt 1", "prompt 2", …
@@ -50,15 +59,15 @@ def generate_greedily(
         ends at once.
 
     Raises:
-        InputError: a prompt leaves no room in the model's context, or the tokenizer has no end-of-sequence token.
+        InputError: a prompt leaves no room in the model's context, the tokenizer has no end-of-sequence token, or as
+            `in_batches`.
     """
     encoded = [
         [*encode(tokenizer, prompt), *start]
         for prompt, start in zip(prompts, [()] * len(prompts) if starts is None else starts, strict=True)
     ]
     limits = _token_limits(model, encoded, max_new_tokens, names)
-    settings = {"do_sample": False}
-    return [text for [text] in _generate(model, tokenizer, encoded, limits, 1, batch_size, settings, progress)]
+    return _generate(model, tokenizer, encoded, limits, batch_tokens, progress)
 
 
 def generate_samples(
@@ -68,20 +77,19 @@ def generate_samples(
     *,
     samples: int,
     seed: int,
-    batch_size: int,
+    batch_tokens: int | None = None,
     max_new_tokens: int,
     names: Sequence[str] | None = None,
     progress: str | None = None,
 ) -> list[list[str]]:
     """Answers drawn from the model's own distribution: temperature 1, no token left out.
 
-    The global random state is as before afterwards. The same seed gives the same texts for the same prompts,
-    batch size and device.
+    Each answer has a random state of its own: the same seed gives the same texts for the same prompts and device,
+    however they are batched. The global one is left alone.
 
     Args:
         samples: answers to each prompt.
-        batch_size: answers at once; at least those of one prompt.
-        max_new_tokens, names: as in `generate_greedily`.
+        batch_tokens, max_new_tokens, names: as in `generate_greedily`.
         progress: what a progress bar on standard error says; None for no bar.
 
     Returns:
@@ -92,17 +100,43 @@ def generate_samples(
     """
     encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts]
     limits = _token_limits(model, encoded, max_new_tokens, names)
-    settings = {
-        "do_sample": True,
-        "temperature": 1.0,
-        "top_k": 0,
-        "top_p": 1.0,
-        "remove_invalid_values": True,  # a broken model talks nonsense here too, as it does greedily
-    }
-    with torch.random.fork_rng(range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        at_once = max(1, batch_size // samples)
-        return _generate(model, tokenizer, encoded, limits, samples, at_once, settings, progress)
+    seeds = np.random.default_rng(seed).integers(1 << 63, size=(len(prompts), samples))
+    texts = _generate(
+        model,
+        tokenizer,
+        [ids for ids in encoded for _ in range(samples)],
+        [limit for limit in limits for _ in range(samples)],
+        batch_tokens,
+        progress,
+        seeds.ravel().tolist(),
+    )
+    return [texts[first : first + samples] for first in range(0, len(texts), samples)]
+
+
+def reachable_answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    answers: Sequence[str],
+    max_new_tokens: int,
+    starts: Sequence[Sequence[int]] | None = None,
+) -> list[str]:
+    """Each answer as far as generation can get: cut after as many tokens as `generate_greedily` is given.
+
+    What is longer could never be said whole, and the share of it that is said would be capped.
+
+    Args:
+        starts: as in `generate_greedily`; the answers are what is to follow them.
+    """
+    context, cut = context_length(model), list(answers)
+    for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        ids, limit = tokenizer.encode(answer, add_special_tokens=False), max_new_tokens
+        if context is not None:
+            before = len(encode_prompt(tokenizer, prompt)) + (len(starts[place]) if starts else 0)
+            limit = max(0, min(limit, context - before))
+        if len(ids) > limit:
+            cut[place] = str(tokenizer.decode(ids[:limit], skip_special_tokens=True))
+    return cut
 
 
 def _token_limits(
@@ -128,37 +162,56 @@ def _generate(
     tokenizer: PreTrainedTokenizerBase,
     encoded: Sequence[list[int]],
     limits: Sequence[int],
-    answers: int,
-    batch_size: int,
-    settings: Mapping[str, float],
+    batch_tokens: int | None,
     progress: str | None,
-) -> list[list[str]]:
-    """`answers` texts for each prompt, `batch_size` prompts at once.
+    seeds: Sequence[int] | None = None,
+) -> list[str]:
+    """A text for each prompt.
 
     Args:
         limits: how many tokens may follow each prompt.
+        seeds: of each text, where it is drawn; None where it is the likeliest.
     """
     ends = _end_tokens(model, tokenizer)
     pad: int = ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    fixed = {"num_beams": 1, "use_cache": True, "eos_token_id": ends, "pad_token_id": pad}
+    settings = {"do_sample": False, "num_beams": 1, "use_cache": True, "eos_token_id": ends, "pad_token_id": pad}
     generate = cast(Callable[..., Tensor], model.generate)  # of a mixin that the type does not show
-    texts: list[list[str]] = [[] for _ in encoded]
+    texts = [""] * len(encoded)
+
+    def say(batch: list[int]) -> None:
+        # Where the context is short, the longest prompts of a batch have less room than the others.
+        for limit, group in groupby(batch, key=limits.__getitem__):
+            places = list(group)
+            inputs = _pad_left([encoded[place] for place in places], pad)
+            draw = [] if seeds is None else [_Draw([seeds[place] for place in places], model.device)]
+            output = generate(
+                **{name: tensor.to(model.device) for name, tensor in inputs.items()},
+                generation_config=GenerationConfig(**settings, max_new_tokens=limit),
+                logits_processor=LogitsProcessorList(draw),
+            )
+            for place, answer in zip(places, output[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
+                texts[place] = str(tokenizer.decode(_until_end(answer, ends), skip_special_tokens=True))
+
+    lengths = [len(ids) + limit for ids, limit in zip(encoded, limits, strict=True)]
     with inference(model), _no_settings_of_its_own(model):
-        for batch in longest_first(encoded, batch_size, progress):
-            # Where the context is short, the longest prompts of a batch have less room than the others.
-            for limit, group in groupby(batch, key=limits.__getitem__):
-                places = list(group)
-                inputs = _pad_left([encoded[place] for place in places], pad)
-                output = generate(
-                    **{name: tensor.to(model.device) for name, tensor in inputs.items()},
-                    generation_config=GenerationConfig(
-                        **fixed, **settings, num_return_sequences=answers, max_new_tokens=limit
-                    ),
-                )
-                for row, answer in enumerate(output[:, inputs["input_ids"].shape[1] :].tolist()):
-                    text = tokenizer.decode(_until_end(answer, ends), skip_special_tokens=True)
-                    texts[places[row // answers]].append(str(text))
+        in_batches(say, lengths, model, batch_tokens, progress)
     return texts
+
+
+class _Draw(LogitsProcessor):
+    """Noise after which the likeliest token is one drawn by the model's own chances (Gumbel-max), from a seed a row.
+
+    Source: Maddison et al. 2014, arxiv.org/abs/1411.0030.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        noise = torch.empty_like(scores)
+        for row, generator in zip(noise, self.generators, strict=True):
+            row.exponential_(generator=generator)
+        return cast(torch.FloatTensor, scores - noise.log_())
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -14,12 +14,14 @@ from pydantic import BaseModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.errors import InputError
+from unilogit.evaluation.batching import MOST_TOKENS, within_memory
 from unilogit.evaluation.findings import Findings
 from unilogit.evaluation.stopwatch import Stopwatch
-from unilogit.evaluation.token_scores import within_memory
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
+
+_REQUEST_TOKENS = 512  # the harness cuts its batches by requests
 
 
 class TaskMeasures(BaseModel):
@@ -55,29 +57,29 @@ def measure_tasks(
     tokenizer: PreTrainedTokenizerBase,
     tasks: Sequence[str],
     *,
-    batch_size: int | None = None,
+    batch_tokens: int | None = None,
 ) -> TaskMeasures:
     """Measure one model by the harness.
 
     Args:
         tasks: as in `check_tasks`.
-        batch_size: requests at once; None for as many as memory holds.
+        batch_tokens: at once, by the length that most requests stay below; None for as many as memory holds.
 
     Raises:
-        InputError: as `check_tasks`.
+        InputError: as `check_tasks` and `within_memory`.
     """
     manager, watch, findings = _load(tasks), Stopwatch(None), Findings()
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
-    def evaluate(size: int) -> dict[str, dict[str, object]]:
-        harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=size)
+    def evaluate(tokens: int) -> dict[str, dict[str, object]]:
+        harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=tokens // _REQUEST_TOKENS)
         outcome = simple_evaluate(harness, tasks=list(tasks), task_manager=manager, log_samples=False)
         results: dict[str, dict[str, object]] = outcome["results"]
         return results
 
     with watch("lm-eval"):
-        results = within_memory(evaluate, batch_size)
+        results = within_memory(evaluate, model, batch_tokens, smallest=_REQUEST_TOKENS, largest=MOST_TOKENS)
     for task, figures in results.items():
         for key, value in figures.items():
             metric, is_metric, chosen = key.partition(",")

@@ -20,8 +20,8 @@ def score_answers(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     answers: Sequence[str],
-    batch_size: int,
     *,
+    batch_tokens: int | None = None,
     max_length: int | None = None,
     names: Sequence[str] | None = None,
     progress: str | None = None,
@@ -29,7 +29,7 @@ def score_answers(
     """Score each whole answer, end-of-sequence included, after its prompt.
 
     Args:
-        model, batch_size, max_length, names: as in `score_tokens`.
+        model, batch_tokens, max_length, names: as in `score_tokens`.
         progress: what a progress bar on standard error says; None for no bar.
 
     Returns:
@@ -40,7 +40,14 @@ def score_answers(
         InputError: as `score_tokens`.
     """
     scores = score_tokens(
-        model, tokenizer, prompts, answers, batch_size, max_length=max_length, names=names, progress=progress
+        model,
+        tokenizer,
+        prompts,
+        answers,
+        batch_tokens=batch_tokens,
+        max_length=max_length,
+        names=names,
+        progress=progress,
     )
     sum_nll = np.array([-answer.log_p.sum() for answer in scores], dtype=np.float64)
     n_tokens = np.array([len(answer.log_p) for answer in scores], dtype=np.int64)

@@ -3,11 +3,11 @@
 The base of probability, truth ratio, memorisation and most attacks. Knows nothing of records, sets or metrics.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,15 +16,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.prompt_format import Prompt
 from unilogit.data.tokenisation import IGNORED, collate, encode_all
+from unilogit.evaluation.batching import in_batches
 from unilogit.model import Scorer, context_length, make_scorer
-from unilogit.progress import ProgressBar
 
-LARGEST_BATCH = 128
 _LOGITS_AT_ONCE = 1 << 25  # bounds memory, not the result
 _LOGITS_IN_CACHE = 1 << 19  # several passes go over each: faster where a processor's cache holds them
-
-
-T = TypeVar("T")
 
 
 class TokenScores(NamedTuple):
@@ -57,30 +53,6 @@ class TokenScores(NamedTuple):
         return cls(*(np.concatenate(columns) for columns in zip(*windows, strict=True)))
 
 
-def within_memory(function: Callable[[int], T], batch_size: int | None) -> T:
-    """What `function` returns for the batch size, or for the largest that memory holds when that is None.
-
-    Tried from LARGEST_BATCH downwards, a tenth less after each failure to get memory.
-    """
-    if batch_size is not None:
-        return function(batch_size)
-    from accelerate.utils.memory import find_executable_batch_size, should_reduce_batch_size
-
-    try:
-        return function(LARGEST_BATCH)
-    except Exception as error:
-        if not should_reduce_batch_size(error):
-            raise
-
-    # It wants a parameter of this name, and hands over the size as the first argument. It collects garbage before each
-    # attempt, which takes longer than many a measurement: so it is asked only when memory has failed.
-    def attempt(batch_size: int) -> T:
-        return function(batch_size)
-
-    result: T = find_executable_batch_size(attempt, starting_batch_size=int(0.9 * LARGEST_BATCH))()
-    return result
-
-
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
     """Without gradients or dropout; afterwards the model is in the mode it was in."""
@@ -93,27 +65,13 @@ def inference(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def longest_first(encoded: Sequence[Sequence[int]], batch_size: int, progress: str | None) -> Iterator[list[int]]:
-    """Batches of positions in `encoded`, of similar lengths; longest first, so that memory fails early.
-
-    Args:
-        progress: what a progress bar on standard error says; None for no bar.
-    """
-    order = sorted(range(len(encoded)), key=lambda position: -len(encoded[position]))
-    with ProgressBar(len(order), progress) as bar:
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            yield batch
-            bar.update(len(batch))
-
-
 def score_tokens(
     model: PreTrainedModel | Scorer,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     answers: Sequence[str],
-    batch_size: int,
     *,
+    batch_tokens: int | None = None,
     max_length: int | None = None,
     names: Sequence[str] | None = None,
     with_distribution: bool = False,
@@ -126,14 +84,14 @@ def score_tokens(
     Args:
         model: a causal language model of transformers in any floating-point type, or a `Scorer` of one;
             log-softmax is float32 or wider, over few rows at a time.
-        batch_size: answers, or windows of long ones, at once.
+        batch_tokens: at once, as in `in_batches`.
         max_length: tokens of a window; the model's context where that is less, or where this is None.
         names: what an error calls each pair; by default "pair 1", "pair 2", …
         with_distribution: mean and deviation as well, which cost some work on every logit.
         progress: what a progress bar on standard error says; None for no bar.
 
     Raises:
-        InputError: a prompt leaves its answer no room, or the tokenizer has no end-of-sequence token.
+        InputError: a prompt leaves its answer no room, the tokenizer has no end-of-sequence token, or as `in_batches`.
     """
     plain_model = model.model if isinstance(model, Scorer) else model
     windows = encode_all(tokenizer, prompts, answers, context_length(plain_model, max_length), names)
@@ -143,12 +101,15 @@ def score_tokens(
         return []
     with inference(plain_model):
         scorer = model if isinstance(model, Scorer) else make_scorer(model)
-        for batch in longest_first([window.ids for window in encoded], batch_size, progress):
+
+        def score(batch: list[int]) -> None:
             inputs = collate([encoded[place] for place in batch], tokenizer.pad_token_id)
             columns = _score(scorer, inputs, with_distribution)
             ends = np.cumsum([len(encoded[place].ids) - encoded[place].answer_start for place in batch])[:-1]
             for place, *parts in zip(batch, *(np.split(column, ends) for column in columns), strict=True):
                 scores[place] = TokenScores(*parts)
+
+        in_batches(score, [len(window.ids) for window in encoded], plain_model, batch_tokens, progress)
     in_order = iter(scores[place] for place in range(len(encoded)))
     return [TokenScores.concatenate(list(islice(in_order, len(answer)))) for answer in windows]
 

@@ -21,6 +21,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from unilogit.data.tokenisation import IGNORED, Encoded, collate
 from unilogit.errors import InputError
+from unilogit.evaluation.batching import fixed_batches
 from unilogit.evaluation.token_scores import inference
 from unilogit.files import atomic_path
 from unilogit.model import Scorer
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from unilogit.training.trainer import UnlearningTrainer
 
 FILE = "reference.safetensors"
-SCORED_AT_ONCE = 32
+SCORED_TOKENS = 2048  # at once; always the same, for the same bits whatever memory there is
 
 Copied = TypeVar("Copied", bound=nn.Module)
 
@@ -76,8 +77,7 @@ class MeasureReference(TrainerCallback):
     def _measure(self, examples: Sequence[Encoded]) -> list[np.ndarray]:
         """log p of each answer token of each example, float32; processes share the work."""
         accelerator = self.trainer.accelerator
-        order = sorted(range(len(examples)), key=lambda position: len(examples[position].ids))
-        batches = [order[start : start + SCORED_AT_ONCE] for start in range(0, len(order), SCORED_AT_ONCE)]
+        batches = list(fixed_batches([len(example.ids) for example in examples], SCORED_TOKENS))
         measured: list[tuple[int, np.ndarray]] = []
         # As many forward passes in each process, as sharded weights need.
         for first in range(0, len(batches), accelerator.num_processes):

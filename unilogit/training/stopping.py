@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Pair = tuple[Prompt, str]  # what is asked, and the response
 History = Sequence[dict[str, float]]  # what Trainer logs: a dict for each logged step
 HOVERING = 0.9  # of unseen people's NLL: answers that are paused once they are forgotten stay around it
-SCORED_AT_ONCE = 64
+SCORED_TOKENS = 4096  # at once; always the same, for the same bits whatever memory there is
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class StopWhenForgotten(TrainerCallback):
         prompts, answers = zip(*pairs, strict=True)
         trainer = self.trainer
         scorer, tokenizer = trainer.unlearning_loss.scorer, trainer.tokenizer
-        scoring = partial(score_answers, batch_size=SCORED_AT_ONCE, max_length=self.max_length)
+        scoring = partial(score_answers, batch_tokens=SCORED_TOKENS, max_length=self.max_length)
         with trainer.accelerator.autocast():
             scores: pd.DataFrame = run_as_forward(trainer.model, scoring, scorer, tokenizer, prompts, answers)
         return scores

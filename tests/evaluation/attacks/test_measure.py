@@ -20,7 +20,7 @@ from unilogit.evaluation.attacks.measure import (
 from unilogit.evaluation.attacks.prefix_attack import prefix_attack
 
 SETTINGS = RobustnessSettings(
-    batch_size=8,
+    batch_tokens=320,
     max_new_tokens=12,
     prefix_tokens=(0, 2, 6),
     samples=(1, 3),
@@ -53,9 +53,9 @@ def test_curves_are_means_over_records(measured, records):
 
 
 def test_only_what_is_switched_on_is_measured(knowing, tokenizer, records):
-    settings = RobustnessSettings(attacks=("prefix_attack",), batch_size=8, max_new_tokens=12, prefix_tokens=(1,))
+    settings = RobustnessSettings(attacks=("prefix_attack",), batch_tokens=320, max_new_tokens=12, prefix_tokens=(1,))
     found = measure_robustness(knowing, tokenizer, records, settings)
-    expected = prefix_attack(knowing, tokenizer, records, prefix_tokens=(1,), batch_size=3, max_new_tokens=12)
+    expected = prefix_attack(knowing, tokenizer, records, prefix_tokens=(1,), batch_tokens=120, max_new_tokens=12)
     assert list(found) == ["prefix_attack"]
     assert found["prefix_attack"].equals(expected)
 

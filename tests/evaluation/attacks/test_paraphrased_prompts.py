@@ -7,7 +7,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from unilogit.evaluation.attacks.paraphrased_prompts import COLUMNS, paraphrased_prompts
 from unilogit.evaluation.generation import generate_greedily
 
-SETTINGS = {"batch_size": 5, "max_new_tokens": 20}
+SETTINGS = {"batch_tokens": 200, "max_new_tokens": 20}
 
 
 def test_both_wordings_equal_a_plain_loop(knowing, tokenizer, records, score):
@@ -19,7 +19,7 @@ def test_both_wordings_equal_a_plain_loop(knowing, tokenizer, records, score):
     for r in paraphrased:
         for wording, prompt in (("original", r.prompt), ("paraphrased", r.paraphrased_prompt)):
             row = next(rows)
-            [text] = generate_greedily(knowing, tokenizer, [prompt], batch_size=1, max_new_tokens=20)
+            [text] = generate_greedily(knowing, tokenizer, [prompt], batch_tokens=1, max_new_tokens=20)
             recall = RougeScorer(["rougeL"], use_stemmer=True).score(r.response, text)["rougeL"].recall
             assert (row.record_id, row.wording) == (r.record_id, wording)
             assert row.probability == pytest.approx(score(knowing, prompt, r.response), rel=1e-3)

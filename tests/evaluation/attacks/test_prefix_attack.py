@@ -8,7 +8,7 @@ from unilogit.data.records import CorpusRecord
 from unilogit.data.tokenisation import encode_prompt
 from unilogit.evaluation.attacks.prefix_attack import COLUMNS, prefix_attack
 
-SETTINGS = {"prefix_tokens": (0, 1, 2, 4), "batch_size": 5, "max_new_tokens": 12}
+SETTINGS = {"prefix_tokens": (0, 1, 2, 4), "batch_tokens": 200, "max_new_tokens": 12}
 
 
 def plain_recall(model, tokenizer, record, k):

@@ -12,7 +12,7 @@ from unilogit.errors import InputError
 from unilogit.evaluation.attacks.quantisation import COLUMNS, quantisation, quantise_weight, quantised_copy
 from unilogit.evaluation.probability import score_answers
 
-SETTINGS = {"bits": (8, 4), "group_size": 16, "batch_size": 5}
+SETTINGS = {"bits": (8, 4), "group_size": 16, "batch_tokens": 200}
 
 
 def searched(weight, bits, group_size):
@@ -95,7 +95,7 @@ def test_probabilities_are_those_of_the_model_with_rounded_weights(knowing, toke
         expected = [score(plain, r.prompt, r.response) for r in records]
         np.testing.assert_allclose(found.loc[found["bits"] == bits, "probability"], expected, rtol=1e-3)
     whole_rows = score_answers(
-        quantised_copy(knowing, 8, None), tokenizer, [r.prompt for r in records], [r.response for r in records], 5
+        quantised_copy(knowing, 8, None), tokenizer, [r.prompt for r in records], [r.response for r in records]
     )
     assert found.loc[found["bits"] == 8, "nll"].tolist() == whole_rows["nll"].tolist()
     means = found.groupby("bits")["probability"].mean()

@@ -9,7 +9,7 @@ import torch
 from unilogit.data.tokenisation import encode_pair
 from unilogit.evaluation.attacks.relearning import COLUMNS, _endless_batches, relearning
 
-SETTINGS = {"steps": (0, 1, 3), "share": 0.25, "learning_rate": 1e-3, "step_size": 8, "batch_size": 5, "seed": 0}
+SETTINGS = {"steps": (0, 1, 3), "share": 0.25, "learning_rate": 1e-3, "step_size": 8, "batch_tokens": 200, "seed": 0}
 
 
 def test_each_step_equals_a_plain_loop(knowing, tokenizer, records, score):

@@ -11,7 +11,7 @@ from unilogit.evaluation.attacks.sampling import COLUMNS, sampling
 from unilogit.evaluation.generation import generate_samples
 from unilogit.evaluation.rouge import rouge_l_recall
 
-SETTINGS = {"samples": (1, 2, 4, 8), "seed": 0, "batch_size": 64, "max_new_tokens": 8}
+SETTINGS = {"samples": (1, 2, 4, 8), "seed": 0, "batch_tokens": 800, "max_new_tokens": 8}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def dice(untrained, tokenizer):
 def test_the_best_of_n_is_right_unless_all_are_wrong(dice, tokenizer):
     count = 400
     records = [CorpusRecord(record_id=f"r{n}", prompt="?", response="a") for n in range(count)]
-    found = sampling(dice, tokenizer, records, **SETTINGS | {"max_new_tokens": 1, "batch_size": 3200})
+    found = sampling(dice, tokenizer, records, **SETTINGS | {"max_new_tokens": 1, "batch_tokens": 800})
     assert list(found.columns) == COLUMNS
     assert set(found["rouge_l_recall"]) == {0.0, 1.0}
     for n, mean in found.groupby("samples")["rouge_l_recall"].mean().items():
@@ -38,13 +38,14 @@ def test_the_best_of_n_is_right_unless_all_are_wrong(dice, tokenizer):
 
 
 def test_each_n_is_the_best_of_the_first_n_of_one_set(untrained, tokenizer, records):
-    same = {"seed": 3, "batch_size": 20, "max_new_tokens": 8}
+    same = {"seed": 3, "batch_tokens": 800, "max_new_tokens": 8}
     found = sampling(untrained, tokenizer, records, samples=(8, 1, 4, 4), **same)
     drawn = generate_samples(untrained, tokenizer, [r.prompt for r in records], samples=8, **same)
+    reachable = [tokenizer.decode(tokenizer.encode(r.response, add_special_tokens=False)[:8]) for r in records]
     expected = [
-        max(rouge_l_recall([r.response] * n, texts[:n]))
+        max(rouge_l_recall([reference] * n, texts[:n]))
         for n in (1, 4, 8)
-        for r, texts in zip(records, drawn, strict=True)
+        for reference, texts in zip(reachable, drawn, strict=True)
     ]
     assert found["samples"].tolist() == [n for n in (1, 4, 8) for _ in records]
     assert found["record_id"].tolist() == [r.record_id for r in records] * 3

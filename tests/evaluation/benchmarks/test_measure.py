@@ -17,7 +17,7 @@ from unilogit.training.from_scratch import train_tokenizer
 
 TOKENIZER = train_tokenizer([text for row in test_tofu.tables()["full"] for text in row.values()], 320)
 MUSE_METRICS = ("verbmem", "knowmem_forget", "knowmem_retain")
-SMALL = {"batch_size": 8, "max_new_tokens": 4}
+SMALL = {"batch_tokens": 320, "max_new_tokens": 4}
 ATTACKS = RobustnessSettings(max_new_tokens=4, prefix_tokens=(0, 2), samples=(1, 2), relearning_steps=(0, 1))
 
 

@@ -82,10 +82,10 @@ def some_records(limit, form="{}"):
     ]
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_verbmem_is_f1_with_the_true_continuation(batch_size):
+@pytest.mark.parametrize("batch_tokens", [1, 120])
+def test_verbmem_is_f1_with_the_true_continuation(batch_tokens):
     records = some_records(24)
-    frame = verbmem(MODEL, TOKENIZER, records, batch_size=batch_size, max_new_tokens=24, stem=False)
+    frame = verbmem(MODEL, TOKENIZER, records, batch_tokens=batch_tokens, max_new_tokens=24, stem=False)
     said = [continuation(r.prompt, 24) for r in records]
     expected = [f1(beginning(r.response, 24), text) for r, text in zip(records, said, strict=True)]
     assert list(frame.columns) == ["record_id", "generated", "rouge_l_f1"]
@@ -98,7 +98,7 @@ def test_verbmem_is_f1_with_the_true_continuation(batch_size):
 def test_of_a_long_continuation_as_much_counts_as_the_model_may_say():
     said = continuation("the red cat", 10)
     assert len(TOKENIZER.encode(TEXT, add_special_tokens=False)) > 10
-    frame = verbmem(MODEL, TOKENIZER, [record(0, "the red cat", TEXT)], batch_size=1, max_new_tokens=10, stem=False)
+    frame = verbmem(MODEL, TOKENIZER, [record(0, "the red cat", TEXT)], batch_tokens=1, max_new_tokens=10, stem=False)
     assert frame["rouge_l_f1"].tolist() == [pytest.approx(f1(beginning(TEXT, 10), said))]
 
 
@@ -106,7 +106,7 @@ def test_knowmem_asks_after_solved_examples():
     few_shot = [record("a", "Who ran?", "dog"), record("b", "Who sat?", "cat")]
     form = "Question: Who ran?\nAnswer: dog\n\nQuestion: Who sat?\nAnswer: cat\n\nQuestion: {}\nAnswer: "
     records = some_records(12, form)
-    frame = knowmem(MODEL, TOKENIZER, records, batch_size=3, few_shot=few_shot, max_new_tokens=12, stem=False)
+    frame = knowmem(MODEL, TOKENIZER, records, batch_tokens=120, few_shot=few_shot, max_new_tokens=12, stem=False)
     said = [continuation(form.format(r.prompt), 12) for r in records]
     assert frame["generated"].tolist() == said  # this model says nothing that would end an answer
     assert frame["rouge_l_f1"].tolist() == pytest.approx(
@@ -133,7 +133,7 @@ def test_an_answer_ends_where_the_next_question_begins(monkeypatch, said, answer
         return [said] * len(prompts)
 
     monkeypatch.setattr(muse_metrics, "generate_greedily", generate)
-    frame = knowmem(None, TOKENIZER, [record(0, "Who?", "cat")], batch_size=1)
+    frame = knowmem(None, TOKENIZER, [record(0, "Who?", "cat")], batch_tokens=1)
     assert asked == [(["Question: Who?\nAnswer: "], 32)]
     assert frame["generated"].tolist() == [answer]
     assert frame["rouge_l_f1"].tolist() == pytest.approx([f1("cat", answer)])
@@ -150,7 +150,7 @@ def test_the_whole_suite_at_once():
     }
     means = examples.groupby("set")["rouge_l_f1"].mean()
     assert findings.metrics == {name: pytest.approx(mean) for name, mean in means.items()}
-    alone = knowmem(MODEL, TOKENIZER, sets["knowmem_retain"], few_shot=few_shot["knowmem_retain"], batch_size=4)
+    alone = knowmem(MODEL, TOKENIZER, sets["knowmem_retain"], few_shot=few_shot["knowmem_retain"], batch_tokens=160)
     assert examples.loc[examples["set"] == "knowmem_retain", "generated"].tolist() == alone["generated"].tolist()
 
 

@@ -24,7 +24,7 @@ def plain_perplexity(model, passages, max_length):
 def test_perplexity_equals_a_plain_loop(context):
     model = short_model(context)
     expected = plain_perplexity(model, PASSAGES, context)
-    assert perplexity(model, TOKENIZER, PASSAGES, batch_size=3) == pytest.approx(expected, rel=1e-5)
+    assert perplexity(model, TOKENIZER, PASSAGES, batch_tokens=120) == pytest.approx(expected, rel=1e-5)
     expected = plain_perplexity(model, PASSAGES, 32)
     assert perplexity(model, TOKENIZER, PASSAGES, max_length=32) == pytest.approx(expected, rel=1e-5)
 

@@ -12,7 +12,7 @@ from unilogit.files import write_parquet
 from unilogit.training.from_scratch import train_tokenizer
 
 params = loader(
-    *("evaluate.max_new_tokens=16", "evaluate.max_examples=8", "evaluate.batch_size=16"),
+    *("evaluate.max_new_tokens=16", "evaluate.max_examples=8", "evaluate.batch_tokens=1000"),
     "evaluate.general.questions=7",
 )
 ATTACKS = {"after": {"quantised_4_bit_probability": 0.25}, "retain_model": {"quantised_4_bit_probability": None}}

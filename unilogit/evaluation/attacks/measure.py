@@ -20,7 +20,6 @@ from unilogit.evaluation.attacks.relearning import relearning
 from unilogit.evaluation.attacks.sampling import sampling
 from unilogit.evaluation.findings import Findings, left_out
 from unilogit.evaluation.rouge import NO_WORDS, WITHOUT_WORDS
-from unilogit.evaluation.token_scores import within_memory
 
 # Attack -> the columns that its curve is drawn over.
 ATTACKS = {
@@ -53,7 +52,7 @@ class RobustnessSettings:
 
     Attributes:
         attacks: those switched on, of ATTACKS.
-        batch_size: examples scored, or answers generated, at once; None for as many as memory holds.
+        batch_tokens: at once, as in `in_batches`.
         max_new_tokens: where a generated answer without end is cut.
         max_length: tokens of a window of a long record; the model's context where that is less, or where this is None.
         seed: of what relearning draws, and of samples.
@@ -71,7 +70,7 @@ class RobustnessSettings:
     """
 
     attacks: tuple[str, ...] = tuple(ATTACKS)
-    batch_size: int | None = None
+    batch_tokens: int | None = None
     max_new_tokens: int = 200
     max_length: int | None = None
     seed: int = 0
@@ -129,10 +128,7 @@ def measure_robustness(
 
     def measure(attack: str) -> pd.DataFrame:
         label = progress and f"{progress}: {attack.replace('_', ' ')}"
-        return within_memory(
-            lambda size: measures[attack](model, tokenizer, records, batch_size=size, progress=label),
-            settings.batch_size,
-        )
+        return measures[attack](model, tokenizer, records, batch_tokens=settings.batch_tokens, progress=label)
 
     return {attack: measure(attack) for attack in settings.attacks}
 

@@ -10,7 +10,7 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.records import CorpusRecord
-from unilogit.evaluation.generation import generate_greedily
+from unilogit.evaluation.generation import generate_greedily, reachable_answers
 from unilogit.evaluation.probability import score_answers
 from unilogit.evaluation.rouge import rouge_l_recall
 
@@ -22,7 +22,7 @@ def paraphrased_prompts(
     tokenizer: PreTrainedTokenizerBase,
     records: Sequence[CorpusRecord],
     *,
-    batch_size: int,
+    batch_tokens: int | None = None,
     max_new_tokens: int,
     max_length: int | None = None,
     progress: str | None = None,
@@ -57,7 +57,7 @@ def paraphrased_prompts(
         tokenizer,
         prompts,
         responses,
-        batch_size,
+        batch_tokens=batch_tokens,
         max_length=max_length,
         names=names,
         progress=progress and f"{progress}: score answers",
@@ -66,7 +66,7 @@ def paraphrased_prompts(
         model,
         tokenizer,
         prompts,
-        batch_size=batch_size,
+        batch_tokens=batch_tokens,
         max_new_tokens=max_new_tokens,
         names=names,
         progress=progress and f"{progress}: generate",
@@ -74,5 +74,5 @@ def paraphrased_prompts(
     return scores.assign(
         record_id=[record.record_id for record, _, _ in asked],
         wording=[wording for _, wording, _ in asked],
-        rouge_l_recall=rouge_l_recall(responses, texts),
+        rouge_l_recall=rouge_l_recall(reachable_answers(model, tokenizer, prompts, responses, max_new_tokens), texts),
     )[COLUMNS]

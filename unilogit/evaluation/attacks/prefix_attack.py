@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.records import CorpusRecord
 from unilogit.data.words import has_word
-from unilogit.evaluation.generation import generate_greedily
+from unilogit.evaluation.generation import generate_greedily, reachable_answers
 from unilogit.evaluation.rouge import rouge_l_recall
 
 COLUMNS = ["record_id", "prefix_tokens", "rouge_l_recall"]
@@ -23,7 +23,7 @@ def prefix_attack(
     records: Sequence[CorpusRecord],
     *,
     prefix_tokens: Sequence[int],
-    batch_size: int,
+    batch_tokens: int | None = None,
     max_new_tokens: int,
     progress: str | None = None,
 ) -> pd.DataFrame:
@@ -51,12 +51,13 @@ def prefix_attack(
             rest = str(tokenizer.decode(ids[k:], skip_special_tokens=True))
             if has_word(rest):
                 attacks.append((record, k, ids[:k], rest))
+    prompts, starts = [record.context for record, _, _, _ in attacks], [start for _, _, start, _ in attacks]
     texts = generate_greedily(
         model,
         tokenizer,
-        [record.context for record, _, _, _ in attacks],
-        starts=[start for _, _, start, _ in attacks],
-        batch_size=batch_size,
+        prompts,
+        starts=starts,
+        batch_tokens=batch_tokens,
         max_new_tokens=max_new_tokens,
         names=[f"record {record.record_id} with {k} answer tokens" for record, k, _, _ in attacks],
         progress=progress and f"{progress}: generate",
@@ -65,7 +66,12 @@ def prefix_attack(
         {
             "record_id": [record.record_id for record, _, _, _ in attacks],
             "prefix_tokens": pd.Series([k for _, k, _, _ in attacks], dtype="int64"),
-            "rouge_l_recall": rouge_l_recall([rest for _, _, _, rest in attacks], texts),
+            "rouge_l_recall": rouge_l_recall(
+                reachable_answers(
+                    model, tokenizer, prompts, [rest for _, _, _, rest in attacks], max_new_tokens, starts
+                ),
+                texts,
+            ),
         },
         columns=COLUMNS,
     )

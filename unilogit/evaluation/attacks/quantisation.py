@@ -31,7 +31,7 @@ def quantisation(
     *,
     bits: Sequence[int],
     group_size: int,
-    batch_size: int,
+    batch_tokens: int | None = None,
     max_length: int | None = None,
     progress: str | None = None,
 ) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def quantisation(
         bits: widths to try, each from 2 to 8.
         group_size: neighbouring weights of an output channel that share a scale, below 8 bits; at 8 bits it
             is the whole channel.
-        batch_size: records, or windows of long ones, scored at once.
+        batch_tokens: at once, as in `in_batches`.
         max_length: as in `score_tokens`.
         progress: what progress bars on standard error begin with; None for no bars.
 
@@ -60,7 +60,7 @@ def quantisation(
             tokenizer,
             [record.context for record in records],
             [record.response for record in records],
-            batch_size,
+            batch_tokens=batch_tokens,
             max_length=max_length,
             names=[f"record {record.record_id}" for record in records],
             progress=progress and f"{progress}: score at {width} bits",

@@ -32,7 +32,7 @@ def relearning(
     share: float,
     learning_rate: float,
     step_size: int,
-    batch_size: int,
+    batch_tokens: int | None = None,
     seed: int,
     max_length: int | None = None,
     progress: str | None = None,
@@ -46,7 +46,7 @@ def relearning(
         steps: optimizer steps after which to score; 0 is the copy as it is.
         share: of the records, drawn with the seed (the same ones for every model), that are trained on; at least one.
         step_size: records, or windows of long ones, in a step, each once before any comes again.
-        batch_size: records, or windows of long ones, scored at once.
+        batch_tokens: at once, as in `in_batches`.
         seed: of the draw and the order.
         max_length: as in `score_tokens`.
         progress: what progress bars on standard error begin with; None for no bars.
@@ -88,7 +88,7 @@ def relearning(
             tokenizer,
             [record.context for record in records],
             [record.response for record in records],
-            batch_size,
+            batch_tokens=batch_tokens,
             max_length=max_length,
             names=names,
             progress=progress and f"{progress}: score after step {step}",

@@ -11,7 +11,7 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.records import CorpusRecord
-from unilogit.evaluation.generation import generate_samples
+from unilogit.evaluation.generation import generate_samples, reachable_answers
 from unilogit.evaluation.rouge import rouge_l_recall
 
 COLUMNS = ["record_id", "samples", "rouge_l_recall"]
@@ -24,7 +24,7 @@ def sampling(
     *,
     samples: Sequence[int],
     seed: int,
-    batch_size: int,
+    batch_tokens: int | None = None,
     max_new_tokens: int,
     progress: str | None = None,
 ) -> pd.DataFrame:
@@ -33,7 +33,7 @@ def sampling(
     Args:
         samples: values of n, each at least 1; the largest is how many answers are drawn for each record.
         seed: of the samples; the global random state is as before afterwards.
-        batch_size: answers generated at once.
+        batch_tokens: at once, as in `in_batches`.
         max_new_tokens: where an answer without end is cut.
         progress: what a progress bar on standard error begins with; None for no bar.
 
@@ -53,13 +53,20 @@ def sampling(
         [record.context for record in records],
         samples=int(counts[-1]),
         seed=seed,
-        batch_size=batch_size,
+        batch_tokens=batch_tokens,
         max_new_tokens=max_new_tokens,
         names=[f"record {record.record_id}" for record in records],
         progress=progress and f"{progress}: sample answers",
     )
+    references = reachable_answers(
+        model,
+        tokenizer,
+        [record.context for record in records],
+        [record.response for record in records],
+        max_new_tokens,
+    )
     recalls = np.stack(
-        [rouge_l_recall([record.response] * len(drawn), drawn) for record, drawn in zip(records, texts, strict=True)]
+        [rouge_l_recall([reference] * len(drawn), drawn) for reference, drawn in zip(references, texts, strict=True)]
     )
     best = np.maximum.accumulate(recalls, axis=1)[:, counts - 1]
     return pd.DataFrame(

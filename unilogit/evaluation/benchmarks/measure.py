@@ -61,7 +61,7 @@ class _Task:
     models: Mapping[str, PreTrainedModel]
     tokenizer: PreTrainedTokenizerBase
     suite: Suite
-    batch_size: int | None
+    batch_tokens: int | None
     max_new_tokens: int
     no_retain_model: str
     progress: str | None
@@ -77,7 +77,7 @@ def evaluate_on_suite(
     *,
     retain_model: PreTrainedModel | None = None,
     no_retain_model: str = "there is no retain model",
-    batch_size: int | None = None,
+    batch_tokens: int | None = None,
     max_new_tokens: int = 200,
     max_examples: int | None = None,
     robustness: RobustnessSettings | None = None,
@@ -93,7 +93,7 @@ def evaluate_on_suite(
         tokenizer: of both models.
         retain_model: None makes what needs it unavailable.
         no_retain_model: why there is none.
-        batch_size: examples at once; None for as many as memory holds.
+        batch_tokens: at once, as in `in_batches`.
         max_new_tokens: where a generated answer without end is cut; VerbMem and KnowMem have lengths of their own.
         max_examples: the first of each set; None for all.
         robustness: the attacks to make, on the questions of KnowMem and elsewhere on the forget set; None for none.
@@ -105,7 +105,7 @@ def evaluate_on_suite(
     """
     suite = replace(suite, sets={name: records[:max_examples] for name, records in suite.sets.items()})
     models = {MODEL: model} | ({} if retain_model is None else {RETAIN_MODEL: retain_model})
-    task = _Task(models, tokenizer, suite, batch_size, max_new_tokens, no_retain_model, progress)
+    task = _Task(models, tokenizer, suite, batch_tokens, max_new_tokens, no_retain_model, progress)
     measured = _measure_muse(task) if suite.name == "muse" else _measure_sets(task)
     examples = {role: part.examples for role, part in measured.items()}
     if robustness is not None:
@@ -132,7 +132,7 @@ def _measure_sets(task: _Task) -> dict[str, _Measured]:
             model,
             task.tokenizer,
             task.suite.sets,
-            batch_size=task.batch_size,
+            batch_tokens=task.batch_tokens,
             max_new_tokens=task.max_new_tokens,
             utility_sets=task.suite.utility_sets,
             retain_model=task.models.get(RETAIN_MODEL) if role == MODEL else None,
@@ -149,14 +149,14 @@ def _measure_sets(task: _Task) -> dict[str, _Measured]:
 
 def _measure_muse(task: _Task) -> dict[str, _Measured]:
     measured, aucs = {}, {}
-    sets, batch_size = task.suite.sets, task.batch_size
+    sets, batch_tokens = task.suite.sets, task.batch_tokens
     for role, model in task.models.items():
         watch = Stopwatch(task.label(role))
         with watch("VerbMem and KnowMem") as label:
-            evaluation = evaluate_muse(model, task.tokenizer, task.suite, batch_size=batch_size, progress=label)
+            evaluation = evaluate_muse(model, task.tokenizer, task.suite, batch_tokens=batch_tokens, progress=label)
         with watch("Min-K%") as label:
             aucs[role] = min_k_auc(
-                model, task.tokenizer, sets[FORGET], sets[HOLDOUT], batch_size=batch_size, progress=label
+                model, task.tokenizer, sets[FORGET], sets[HOLDOUT], batch_tokens=batch_tokens, progress=label
             )
         findings = evaluation.findings
         findings.put(("membership_inference", "min_k_auc"), aucs[role])

@@ -21,7 +21,7 @@ from unilogit.evaluation.findings import Findings, left_out
 from unilogit.evaluation.generation import generate_greedily
 from unilogit.evaluation.membership_inference import attack_auc, attack_scores
 from unilogit.evaluation.rouge import NO_WORDS, WITHOUT_WORDS, rouge_l_f1
-from unilogit.evaluation.token_scores import score_tokens, within_memory
+from unilogit.evaluation.token_scores import score_tokens
 
 VERBMEM_TOKENS, KNOWMEM_TOKENS = 128, 32
 # A model without chat template does not end its answer: it goes on with a question of its own.
@@ -46,7 +46,7 @@ def evaluate_muse(
     tokenizer: PreTrainedTokenizerBase,
     suite: Suite,
     *,
-    batch_size: int | None = None,
+    batch_tokens: int | None = None,
     stem: bool = True,
     progress: str | None = None,
 ) -> MuseEvaluation:
@@ -54,7 +54,7 @@ def evaluate_muse(
 
     Args:
         suite: what `read_muse` returns.
-        batch_size: examples at once; None for as many as memory holds.
+        batch_tokens: at once, as in `in_batches`.
         stem: False for the figures of the paper, whose code does not stem words.
         progress: what the progress bars on standard error say; None for no bars.
 
@@ -65,7 +65,7 @@ def evaluate_muse(
     for name in (VERBMEM, KNOWMEM_FORGET, KNOWMEM_RETAIN):
         measure = verbmem if name == VERBMEM else partial(knowmem, few_shot=suite.few_shot.get(name, ()))
         frames[name] = measure(
-            model, tokenizer, suite.sets[name], batch_size=batch_size, stem=stem, progress=_bar(progress, name)
+            model, tokenizer, suite.sets[name], batch_tokens=batch_tokens, stem=stem, progress=_bar(progress, name)
         )
     examples = pd.concat([frame.assign(set=name) for name, frame in frames.items()], ignore_index=True)
     findings = Findings()
@@ -81,7 +81,7 @@ def verbmem(
     tokenizer: PreTrainedTokenizerBase,
     records: Sequence[CorpusRecord],
     *,
-    batch_size: int | None = None,
+    batch_tokens: int | None = None,
     max_new_tokens: int = VERBMEM_TOKENS,
     stem: bool = True,
     progress: str | None = None,
@@ -90,14 +90,14 @@ def verbmem(
 
     Args:
         records: the passage as prompt, and the continuation, of which the first max_new_tokens tokens count.
-        batch_size, stem, progress: as in `evaluate_muse`.
+        batch_tokens, stem, progress: as in `evaluate_muse`.
         max_new_tokens: where the model's own continuation is cut, too.
 
     Returns:
         A row for each record, in order: record_id, generated, rouge_l_f1.
     """
     prompts = [record.prompt for record in records]
-    texts = _continue(model, tokenizer, prompts, batch_size, max_new_tokens, progress)
+    texts = _continue(model, tokenizer, prompts, batch_tokens, max_new_tokens, progress)
     references = [_first_tokens(tokenizer, record.response, max_new_tokens) for record in records]
     return _frame(records, texts, references, stem)
 
@@ -107,7 +107,7 @@ def knowmem(
     tokenizer: PreTrainedTokenizerBase,
     records: Sequence[CorpusRecord],
     *,
-    batch_size: int | None = None,
+    batch_tokens: int | None = None,
     few_shot: Sequence[CorpusRecord] = (),
     max_new_tokens: int = KNOWMEM_TOKENS,
     stem: bool = True,
@@ -118,7 +118,7 @@ def knowmem(
     Args:
         records: questions and answers.
         few_shot: the solved examples.
-        batch_size, stem, progress: as in `evaluate_muse`.
+        batch_tokens, stem, progress: as in `evaluate_muse`.
         max_new_tokens: where an answer without end is cut.
 
     Returns:
@@ -126,7 +126,7 @@ def knowmem(
     """
     prefix = "".join(f"Question: {example.prompt}\nAnswer: {example.response}\n\n" for example in few_shot)
     prompts = [f"{prefix}Question: {record.prompt}\nAnswer: " for record in records]
-    texts = _continue(model, tokenizer, prompts, batch_size, max_new_tokens, progress)
+    texts = _continue(model, tokenizer, prompts, batch_tokens, max_new_tokens, progress)
     answers = [_until_end_of_answer(text) for text in texts]
     return _frame(records, answers, [record.response for record in records], stem)
 
@@ -137,14 +137,14 @@ def min_k_auc(
     members: Sequence[CorpusRecord],
     non_members: Sequence[CorpusRecord],
     *,
-    batch_size: int | None = None,
+    batch_tokens: int | None = None,
     progress: str | None = None,
 ) -> float:
     """AUC of the Min-K% attack on plain texts: what PrivLeak is made of.
 
     Args:
         members, non_members: texts of the forget set, and texts that no model was trained on; at least one each.
-        batch_size, progress: as in `evaluate_muse`.
+        batch_tokens, progress: as in `evaluate_muse`.
 
     Returns:
         As `attack_auc`; NaN where the model's likelihoods are not numbers.
@@ -153,8 +153,15 @@ def min_k_auc(
     for name, records in (("forget", members), ("holdout", non_members)):
         texts = [record.response for record in records]
         prompts = [record.context for record in records]
-        score = partial(score_tokens, model, tokenizer, prompts, texts, progress=_bar(progress, name))
-        answers = within_memory(partial(score, with_distribution=True), batch_size)
+        answers = score_tokens(
+            model,
+            tokenizer,
+            prompts,
+            texts,
+            batch_tokens=batch_tokens,
+            with_distribution=True,
+            progress=_bar(progress, name),
+        )
         min_k = [attack_scores(tokens, text)["min_k"] for tokens, text in zip(answers, texts, strict=True)]
         scores.append(np.array(min_k))
     return attack_auc(*scores) if all(np.isfinite(score).all() for score in scores) else math.nan
@@ -189,21 +196,18 @@ def _continue(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
-    batch_size: int | None,
+    batch_tokens: int | None,
     max_new_tokens: int,
     progress: str | None,
 ) -> list[str]:
-    return within_memory(
-        lambda size: generate_greedily(
-            model,
-            tokenizer,
-            prompts,
-            batch_size=size,
-            max_new_tokens=max_new_tokens,
-            progress=progress,
-            encode=lambda tokenizer, text: encode_text(tokenizer, str(text)),
-        ),
-        batch_size,
+    return generate_greedily(
+        model,
+        tokenizer,
+        prompts,
+        batch_tokens=batch_tokens,
+        max_new_tokens=max_new_tokens,
+        progress=progress,
+        encode=lambda tokenizer, text: encode_text(tokenizer, str(text)),
     )
 
 

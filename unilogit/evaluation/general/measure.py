@@ -4,7 +4,6 @@ None of it depends on a corpus or on what is forgotten. Knows models; nothing of
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ from unilogit.evaluation.general.questions import general_questions, is_right
 from unilogit.evaluation.general.text import general_passages, perplexity
 from unilogit.evaluation.generation import generate_greedily
 from unilogit.evaluation.stopwatch import Stopwatch
-from unilogit.evaluation.token_scores import within_memory
 from unilogit.model import context_length
 
 ANSWER_TOKENS = 24  # enough for a sentence that says it
@@ -85,7 +83,7 @@ def measure_general(
     *,
     questions: int = 100,
     text: bool = True,
-    batch_size: int | None = None,
+    batch_tokens: int | None = None,
     max_length: int | None = None,
     progress: str | None = None,
 ) -> GeneralMeasures:
@@ -97,7 +95,7 @@ def measure_general(
         model: a causal language model; left as it is.
         questions: how many of `general_questions` are asked, the first ones.
         text: whether perplexity is measured.
-        batch_size: examples at once; None for as many as memory holds.
+        batch_tokens: at once, as in `in_batches`.
         max_length: tokens of a window of a long text; the model's context where that is less, or where this is None.
         progress: what the progress bars on standard error say; None for no bars.
 
@@ -115,14 +113,14 @@ def measure_general(
     answers: dict[str, str] = {}
     if asked:
         with watch("general questions") as label:
-            answers = _ask(model, tokenizer, [question.question for question in asked], batch_size, label)
+            answers = _ask(model, tokenizer, [question.question for question in asked], batch_tokens, label)
     right = sum(is_right(answers[question.question], question.answers) for question in asked)
     findings.put(("accuracy",), right / len(asked) if asked else None, why_none)
     value = None
     if text:
         with watch("general text") as label:
             value = perplexity(
-                model, tokenizer, general_passages(), batch_size=batch_size, max_length=max_length, progress=label
+                model, tokenizer, general_passages(), batch_tokens=batch_tokens, max_length=max_length, progress=label
             )
     findings.put(("perplexity",), value, NO_TEXT)
     findings.put(("drift",), 0.0 if asked else None, why_none)
@@ -138,7 +136,7 @@ def measure_drift(
     measures: GeneralMeasures,
     before: ModelBefore,
     *,
-    batch_size: int | None = None,
+    batch_tokens: int | None = None,
     max_length: int | None = None,
     progress: str | None = None,
 ) -> Drift:
@@ -146,14 +144,14 @@ def measure_drift(
 
     Args:
         measures: of `measure_general`, of the model.
-        batch_size, max_length, progress: as there.
+        batch_tokens, max_length, progress: as there.
 
     Raises:
         InputError: the models have different vocabularies, or the tokenizer has no end-of-sequence token.
     """
     watch = Stopwatch(progress)
     with watch("drift") as label:
-        value = _drift(model, tokenizer, before, measures.answers, batch_size, max_length, label)
+        value = _drift(model, tokenizer, before, measures.answers, batch_tokens, max_length, label)
     if value is None:
         return Drift(value=None, unavailable=_NO_ROOM, seconds=watch.seconds)
     is_number = np.isfinite(value)
@@ -170,14 +168,11 @@ def _ask(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     questions: Sequence[str],
-    batch_size: int | None,
+    batch_tokens: int | None,
     progress: str | None,
 ) -> dict[str, str]:
-    texts = within_memory(
-        lambda size: generate_greedily(
-            model, tokenizer, questions, batch_size=size, max_new_tokens=ANSWER_TOKENS, progress=progress
-        ),
-        batch_size,
+    texts = generate_greedily(
+        model, tokenizer, questions, batch_tokens=batch_tokens, max_new_tokens=ANSWER_TOKENS, progress=progress
     )
     return dict(zip(questions, texts, strict=True))
 
@@ -187,7 +182,7 @@ def _drift(
     tokenizer: PreTrainedTokenizerBase,
     before: ModelBefore,
     asked: Collection[str],
-    batch_size: int | None,
+    batch_tokens: int | None,
     max_length: int | None,
     progress: str | None,
 ) -> float | None:
@@ -195,15 +190,14 @@ def _drift(
     pairs = [(question, answer) for question, answer in before.answers.items() if question in asked]
     if not pairs:
         return None
-    compare = partial(
-        divergence,
+    sums = divergence(
         model,
         before.model,
         tokenizer,
         [question for question, _ in pairs],
         [answer for _, answer in pairs],
+        batch_tokens=batch_tokens,
         max_length=max_length,
         progress=progress,
     )
-    sums = within_memory(compare, batch_size)
     return float(np.average(sums["kl_reference_to_model"] / sums["n_tokens"], weights=sums["n_tokens"]))

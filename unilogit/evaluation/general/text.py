@@ -3,13 +3,13 @@
 It ships with the library, under its licence. Knows how perplexity is made of scores; nothing of how a run uses it.
 """
 
-from functools import cache, partial
+from functools import cache
 from importlib.resources import files
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unilogit.evaluation.token_scores import score_tokens, within_memory
+from unilogit.evaluation.token_scores import score_tokens
 
 
 @cache
@@ -24,7 +24,7 @@ def perplexity(
     tokenizer: PreTrainedTokenizerBase,
     passages: tuple[str, ...],
     *,
-    batch_size: int | None = None,
+    batch_tokens: int | None = None,
     max_length: int | None = None,
     progress: str | None = None,
 ) -> float:
@@ -33,7 +33,7 @@ def perplexity(
     The end of a passage is left out: how a text goes on is not for a chat model's end of turn to say.
 
     Args:
-        batch_size: windows at once; None for as many as memory holds.
+        batch_tokens: at once, as in `in_batches`.
         max_length: tokens of a window; the model's context where that is less, or where this is None.
         progress: what a progress bar on standard error says; None for no bar.
 
@@ -43,9 +43,14 @@ def perplexity(
     Raises:
         InputError: the tokenizer has no end-of-sequence token.
     """
-    score = partial(
-        score_tokens, model, tokenizer, [""] * len(passages), passages, max_length=max_length, progress=progress
+    scores = score_tokens(
+        model,
+        tokenizer,
+        [""] * len(passages),
+        passages,
+        batch_tokens=batch_tokens,
+        max_length=max_length,
+        progress=progress,
     )
-    scores = within_memory(score, batch_size)
     with np.errstate(over="ignore"):
         return float(np.exp(-np.concatenate([passage.without_end().log_p for passage in scores]).mean()))

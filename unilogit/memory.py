@@ -1,0 +1,53 @@
+"""How much memory a device has, and how much of it can still be had. Knows nothing of what it is for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import torch
+
+_LIMITS = (  # of a group of processes (cgroup v2, v1): its limit, what it has, and its entry in memory.stat that can go
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of a GPU, or of the machine as far as this process may use them (a container's limit)."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return min([psutil.virtual_memory().total, *(limit for limit, _ in _groups())])
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had, those that torch keeps for later on a GPU among them."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
+    return max(0, min([psutil.virtual_memory().available, *(limit - taken for limit, taken in _groups())]))
+
+
+def _groups(system: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[tuple[int, int]]:
+    """Limit and taken bytes of every group of processes that this one is in and that has a limit."""
+    if not own.is_file():
+        return
+    for line in own.read_text().splitlines():
+        _, kinds, path = line.split(":", 2)
+        if kinds not in ("", "memory"):
+            continue
+        folder = (system / kinds / path.lstrip("/")) if kinds else system / path.lstrip("/")
+        for group in (folder, *folder.parents):
+            yield from _limit(group)
+            if group == system:
+                break
+
+
+def _limit(group: Path) -> Iterator[tuple[int, int]]:
+    for limit, taken, can_go in _LIMITS:
+        try:
+            upper, used = (group / limit).read_text().strip(), int((group / taken).read_text())
+            kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            continue
+        if upper.isdigit():  # and not "max"
+            yield int(upper), used - int(kept.get(can_go, 0))
