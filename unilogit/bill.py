@@ -133,15 +133,15 @@ def _pass(
 
 def _on_the_cpu(model: nn.Module) -> None:
     """Give tensors without a device one, within FakeTensorMode; tied ones stay so. `Module.to_empty` cannot."""
-    given: dict[int, Tensor] = {}
+    rooms: dict[int, Tensor] = {}
     for module in model.modules():
         for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            room = given.get(id(tensor))
+            room = rooms.get(id(tensor))
             if room is None:
                 room = torch.empty(tensor.shape, dtype=tensor.dtype)
                 if isinstance(tensor, nn.Parameter):
                     room = nn.Parameter(room, tensor.requires_grad)
-                given[id(tensor)] = room
+                rooms[id(tensor)] = room
             setattr(module, name, room)
 
 

@@ -77,14 +77,14 @@ def _time_steps(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], config: UnlearnConfig, limit: int
 ) -> tuple[float, float]:
     """Seconds of a step, and of a token in it."""
-    few = {"epochs": 1, "min_steps": STEPS, "neighbour_share": 0.0, "processes": "auto", "sharding": "auto"}
+    short = {"epochs": 1, "min_steps": STEPS, "neighbour_share": 0.0, "processes": "auto", "sharding": "auto"}
     forget = (list(pairs) * config.batch_size)[: config.batch_size]
     trainer = UnlearningTrainer(
         model=model,
         tokenizer=tokenizer,
         forget=forget,
         retain=pairs,
-        config=config.model_copy(update=few),
+        config=config.model_copy(update=short),
         max_length=limit,
         alternatives=[answer for _, answer in forget] if config.method == "dpo" else (),
     )

@@ -58,10 +58,10 @@ def micro_batch(params: Params, processes: int, longest: int) -> Load:
 
     config = params.unlearn
     methods = [] if config.method == "none" else methods_of(config)
-    beside = config.retain_per_forget if len(methods) > 1 else 0
+    companions = config.retain_per_forget if len(methods) > 1 else 0
     better = bool(methods) and bool({"alternative", "idk"} & set(methods[0].needs))
     groups = -(-config.batch_size // (config.accumulation * processes))
-    return Load(groups * (1 + better + beside), longest)
+    return Load(groups * (1 + better + companions), longest)
 
 
 def find_needs(params: Params, machine: Machine, load: Load | None, corpus_bytes: int = 0) -> list[Need]:
@@ -106,7 +106,7 @@ class _Needs:
         if self.params.unlearn.method != "none":
             yield self._unlearn()
         yield self._attack()
-        yield self._evaluate(beside=retain is not None)
+        yield self._evaluate(has_retain_model=retain is not None)
         copies = {"the logged version, and a copy while it is written": 2 * self._saved()}
         yield Need("register", {"weights": self.model.saved}, copies)
 
@@ -186,8 +186,8 @@ class _Needs:
         remedy = "evaluate.robustness.attacks without " + ("relearning" if "relearning" in attacks else "quantisation")
         return Need("attack", memory, remedies=(remedy, "a machine with more memory"))
 
-    def _evaluate(self, beside: bool) -> Need:
+    def _evaluate(self, has_retain_model: bool) -> Need:
         memory = {"weights": self.measured, "gradients, of one record": self.measured}
-        if beside:
+        if has_retain_model:
             memory["weights of the retain model"] = self.measured
         return Need("evaluate", memory | self._batch(2), remedies=("a machine with more memory",))

@@ -155,10 +155,10 @@ def _seconds(params: Params, sketch: Sketch, pace: "Pace", steps: int) -> Iterat
         yield "retain_model", watched + passes * sketch.records * sketch.tokens * pace.trained
     if pace.step is not None:
         watched = min(MONITORED, count) + min(MONITORED, rest) + min(MONITORED, unseen)
-        each = steps * pace.step + (params.unlearn.epochs + 1) * watched * record
-        yield "unlearn", each
+        whole = steps * pace.step + (params.unlearn.epochs + 1) * watched * record
+        yield "unlearn", whole
         if evaluate.baselines:
-            yield "baselines", len(evaluate.baselines) * each
+            yield "baselines", len(evaluate.baselines) * whole
     with_retain = params.model.retain is not None
     attacked = min(count, evaluate.robustness.max_examples)
     scored = sum(SCORED_BY.get(attack, 0) for attack in evaluate.robustness.attacks) * attacked

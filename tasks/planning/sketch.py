@@ -107,7 +107,7 @@ class _Wanted:
     """Counts the records that waiting requests name by subject or by id; of texts there is one record each."""
 
     def __init__(self, params: Params) -> None:
-        self.requests, self.texts, self.found = 0, 0, 0
+        self.requests, self.texts, self.named = 0, 0, 0
         self.names = set[str]()
         for request in _waiting(params):
             self.requests += 1
@@ -115,16 +115,16 @@ class _Wanted:
             self.texts += bool(request.text)
 
     def look_at(self, record: CorpusRecord) -> None:
-        self.found += not self.names.isdisjoint((record.record_id, *record.subject_ids))
+        self.named += not self.names.isdisjoint((record.record_id, *record.subject_ids))
 
     def told(self) -> tuple[int, str]:
         """How many, and how that was come by."""
         if not self.requests:
             return 1, "no request waits, so that one record is assumed; say how many with --forget"
-        told = f"{self.requests} requests wait and name {self.found} records by subject or id"
+        told = f"{self.requests} requests wait and name {self.named} records by subject or id"
         if self.texts:
             told += f"; for each of {self.texts} texts one record is assumed"
-        return self.found + self.texts, told
+        return self.named + self.texts, told
 
 
 def _waiting(params: Params) -> Iterator[DeletionRequest]:

@@ -6,11 +6,14 @@ import pytest
 
 from tasks.beforehand import check_beforehand
 from tasks.params import load_params
+from tasks.planning import plan
+from tasks.planning.machine import Machine
 from tests import tiny
 from tests.adapted import save_random_adapter
 from unilogit.errors import InputError
 from unilogit.evaluation.registry import METRICS
 from unilogit.files import write_json
+from unilogit.training.launch import count_parameters
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -128,3 +131,13 @@ def test_an_adapter_that_cannot_be_made_is_told(problems, models, tmp_path):
     write_json(folder / "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": "/nowhere"})
     (problem,) = problems(f"model.base={folder}")
     assert problem.startswith(f"model.base: {folder}: the base of its adapter, /nowhere, is not there")
+
+
+def test_what_cannot_fit_is_told_with_what_helps(problems, models, monkeypatch):
+    weights = 4 * count_parameters(str(models / "base"))  # unlearning and training hold four of them, relearning five
+    small = Machine("CPU", (), memory=int(3.5 * weights), free_memory=1 << 40, free_disk=1 << 40, program=0)
+    monkeypatch.setattr(plan, "look_around", lambda: small)
+    told = problems()
+    assert [problem.split(" needs ")[0] for problem in told] == ["retain_model", "unlearn", "attack"]
+    assert "unlearn.lora_rank (16)" in told[1]
+    assert not any(" of memory " in problem for problem in problems("model.base=./nowhere/at/all"))
