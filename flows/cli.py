@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.commands import certificates, corpus, models, requests
-from flows.commands.options import PARAMS, Overrides, ParamsFile, register
+from flows.commands.options import PARAMS, Output, OutputKind, Overrides, ParamsFile, register
 
 if TYPE_CHECKING:
     from tasks.doctor import Finding
@@ -66,6 +66,32 @@ def _run(requests: str | None, params: Path, overrides: list[str] | None, retry_
     from flows.unlearn import run_in_process
 
     raise typer.Exit(run_in_process(requests, params, overrides, retry_failed))
+
+
+@register(app)
+def plan(
+    forget: Annotated[
+        int | None, typer.Option(min=1, help="Records to forget; those that waiting requests name when not given.")
+    ] = None,
+    no_measure: Annotated[
+        bool, typer.Option("--no-measure", help="Load no model and time nothing: memory and disk alone.")
+    ] = False,
+    params: ParamsFile = PARAMS,
+    set_: Overrides = None,
+    output: OutputKind = Output.TABLE,
+) -> None:
+    """What a run will need of memory, disk and time, step by step, and what to change where it does not fit.
+
+    Exit code 0: it fits. 2: it does not.
+    """
+    from tasks.bad_input import BAD
+    from tasks.params import load_params
+    from tasks.planning.plan import make_plan
+    from tasks.report.plan_page import print_plan
+
+    made = make_plan(load_params(params, set_), forget, measure=not no_measure)
+    print_plan(made, output is Output.JSON)
+    raise typer.Exit(BAD if made.problems else 0)
 
 
 @register(app)

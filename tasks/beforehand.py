@@ -1,4 +1,5 @@
-"""What would fail in the end, told before a batch is opened: absent models and data, gates that cannot pass.
+"""What would fail in the end, told before a batch is opened: absent models and data, gates that cannot pass, too little
+memory or disk.
 
 Knows params and what each metric needs; nothing of what a batch asks for.
 """
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tasks.params import Params
+from tasks.planning.plan import cannot_fit
 from tasks.registry.connection import connect
 from tasks.registry.lineage import read_registry
 from tasks.registry.versions import BASE
@@ -32,7 +34,9 @@ def check_beforehand(params: Params, file: str) -> None:
     Raises:
         InputError: a sentence for each thing that is missing, does not fit, or cannot be measured.
     """
-    problems = [*_missing_data(params), *_missing_models(params), *_impossible_gates(params)]
+    absent = list(_missing_models(params))
+    # What is too large can be told of a model that is there.
+    problems = [*_missing_data(params), *absent, *_impossible_gates(params), *([] if absent else cannot_fit(params))]
     if problems:
         raise InputError(*(f"{file}: {problem}" for problem in problems))
 

@@ -44,7 +44,7 @@ def run_unlearn(workspace: Workspace, params: Params) -> Training:
 
     if params.unlearn.method == "none" or is_launched():
         return unlearn_into(workspace, workspace, params)
-    plan = _plan(workspace.read(ParentModel).model, params)
+    plan = plan_processes(workspace.read(ParentModel).model, params)
     print(plan.reason, flush=True)
     if plan.processes == 1:
         return unlearn_into(workspace, workspace, params)
@@ -59,7 +59,8 @@ def trains_further(parent: str, params: Params) -> bool:
     return params.register_.save == "adapter" and find_adapter(parent) is not None
 
 
-def _plan(parent: str, params: Params) -> "LaunchPlan":
+def plan_processes(parent: str, params: Params) -> "LaunchPlan":
+    """How many processes unlearn from a model on this machine; errors as of `plan_launch`."""
     from unilogit.training.launch import BYTES_PER_PARAMETER, count_parameters, gpu_memory, plan_launch
 
     config = params.unlearn

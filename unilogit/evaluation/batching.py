@@ -72,8 +72,8 @@ def within_memory(
                 ) from error
             if tokens <= smallest:
                 raise InputError(
-                    f"memory does not hold the model with a single text of {smallest} tokens; lower model.max_length, use"
-                    " a machine with more memory, or end what else runs there"
+                    f"memory does not hold the model with a single text of {smallest} tokens; lower model.max_length,"
+                    " use a machine with more memory, or end what else runs there"
                 ) from error
         # Out of the handler, where what the failed attempt had is given back.
         clear_device_cache(garbage_collection=True)

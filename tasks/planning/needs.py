@@ -1,0 +1,193 @@
+"""Bytes that each step needs of memory and disk, and what to change where a machine has less.
+
+Knows params and what steps do; reads no weight, no corpus and no clock.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tasks.params import Params
+from tasks.planning.machine import Machine
+from tasks.steps.unlearn import plan_processes, trains_further
+
+if TYPE_CHECKING:
+    from unilogit.bill import Outline
+    from unilogit.training.launch import LaunchPlan
+
+CHECKPOINTS = 3  # that are there at a time: two are kept while another one is written
+LORA_RANK = 16  # that is suggested
+
+
+@dataclass(frozen=True)
+class Need:
+    """Of one step.
+
+    Attributes:
+        step: its name.
+        memory: on the device, of all processes that share it, by what it is for.
+        disk: under UNILOGIT_HOME, by what it is for.
+        remedies: what to change where memory does not hold it, the most helpful first.
+    """
+
+    step: str
+    memory: dict[str, int] = field(default_factory=dict)
+    disk: dict[str, int] = field(default_factory=dict)
+    remedies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a step of unlearning is given at once.
+
+    Attributes:
+        rows: sequences of a micro-batch.
+        length: tokens of the longest.
+    """
+
+    rows: int
+    length: int
+
+
+LEAST = Load(0, 0)  # for what a run cannot do without, however short its records are
+
+
+def micro_batch(params: Params, processes: int, longest: int) -> Load:
+    """The largest micro-batch of a run whose longest record has so many tokens."""
+    from unilogit.training.setup import methods_of
+
+    config = params.unlearn
+    methods = [] if config.method == "none" else methods_of(config)
+    beside = config.retain_per_forget if len(methods) > 1 else 0
+    better = bool(methods) and bool({"alternative", "idk"} & set(methods[0].needs))
+    groups = -(-config.batch_size // (config.accumulation * processes))
+    return Load(groups * (1 + better + beside), longest)
+
+
+def find_needs(params: Params, machine: Machine, load: Load | None, corpus_bytes: int = 0) -> list[Need]:
+    """The needs of every step that loads a model or copies data, in their order.
+
+    Args:
+        load: a step's largest micro-batch; None leaves out all that depends on records.
+        corpus_bytes: of the corpus' files.
+
+    Raises:
+        InputError: there is no base model, or it cannot be trained so.
+    """
+    needs = _Needs(params, machine, load, corpus_bytes).all()
+    program = {"the program": machine.program} if machine.program else {}
+    return [replace(need, memory=program | need.memory) if need.memory else need for need in needs]
+
+
+class _Needs:
+    def __init__(self, params: Params, machine: Machine, load: Load | None, corpus_bytes: int) -> None:
+        from unilogit.bill import outline
+        from unilogit.model import checkpoint_dtype
+        from unilogit.training.precision import HALF
+
+        self.params, self.machine, self.corpus_bytes = params, machine, corpus_bytes
+        self.is_bounded = load is None
+        self.load = load or LEAST
+        self.on_gpu, base, config = bool(machine.gpus), params.model.base, params.unlearn
+        self.further = trains_further(base, params)
+        bf16 = config.bf16 is True or (config.bf16 == "auto" and self.on_gpu and checkpoint_dtype(base) in HALF)
+        rows, length = self.load.rows, self.load.length
+        self.model: Outline = outline(base, config, rows=rows, length=length, bf16=bf16, further=self.further)
+        self.launch: LaunchPlan = plan_processes(base, params)
+        self.measured = self.model.saved if self.on_gpu else 4 * self.model.parameters  # weights that are not trained
+
+    def all(self) -> Iterator[Need]:
+        retain = self.params.model.retain
+        yield Need("extract, store", disk={"the corpus in Parquet, DVC's cache and remote": 3 * self.corpus_bytes})
+        yield Need("parent", disk={"a version's files": self.model.saved})
+        yield Need("familiarity", {"weights": self.measured, **self._batch(1)})
+        if retain is not None:
+            yield self._retain_model(retain)
+        if self.params.unlearn.method != "none":
+            yield self._unlearn()
+        yield self._attack()
+        yield self._evaluate(beside=retain is not None)
+        copies = {"the logged version, and a copy while it is written": 2 * self._saved()}
+        yield Need("register", {"weights": self.model.saved}, copies)
+
+    def _saved(self) -> int:
+        """Of what unlearning leaves: a whole model, or an adapter."""
+        return 4 * self.model.trained if self.params.register_.save == "adapter" else self.model.saved
+
+    def _batch(self, models: int) -> dict[str, int]:
+        """Tokens that are scored or generated at once: no more than memory holds, so that it never is too much."""
+        from unilogit.evaluation.batching import MOST_TOKENS, SHARE
+
+        if self.is_bounded:
+            return {}
+        tokens = self.params.evaluate.batch_tokens
+        left = max(0, int(SHARE * (self.machine.memory - models * self.measured)))
+        wanted = (tokens or MOST_TOKENS) * self.model.token
+        return {"a batch": wanted if tokens else min(left, wanted)}
+
+    def _unlearn(self) -> Need:
+        from unilogit.bill import training_memory
+
+        tokens = self.load.rows * self.load.length
+        memory = training_memory(
+            self.model,
+            self.params.unlearn,
+            tokens=0 if self.is_bounded else tokens,
+            on_gpu=self.on_gpu,
+            shares=self.launch.processes if self.launch.fsdp else 1,
+            further=self.further,
+        )
+        if self.is_bounded:
+            memory = {name: size for name, size in memory.items() if name not in ("activations", "heap", "logits")}
+        if not self.on_gpu:
+            memory = {name: size * self.launch.processes for name, size in memory.items()}
+        trained = 4 * self.model.trained
+        disk = {f"{CHECKPOINTS} checkpoints, until it ends": CHECKPOINTS * 3 * trained, "the model": self._saved()}
+        for method in self.params.evaluate.baselines:
+            disk[f"the model of {method}"] = self.model.saved
+        return Need("unlearn", memory, disk, tuple(self._remedies(memory)))
+
+    def _remedies(self, memory: dict[str, int]) -> Iterator[str]:
+        config, by_records = self.params.unlearn, memory.get("activations", 0) + memory.get("heap", 0)
+        if not self.model.has_adapter:
+            yield f"unlearn.lora_rank ({LORA_RANK}) trains adapters alone"
+        if by_records > sum(memory.values()) / 4:
+            if not config.gradient_checkpointing:
+                yield "unlearn.gradient_checkpointing: true keeps fewer activations"
+            if config.accumulation < config.batch_size:
+                yield f"unlearn.accumulation ({config.batch_size}) takes a step's examples one by one"
+            yield "a smaller unlearn.retain_per_forget or model.max_length makes a step smaller"
+        if memory.get("model before"):
+            yield "a method or unlearn.retain_term that compares with no model before (nll) needs no second model"
+        if config.bf16 is not True and self.on_gpu and by_records:
+            yield "unlearn.bf16: true halves activations"
+        yield "a machine with more memory"
+
+    def _whole(self) -> dict[str, int]:
+        from unilogit.bill import full_training_memory
+
+        return full_training_memory(self.model)
+
+    def _retain_model(self, retain: str) -> Need:
+        if retain != "train":
+            return Need("retain_model", {"weights": self.measured, **self._batch(1)})
+        remedies = ("model.retain: the folder of one, or null", "a machine with more memory")
+        return Need("retain_model", self._whole(), {"the model": 4 * self.model.parameters}, remedies)
+
+    def _attack(self) -> Need:
+        """The attack that needs most, beside the model itself."""
+        attacks = self.params.evaluate.robustness.attacks
+        memory = {"weights": self.measured, **self._batch(1)}
+        if "relearning" in attacks:
+            whole = self._whole()
+            memory |= {"a copy to relearn": whole.pop("weights"), **whole}
+        elif "quantisation" in attacks:
+            memory["a copy in fewer bits"] = self.measured
+        remedy = "evaluate.robustness.attacks without " + ("relearning" if "relearning" in attacks else "quantisation")
+        return Need("attack", memory, remedies=(remedy, "a machine with more memory"))
+
+    def _evaluate(self, beside: bool) -> Need:
+        memory = {"weights": self.measured, "gradients, of one record": self.measured}
+        if beside:
+            memory["weights of the retain model"] = self.measured
+        return Need("evaluate", memory | self._batch(2), remedies=("a machine with more memory",))

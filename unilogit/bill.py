@@ -1,0 +1,203 @@
+"""What training and measuring a model need of memory, told from its configuration: no weight is read.
+
+A model without memory (torch's fake tensors) runs one forward pass, and what its graph would keep for the backward one
+is counted; the rest is arithmetic. Knows models and how this library trains and measures them; nothing of a machine.
+"""
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from unilogit.adapters import base_of, find_adapter, unwrapped
+from unilogit.errors import InputError
+from unilogit.evaluation.batching import token_bytes
+from unilogit.model import checkpoint_dtype, why_no_model
+from unilogit.training.config import UnlearnConfig
+from unilogit.training.lora import add_lora
+from unilogit.training.setup import methods_of
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+FLOAT32 = 4  # bytes
+_MOMENTS = 2  # of AdamW
+_CHUNK = 1 << 28  # bytes of logits that exist at once: what kernels and losses on logits keep to
+_HEAP = 1.2  # of a LoRA step's activations on the CPU: what the C library's heap holds between blocks of several sizes
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A model as its configuration tells it.
+
+    Attributes:
+        parameters: how many, tied ones once.
+        trained: how many of them training changes: all, or an adapter's beside them.
+        dtype: of the checkpoint.
+        head: parameters of the output layer.
+        vocabulary: tokens that it scores.
+        token: bytes that a token takes while it runs without gradients, in the dtype it was outlined in.
+        kept: bytes that a training step keeps for its backward pass.
+        layer: of them, those of one layer, which a step with gradient checkpointing makes again.
+    """
+
+    parameters: int
+    trained: int
+    dtype: torch.dtype
+    head: int
+    vocabulary: int
+    token: int
+    kept: int
+    layer: int
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether an adapter alone is trained."""
+        return self.trained < self.parameters
+
+    @property
+    def saved(self) -> int:
+        """Bytes of the weights in a checkpoint's dtype."""
+        return self.parameters * self.dtype.itemsize
+
+
+def outline(name: str, config: UnlearnConfig, *, rows: int, length: int, bf16: bool, further: bool) -> Outline:
+    """Run a model without memory on a step's micro-batch.
+
+    Args:
+        name: a Hugging Face folder or hub name, or an adapter's folder.
+        config: how it is trained; of it the adapter and gradient checkpointing.
+        rows, length: sequences of a micro-batch, and tokens of each, padding included; 0 for no pass at all.
+        bf16: whether it computes in bfloat16.
+        further: whether the adapter that `name` is, is trained, instead of all weights or a new one.
+
+    Raises:
+        InputError: no model is there, or the adapter asked for cannot be.
+    """
+    dtype = checkpoint_dtype(name)
+    try:
+        configuration = AutoConfig.from_pretrained(base_of(name))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: no causal language model there ({why_no_model(error)})") from None
+    has_adapter = further or config.lora_rank is not None
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(configuration, dtype=dtype if has_adapter else torch.float32)
+        head = model.get_output_embeddings()
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        trained = _with_adapter(model, name, config, further)
+    changed = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
+    kept, layer = _pass(model, trained, config, rows, length, bf16) if rows else (0, 0)
+    size = head.weight.numel() if isinstance(head, nn.Linear) else 0
+    vocabulary = configuration.get_text_config().vocab_size
+    return Outline(parameters, changed, dtype, size, vocabulary, token_bytes(model), kept, layer)
+
+
+def _with_adapter(
+    model: PreTrainedModel, name: str, config: UnlearnConfig, further: bool
+) -> "PreTrainedModel | PeftModel":
+    if further:
+        from peft import LoraConfig, get_peft_model
+
+        adapter = find_adapter(name)
+        assert adapter is not None
+        settings = LoraConfig.from_pretrained(str(adapter.folder))
+        settings.inference_mode = False
+        attached: PeftModel = get_peft_model(model, settings)
+        return attached
+    return model if config.lora_rank is None else add_lora(model, config, seed=0)
+
+
+def _pass(
+    model: PreTrainedModel,
+    trained: "PreTrainedModel | PeftModel",
+    config: UnlearnConfig,
+    rows: int,
+    length: int,
+    bf16: bool,
+) -> tuple[int, int]:
+    """`Outline.kept` and `Outline.layer`."""
+    with FakeTensorMode():
+        _on_the_cpu(trained)
+        kept = _kept(trained, rows, length, bf16)
+        layer = math.ceil(kept / model.config.get_text_config().num_hidden_layers)
+        if config.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+            kept = _kept(trained, rows, length, bf16)
+    return kept, layer
+
+
+def _on_the_cpu(model: nn.Module) -> None:
+    """Give tensors without a device one, within FakeTensorMode; tied ones stay so. `Module.to_empty` cannot."""
+    given: dict[int, Tensor] = {}
+    for module in model.modules():
+        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+            room = given.get(id(tensor))
+            if room is None:
+                room = torch.empty(tensor.shape, dtype=tensor.dtype)
+                if isinstance(tensor, nn.Parameter):
+                    room = nn.Parameter(room, tensor.requires_grad)
+                given[id(tensor)] = room
+            setattr(module, name, room)
+
+
+def _kept(model: "PreTrainedModel | PeftModel", rows: int, length: int, bf16: bool) -> int:
+    """Bytes of what the graph of a forward pass keeps, parameters aside; two views of one tensor count once."""
+    own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    kept: dict[int, tuple[int, Tensor]] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage.nbytes(), tensor  # held, so that no later one has its number
+        return tensor
+
+    ids = torch.zeros((rows, length), dtype=torch.long)
+    autocast = torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext()
+    body: nn.Module = unwrapped(model).get_decoder()
+    model.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
+        body(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    return sum(size for size, _ in kept.values())
+
+
+def training_memory(
+    model: Outline, config: UnlearnConfig, *, tokens: int, on_gpu: bool, shares: int = 1, further: bool = False
+) -> dict[str, int]:
+    """Bytes that unlearning takes on the device of one process, by what they are for.
+
+    Args:
+        tokens: of a micro-batch, padding included.
+        on_gpu: whether the device is a GPU, where AdamW works on all weights at once and has a copy of them.
+        shares: processes that have a part of the weights each (FSDP).
+        further: as in `outline`; an adapter that is trained further is copied to be compared with.
+    """
+    methods = methods_of(config)
+    changed = model.trained * FLOAT32
+    before = 0
+    if any(method.needs_reference_model for method in methods):
+        before = model.saved if not model.has_adapter else changed if further else 0
+    on_logits = any("logits" in method.needs for method in methods)
+    logits = min(_CHUNK, tokens * model.vocabulary * FLOAT32) * (2 if on_logits else 1)
+    activations = model.kept + (model.layer if config.gradient_checkpointing else 0)
+    is_scattered = model.has_adapter and not config.gradient_checkpointing and not on_gpu
+    parts = {
+        "weights": (model.saved + changed if model.has_adapter else changed) // shares,
+        "gradients": changed // shares,
+        "optimizer": changed * (_MOMENTS + on_gpu) // shares,
+        "model before": before // shares,
+        "activations": activations,
+        "logits": logits + (0 if model.has_adapter else model.head * FLOAT32),
+        "heap": int(_HEAP * activations) if is_scattered else 0,
+    }
+    return {name: size for name, size in parts.items() if size}
+
+
+def full_training_memory(model: Outline) -> dict[str, int]:
+    """Bytes of training all weights in float32 without activations: from scratch, or in the relearning attack."""
+    whole = model.parameters * FLOAT32
+    return {"weights": whole, "gradients": whole, "optimizer": _MOMENTS * whole}
