@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from unilogit.data.pseudonyms import Pseudonyms as KeyedPseudonyms
 
 
+DEFAULT_HOME = "var"
+
+
 def home() -> Path:
     """UNILOGIT_HOME, `./var` by default, as an absolute path."""
-    return Path(os.environ.get("UNILOGIT_HOME", "var")).absolute()
+    return Path(os.environ.get("UNILOGIT_HOME", DEFAULT_HOME)).absolute()
 
 
 def use_home() -> Path:

@@ -23,6 +23,7 @@ from tasks.requests.objects import SCRATCH, stored_objects
 from tasks.requests.purge_plan import Plan, erasure, plan_file, plan_purge
 from tasks.requests.remains import Search, files_of, is_of_model, models_that_may_know, why_left
 from tasks.requests.suppressions import put_on_list
+from tasks.steps.store import configured_folder
 from tasks.workspace import (
     Place,
     Workspace,
@@ -169,7 +170,7 @@ class _Purge:
         data = self.params.data
         roots = [home(), Path(data.requests), data.corpus, Path(".dvc", "cache")]
         seen = {plan_file()}
-        for root in (*roots, *([data.holdout] if data.holdout else [])):
+        for root in (*roots, *(place for place in (data.holdout, configured_folder()) if place)):
             for file in files_of(root.absolute(), left_out):
                 if file not in seen:
                     seen.add(file)

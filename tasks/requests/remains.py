@@ -40,6 +40,9 @@ class Search:
 
 def files_of(folder: Path, left_out: Iterable[Path] = ()) -> Iterator[Path]:
     """A file, or every file of a folder but of those left out; no link is followed."""
+    left_out = list(left_out)
+    if folder in left_out:
+        return
     if folder.is_file():
         yield folder
     for parent, folders, names in os.walk(folder):

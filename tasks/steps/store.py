@@ -15,11 +15,13 @@ from pydantic import BaseModel
 
 from tasks.params import Params
 from tasks.step import Step
-from tasks.workspace import Place, Workspace, home, use_home
+from tasks.workspace import DEFAULT_HOME, Place, Workspace, home, use_home
+from unilogit.data.locations import is_url
 from unilogit.errors import InputError, TemporaryError
 from unilogit.files import write_text
 
 REMOTE = "storage"
+REMOTE_FOLDER = "dvc-remote"
 _WRONG = (ImportError, FileNotFoundError, NotADirectoryError, PermissionError)  # what waiting does not mend
 _MODE = 0o400  # of an object: DVC's own 0444 lets everybody read it
 
@@ -107,7 +109,35 @@ def remote_error(problem: str, error: BaseException) -> InputError | TemporaryEr
 
 
 def default_remote() -> dict[str, Any]:
-    """The default remote of the project in the current folder; without one, a folder in `home()`."""
+    """The default remote of the project in the current folder, in `home()`: see `_in_home`.
+
+    Without one, it is a folder there.
+    """
+    remote = _configured_remote()
+    if remote is None:
+        return {"url": str(home() / REMOTE_FOLDER)}
+    return {**remote, "url": _in_home(remote["url"])}
+
+
+def configured_folder() -> Path | None:
+    """Where `.dvc/config` itself says that the default remote lies, if that is a folder of this machine.
+
+    Raises:
+        InputError: .dvc/config is wrong.
+    """
+    remote = _configured_remote()
+    return Path(remote["url"]) if remote and not is_url(remote["url"]) else None
+
+
+def _in_home(url: str) -> str:
+    """A remote in the default home moves with UNILOGIT_HOME, as all does that is there: no file of DVC can say so."""
+    default = Path(DEFAULT_HOME).absolute()
+    if is_url(url) or not Path(url).is_relative_to(default):
+        return url
+    return str(home() / Path(url).relative_to(default))
+
+
+def _configured_remote() -> dict[str, Any] | None:
     from dvc.config import Config, ConfigError
 
     try:
@@ -116,7 +146,7 @@ def default_remote() -> dict[str, Any]:
         raise InputError(f".dvc/config cannot be used ({error}); correct it") from error
     name = config.get("core", {}).get("remote")
     if not name:
-        return {"url": str(home() / "dvc-remote")}
+        return None
     remote = config["remote"].get(name, {})
     if "url" not in remote:
         raise InputError(f".dvc/config: there is no URL for the default remote {name}; add it, or correct core.remote")

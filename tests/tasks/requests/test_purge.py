@@ -21,6 +21,7 @@ from tests.tasks.requests.forgetting_home import (
     FORGOTTEN,
     LATER,
     PEOPLE,
+    ROOT,
     RUN,
     WAITING,
     contents,
@@ -264,3 +265,16 @@ def test_what_is_left_of_a_version_that_was_made_again_goes(project):
     assert str(reproductions()) in done.removed
     assert not reproductions().exists()
     assert found(project, FORGOTTEN) == set()
+
+
+def test_the_remote_is_purged_where_the_home_is_and_what_was_pushed_elsewhere_is_named(project, monkeypatch):
+    moved = project.folder / "elsewhere"
+    shutil.copytree(project.folder / "var", moved)
+    (project.folder / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", project.folder / ".dvc")
+    monkeypatch.setenv("UNILOGIT_HOME", str(moved))
+    done = purge(project.params, later(), RUN)
+    assert done.objects == 2
+    assert found(project, FORGOTTEN, "elsewhere/dvc-remote/**/*", "elsewhere/runs/.dvc/cache/**/*") == set()
+    named = [line for line in done.left if line.startswith(f"{project.folder / 'var' / 'dvc-remote'}/")]
+    assert len(named) == 2

@@ -114,6 +114,31 @@ def test_without_a_remote_the_data_is_kept_at_home(project, workspace):
     assert set(FILES.values()) <= set(files(project / "var" / "dvc-remote").values())
 
 
+def test_the_remote_that_ships_moves_with_the_home(project, monkeypatch):
+    (project / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", project / ".dvc")
+    for home in (project / "var", project.parent / "elsewhere"):
+        monkeypatch.setenv("UNILOGIT_HOME", str(home))
+        folder = home / "runs" / "batch-1"
+        write(folder / "data", FILES)
+        stored = store_data(folder)
+        assert stored.remote == str(home / "dvc-remote")
+        assert set(FILES.values()) <= set(files(home / "dvc-remote").values())
+        pull(folder)
+        assert files(folder / "data") == FILES
+        again = Workspace(home / "reproductions" / "batch-1")
+        store.check_out(stored.data_md5, again)
+        assert files(again.root / "data") == FILES
+        shutil.rmtree(home)
+    assert not (project / "var").exists()
+
+
+def test_a_remote_outside_the_default_home_stays_where_it_is(project, workspace, monkeypatch):
+    configure(project, "../variety")
+    monkeypatch.setenv("UNILOGIT_HOME", str(project.parent / "elsewhere"))
+    assert store_data(workspace).remote == str(project / "variety") == str(store.configured_folder())
+
+
 def test_repeating_is_harmless_and_pushes_what_is_missing(project, workspace):
     configure(project, project.parent / "storage")
     first = store_data(workspace)
