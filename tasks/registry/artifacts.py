@@ -60,7 +60,8 @@ def _serves(server: str, folder: Path) -> bool:
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():  # serve.sh makes it
+        return False
     file = folder / f"here-{secrets.token_hex(16)}"
     file.write_text(file.name)
     try:

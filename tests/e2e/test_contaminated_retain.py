@@ -17,7 +17,7 @@ def test_a_run_stops_before_training_or_goes_on_without_a_retain_model(demo):
     assert not (workspace / "model").exists()
     assert "validated" in project.succeed("unilogit", "requests", "list", home=home)
 
-    choice = ("--set", "model.contaminated_retain=unavailable", "--set", "evaluate.robustness.attacks=[]")
+    choice = ("--set", "model.contaminated_retain=unavailable", "--set", "evaluate.robustness.attacks=[quantisation]")
     went_on = project.run("unilogit", "run", "--set", knowing, *choice, home=home)
     assert went_on.returncode == 1
     newest = max((project.folder / home / "runs").glob("2*"))
