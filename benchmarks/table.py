@@ -1,4 +1,4 @@
-"""docs/performance.md, docs/tofu.md, docs/batches.md and their pictures: `python -m benchmarks.table`.
+"""docs/performance.md, tofu.md, batches.md, real.md and their pictures: `python -m benchmarks.table`.
 
 Made of benchmarks/results.
 
@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks import flow_cost_table, scale_table
 from benchmarks.batches_table import write_batches
 from benchmarks.measure import RESULTS
+from benchmarks.real.page import write_page
 from tasks.report.names import number
 from tasks.report.review import flatten
 
@@ -282,6 +283,7 @@ def main() -> None:
         print(DOCS / "tofu.md")
     if batches:
         print(write_batches(batches, DOCS))
+    write_page()
 
 
 if __name__ == "__main__":

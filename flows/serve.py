@@ -56,7 +56,8 @@ def up() -> int:
         for variable, port in ports.items():
             _need_free(port, variable)
         os.environ.update(_environment(home, prefect, mlflow))
-        make_database(mlflow_database())
+        if "MLFLOW_BACKEND_STORE_URI" not in os.environ:
+            make_database(mlflow_database())
         supervisor = Supervisor(home, new_token(), os.environ, _say)
         try:
             _run(supervisor, home, prefect, mlflow)

@@ -5,33 +5,20 @@ A part of the step evaluate: nothing here depends on the batch's data. Knows not
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel
-
+from tasks.measurements import measure_once
 from tasks.params import TOKENS, Params
 from tasks.sets import PARENT, UNLEARNED
-from tasks.stamp import Keeper, code_digest, digest
-from tasks.workspace import Place, Workspace
-from unilogit.files import Json, JsonObject, read_json, write_json
+from tasks.stamp import code_digest, digest, model_digest
+from tasks.workspace import Measured
+from unilogit.files import Json, JsonObject
 
 if TYPE_CHECKING:
-    from unilogit.evaluation.general.measure import GeneralMeasures
+    from unilogit.evaluation.general.measure import Drift, GeneralMeasures
     from unilogit.evaluation.lm_eval_tasks import TaskMeasures
 
-Kind = TypeVar("Kind", bound=BaseModel)
-
-
-class Measurable(NamedTuple):
-    """A model that is measured.
-
-    Attributes:
-        location: a folder or hub name.
-        digest: of its files.
-    """
-
-    location: str
-    digest: str | None
+Kind = TypeVar("Kind", "GeneralMeasures", "Drift", "TaskMeasures")
 
 
 def check_lm_eval(params: Params) -> None:
@@ -46,75 +33,52 @@ def check_lm_eval(params: Params) -> None:
         check_tasks(params.evaluate.lm_eval_tasks)
 
 
-def measure_ordinary_chat(
-    workspace: Workspace, models: Mapping[str, Measurable], params: Params, metrics: JsonObject
-) -> dict[str, dict[str, float]]:
+def measure_ordinary_chat(models: Mapping[str, str], params: Params, metrics: JsonObject) -> dict[str, Measured]:
     """Add `general` of every model to metrics.json's content, and `lm_eval` of those before and after.
 
     Args:
-        models: role → model; before is the first.
+        models: role → folder or hub name of the model; before is the first.
         metrics: of `compare`; changed.
 
     Returns:
-        Role → what took how long.
+        Role → what it took.
 
     Raises:
         InputError: a task of lm-eval cannot be had.
     """
     from unilogit.evaluation.general.comparison import add_general
+    from unilogit.evaluation.general.measure import nothing_measured
 
+    took = {role: Measured() for role in models}
     general: dict[str, GeneralMeasures] = {}
     for role in models:
-        general[role] = _general(workspace, role, models, general.get(PARENT), params)
+        if not (params.evaluate.general.questions or params.evaluate.general.text):
+            general[role] = nothing_measured()
+            continue
+        general[role] = _general(role, models[role], params, took)
+        if role != PARENT and general[role].answers and general[PARENT].answers:
+            general[role] = _with_drift(role, models, general, params, took)
     add_general(metrics, general)
-    seconds = {role: measures.seconds for role, measures in general.items()}
     for role in (PARENT, UNLEARNED) if params.evaluate.lm_eval_tasks else ():
-        measures = _lm_eval(workspace, role, models[role], params)
+        measures = _lm_eval(role, models[role], params, took)
         metrics[role]["lm_eval"] = measures.metrics
         prefix = "" if role == UNLEARNED else f"{role}."
         metrics["unavailable"] |= {f"{prefix}lm_eval.{path}": why for path, why in measures.unavailable.items()}
-        seconds[role] = seconds[role] | measures.seconds
-    return seconds
+    return took
 
 
-def _general(
-    workspace: Workspace,
-    role: str,
-    models: Mapping[str, Measurable],
-    parent_measures: "GeneralMeasures | None",
-    params: Params,
-) -> "GeneralMeasures":
-    """Of the model in a role.
-
-    Args:
-        parent_measures: None where it is the parent's turn.
-    """
-    from unilogit.evaluation.general.measure import GeneralMeasures, ModelBefore, measure_general, nothing_measured
-    from unilogit.evaluation.general.questions import general_questions
-    from unilogit.evaluation.general.text import general_passages
+def _general(role: str, location: str, params: Params, took: dict[str, Measured]) -> "GeneralMeasures":
+    """Of the model alone."""
+    from unilogit.evaluation.general import measure
+    from unilogit.model import load_model
 
     config = params.evaluate.general
-    inputs: Json = {
-        "model": models[role].digest,
-        "parent": None if parent_measures is None else models[PARENT].digest,
-        "config": [config.model_dump(mode="json"), params.evaluate.batch_tokens, *map(params.value, TOKENS)],
-        "content": [[list(question) for question in general_questions()], list(general_passages())],
-        "code": code_digest("unilogit.evaluation.general.measure"),
-    }
 
-    def measure() -> GeneralMeasures:
-        from unilogit.model import load_model
-
-        if not (config.questions or config.text):
-            return nothing_measured()
-        before: ModelBefore | None = None
-        if parent_measures is not None and parent_measures.answers:
-            before = ModelBefore(load_model(models[PARENT].location)[0], parent_measures.answers)
-        model, tokenizer = load_model(models[role].location)
-        return measure_general(
+    def measures() -> "GeneralMeasures":
+        model, tokenizer = load_model(location)
+        return measure.measure_general(
             model,
             params.model.formatted(tokenizer),
-            before=before,
             questions=config.questions,
             text=config.text,
             batch_tokens=params.evaluate.batch_tokens,
@@ -122,32 +86,75 @@ def _general(
             progress=f"evaluate {role}",
         )
 
-    return _kept(workspace, workspace.ordinary_chat(role), inputs, GeneralMeasures, measure)
+    inputs: Json = {"model": model_digest(location), **_inputs_of_chat(params)}
+    return _measured_once(role, "ordinary chat", inputs, measure.GeneralMeasures, measures, took)
 
 
-def _lm_eval(workspace: Workspace, role: str, model: Measurable, params: Params) -> "TaskMeasures":
+def _with_drift(
+    role: str,
+    models: Mapping[str, str],
+    general: Mapping[str, "GeneralMeasures"],
+    params: Params,
+    took: dict[str, Measured],
+) -> "GeneralMeasures":
+    """Beside the parent."""
+    from unilogit.evaluation.general import measure
+    from unilogit.model import load_model
+
+    def drift() -> "Drift":
+        model, tokenizer = load_model(models[role])
+        return measure.measure_drift(
+            model,
+            params.model.formatted(tokenizer),
+            general[role],
+            measure.ModelBefore(load_model(models[PARENT])[0], general[PARENT].answers),
+            batch_tokens=params.evaluate.batch_tokens,
+            max_length=params.model.max_length,
+            progress=f"evaluate {role}",
+        )
+
+    inputs: Json = {
+        "model": model_digest(models[role]),
+        "parent": model_digest(models[PARENT]),
+        **_inputs_of_chat(params),
+    }
+    return general[role].with_drift(_measured_once(role, "drift", inputs, measure.Drift, drift, took))
+
+
+def _inputs_of_chat(params: Params) -> dict[str, Json]:
+    from unilogit.evaluation.general.questions import general_questions
+    from unilogit.evaluation.general.text import general_passages
+
+    return {
+        "params": [params.value(key) for key in ("evaluate.general", "evaluate.batch_tokens", *TOKENS)],
+        "content": [[list(question) for question in general_questions()], list(general_passages())],
+        "code": code_digest("unilogit.evaluation.general.measure"),
+    }
+
+
+def _lm_eval(role: str, location: str, params: Params, took: dict[str, Measured]) -> "TaskMeasures":
     from unilogit.evaluation.lm_eval_tasks import TaskMeasures, lm_eval_version, measure_tasks
+    from unilogit.model import load_model
 
     tasks = params.evaluate.lm_eval_tasks
     inputs: Json = {
-        "model": model.digest,
+        "model": model_digest(location),
         "tasks": [[task, digest(Path(task))] for task in tasks],
         "batch_tokens": params.evaluate.batch_tokens,
         "lm_eval": lm_eval_version(),
         "code": code_digest("unilogit.evaluation.lm_eval_tasks"),
     }
 
-    def measure() -> TaskMeasures:
-        from unilogit.model import load_model
+    def measures() -> "TaskMeasures":
+        return measure_tasks(*load_model(location), tasks, batch_tokens=params.evaluate.batch_tokens)
 
-        return measure_tasks(*load_model(model.location), tasks, batch_tokens=params.evaluate.batch_tokens)
-
-    return _kept(workspace, workspace.lm_eval(role), inputs, TaskMeasures, measure)
+    return _measured_once(role, "tasks of lm-eval", inputs, TaskMeasures, measures, took)
 
 
-def _kept(workspace: Workspace, file: Path, inputs: Json, kind: type[Kind], measure: Callable[[], Kind]) -> Kind:
-    """What `measure` gives, or what it gave earlier for the same inputs."""
-    stamp = workspace.path(Place.STAMPS, f"evaluate.{file.name}")
-    keeper = Keeper(stamp, inputs, {file.name: file}, type(None))
-    keeper.run(lambda: write_json(file, measure().model_dump(mode="json")))
-    return kind.model_validate(read_json(file))
+def _measured_once(
+    role: str, title: str, inputs: Json, kind: type[Kind], measure: Callable[[], Kind], took: dict[str, Measured]
+) -> Kind:
+    """What `measure` gives, or gave earlier for the same inputs; what it took is added to that of the role."""
+    measured = measure_once(inputs, kind, lambda: (measure(), {}))
+    took[role] += Measured(earlier=[title]) if measured.is_earlier else Measured(seconds=measured.result.seconds)
+    return measured.result

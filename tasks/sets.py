@@ -3,6 +3,7 @@
 Knows the sets of a workspace; nothing of how they are measured.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from tasks.workspace import Place, Workspace
 from unilogit.data.parquet_rows import rows_at
 from unilogit.data.records import CorpusRecord, frame_records
 from unilogit.errors import InputError
+from unilogit.files import sha256_json
 
 PARENT, UNLEARNED, RETAIN_MODEL = "before", "after", "retain_model"  # roles of models in what is measured
 
@@ -46,6 +48,11 @@ def evaluation_sets(workspace: Workspace, params: Params) -> dict[str, list[Corp
         "holdout": holdout[holdout["use"] == "evaluate"],
     }
     return {name: frame_records(frame) for name, frame in frames.items()}
+
+
+def digest_of_records(records: Iterable[CorpusRecord]) -> str:
+    """Of all that they say, in order."""
+    return sha256_json([record.model_dump() for record in records])
 
 
 def _retain_sets(workspace: Workspace, params: Params) -> dict[str, pd.DataFrame]:

@@ -30,6 +30,9 @@ _DECLARATIONS = {
     "unilogit",
 }
 _OURS = ("tasks", "unilogit")
+_TOKENIZER_CONFIG = "tokenizer_config.json"
+_OF_LOADING = ("is_local", "local_files_only", "name_or_path", "padding_side")
+"""What a tokenizer's configuration says of how it was loaded last: it changes nothing that is measured."""
 
 
 class Stamp(BaseModel):
@@ -124,11 +127,27 @@ def digest(path: Path) -> str | None:
     """
     if not path.is_dir():
         return _digest_of_file(path) if path.is_file() else None
-    files = _digests_of_files(path)
-    for name in [name for name in files if Path(name).name == CONFIG]:
-        if base := base_folder(path / name):
-            files[f"base of {name}"] = sha256_json(_digests_of_files(base))
+    return sha256_json(_digests_with_base(path))
+
+
+def model_digest(location: str) -> str:
+    """Of a model's folder, the same wherever a copy of it lies and whoever has loaded it; a hub name for itself."""
+    folder = Path(location)
+    if not folder.is_dir():
+        return location
+    files = _digests_with_base(folder)
+    if _TOKENIZER_CONFIG in files:
+        said = read_json(folder / _TOKENIZER_CONFIG)
+        files[_TOKENIZER_CONFIG] = sha256_json({key: said[key] for key in said.keys() - set(_OF_LOADING)})
     return sha256_json(files)
+
+
+def _digests_with_base(folder: Path) -> dict[str, str]:
+    files = _digests_of_files(folder)
+    for name in [name for name in files if Path(name).name == CONFIG]:
+        if base := base_folder(folder / name):
+            files[f"base of {name}"] = sha256_json(_digests_of_files(base))
+    return files
 
 
 def _digests_of_files(folder: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from unilogit.errors import InputError
+from unilogit.evaluation.stopwatch import add_seconds, tell_seconds
 from unilogit.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ def intake_folder(digest: str) -> Path:
 def trained_models() -> Path:
     """Retain models that were trained here, by what they were trained on: a retry does not train them again."""
     return home() / "retain_models"
+
+
+def measurements() -> Path:
+    """What was measured of models, a folder for each measurement: see tasks/measurements.py."""
+    return home() / "measurements"
 
 
 def reproductions() -> Path:
@@ -268,16 +274,8 @@ class Workspace:
         return Workspace(self.path(Place.BASELINE_MODELS, method))
 
     def measured(self, role: str) -> tuple[Path, Path]:
-        """What was measured of the model in a role: numbers, and a row for each record."""
+        """Of the model in a role: what measuring it took, and a row for each record."""
         return self.path(Place.MEASURED, f"{role}.json"), self.path(Place.MEASURED, f"{role}.parquet")
-
-    def ordinary_chat(self, role: str) -> Path:
-        """What was measured on ordinary chat of the model in a role."""
-        return self.path(Place.MEASURED, f"{role}.general.json")
-
-    def lm_eval(self, role: str) -> Path:
-        """What tasks of lm-eval gave of the model in a role."""
-        return self.path(Place.MEASURED, f"{role}.lm_eval.json")
 
     def attacked(self, role: str, attack: str) -> Path:
         """What an attack on the model in a role gave, a row for each record."""
@@ -502,22 +500,31 @@ class AttackMetrics(FileModel):
 
 
 class Measured(BaseModel):
-    """What was measured of one model, but for the values of single records.
+    """What measuring one model took.
 
     Attributes:
-        metrics: set → metric → number, and what is measured across sets.
-        unavailable: dotted path of each None in it → why.
-        incomplete: dotted path of each number that leaves something out → what, and why.
         seconds: what took how long.
-        generated_tokens: how many were generated.
+        generated_tokens: how many were generated meanwhile.
+        earlier: what was taken from an earlier measurement instead.
     """
 
     schema_version: Literal[1] = 1
-    metrics: dict[str, JsonValue]
-    unavailable: dict[str, str]
-    incomplete: dict[str, str] = {}
-    seconds: dict[str, float]
-    generated_tokens: int
+    seconds: dict[str, float] = {}
+    generated_tokens: int = 0
+    earlier: list[str] = []
+
+    def __add__(self, addition: "Measured") -> "Measured":
+        return Measured(
+            seconds=add_seconds([self.seconds, addition.seconds]),
+            generated_tokens=self.generated_tokens + addition.generated_tokens,
+            earlier=self.earlier + addition.earlier,
+        )
+
+    def __str__(self) -> str:
+        told = [tell_seconds(self.seconds, self.generated_tokens)] if self.seconds else []
+        if self.earlier:
+            told.append(f"taken from an earlier measurement: {', '.join(self.earlier)}")
+        return "; ".join(told) or "not measured"
 
 
 class Metrics(FileModel):

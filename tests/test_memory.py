@@ -1,11 +1,17 @@
 """What a process may have: the machine's memory, or its container's where that is less."""
 
+import ctypes
+import gc
+import os
+import subprocess
+import sys
+
 import psutil
 import pytest
 import torch
 
 from unilogit import memory
-from unilogit.memory import free_memory, total_memory
+from unilogit.memory import free_memory, give_back, total_memory
 
 CPU = torch.device("cpu")
 
@@ -49,3 +55,37 @@ def test_limits_of_the_first_version_are_read(tmp_path):
 
 def test_without_groups_there_is_no_limit(tmp_path):
     assert not list(memory._groups(tmp_path, tmp_path / "none"))
+
+
+has_trim = hasattr(ctypes.CDLL(None) if os.name == "posix" else None, "malloc_trim")
+
+
+@pytest.mark.skipif(not has_trim, reason="not the C library of GNU")
+def test_what_is_not_used_any_more_is_given_back_to_the_system():
+    class Knot:
+        """Refers to itself, as a trainer does."""
+
+        def __init__(self):
+            self.itself, self.held = self, [bytearray(1 << 16) for _ in range(3000)]
+
+    gc.disable()
+    try:
+        knot = Knot()
+        last = bytearray(1 << 16)  # the heap cannot end before it
+        del knot
+        taken = psutil.Process().memory_info().rss
+        give_back()
+        assert taken - psutil.Process().memory_info().rss > 150e6
+        assert last
+    finally:
+        gc.enable()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_trim, reason="not the C library of GNU")
+def test_after_training_a_process_holds_little_more_than_before(tmp_path):
+    code = f"from tests.unlearning_memory import report; report({str(tmp_path)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, peak, afterwards, weights = (float(word) for word in done.stdout.split()[-4:])
+    assert peak - before > 5 * weights
+    assert afterwards - before < weights

@@ -1,11 +1,18 @@
-"""How much memory a device has, and how much of it can still be had. Knows nothing of what it is for."""
+"""How much memory a device has, and how much of it can still be had; and how it is given back.
 
+Knows nothing of what it is for.
+"""
+
+import ctypes
+import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import torch
 
+_C_LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
 _LIMITS = (  # of a group of processes (cgroup v2, v1): its limit, what it has, and its entry in memory.stat that can go
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -51,3 +58,16 @@ def _limit(group: Path) -> Iterator[tuple[int, int]]:
             continue
         if upper.isdigit():  # and not "max"
             yield int(upper), used - int(kept.get(can_go, 0))
+
+
+def give_back() -> None:
+    """Free what is held but not used any more: call it between one piece of work with a model and the next.
+
+    Python leaves what refers to itself, as a trainer with its optimizer does, until it happens to look for it; the C
+    library keeps what was freed in between, and torch what was freed on a GPU.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if trim := getattr(_C_LIBRARY, "malloc_trim", None):  # glibc's
+        trim(0)

@@ -11,7 +11,6 @@ from pydantic import JsonValue
 from tasks.report.names import COUNTS, MODELS, SECTION_OF, SECTIONS, metric_title, short_title
 from tasks.sets import PARENT, RETAIN_MODEL, UNLEARNED
 from tasks.workspace import Extraction, Measured, Metrics, ParentModel, Place, RetainModel, Training, Workspace
-from unilogit.evaluation.stopwatch import tell_seconds
 from unilogit.files import read_json
 from unilogit.gates import GateReport, GateVerdict
 
@@ -52,7 +51,7 @@ class Review:
         parent: the model that was unlearned.
         retain_model: what perfect unlearning would give, in words.
         training: how.
-        took: role of a model → where the time of measuring it went.
+        took: role of a model → where the time of measuring it went, or that it was measured earlier.
     """
 
     batch_id: str
@@ -121,17 +120,7 @@ def read_review(workspace: Workspace) -> Review:
 
 def _took(workspace: Workspace) -> dict[str, str]:
     files = {role: workspace.measured(role)[0] for role in MODELS}
-    facts = {role: Measured.model_validate(read_json(file)) for role, file in files.items() if file.exists()}
-    return {
-        role: tell_seconds(fact.seconds | _seconds_of_chat(workspace, role), fact.generated_tokens)
-        for role, fact in facts.items()
-    }
-
-
-def _seconds_of_chat(workspace: Workspace, role: str) -> dict[str, float]:
-    file = workspace.ordinary_chat(role)
-    seconds: dict[str, float] = read_json(file)["seconds"] if file.exists() else {}
-    return seconds
+    return {role: str(Measured.model_validate(read_json(file))) for role, file in files.items() if file.exists()}
 
 
 def _sections(metrics: Metrics) -> dict[str, list[Row]]:

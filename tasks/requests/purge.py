@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from tasks.measurements import entry_with, unused_since
 from tasks.params import Params
 from tasks.private import make_private
 from tasks.requests.batches import file_key, one_run_at_a_time, open_ledger
@@ -29,6 +30,7 @@ from tasks.workspace import (
     home,
     intake_folder,
     intake_folders,
+    measurements,
     reproductions,
     run_folder,
 )
@@ -121,13 +123,15 @@ class _Purge:
 
     def purge(self, run: str) -> Purged:
         self.done.closed = make_private(home())
-        for workspace in (*self.runs, *self.intakes):
+        for workspace in (*self.runs, *self.intakes, Workspace(measurements())):
             workspace.sweep()
         for folder in (home(), intake_folder("x").parent):
             for scratch in folder.glob(f"{SCRATCH}*"):  # a half-written plan is called so, too
                 _remove(scratch)
         self._remove_old_quarantine()
         self._remove(reproductions())
+        for entry in unused_since(self.latest):
+            self._remove(entry)
         plan = Plan.begun(self.ledger) + plan_purge(self.ledger, self.runs, self.params.requests.keep_days, self.now)
         if plan.references:
             put_on_list(plan.references, self.ledger, self.runs)  # first, while it is known whose records these are
@@ -173,6 +177,9 @@ class _Purge:
 
     def _clear(self, file: Path, theirs: Erasure) -> None:
         """Take what is theirs out of a file that is ours to change."""
+        if entry := entry_with(file):
+            self._remove(entry)
+            return
         owner = next((space for space in (*self.runs, *self.intakes) if space.root in file.parents), None)
         is_logged = home() / "mlartifacts" in file.parents or defects_folder() in file.parents
         is_evidence = owner is not None and file in [owner.path(place) for place in _COUNTS]

@@ -1,15 +1,17 @@
 """Step: attempts to bring the forgotten back, on the unlearned model and on the retain model.
 
-Each model's results are kept by what they depend on: a killed run attacks no model twice.
+Each model's results are kept by what they depend on (tasks/measurements.py): a killed run or a retry attacks no model
+twice.
 """
 
 from collections.abc import Mapping
 
 import pandas as pd
 
+from tasks.measurements import measure_once
 from tasks.params import TOKENS, Params
-from tasks.sets import RETAIN_MODEL, UNLEARNED, current_forget_set
-from tasks.stamp import Keeper, code_digest, digest
+from tasks.sets import RETAIN_MODEL, UNLEARNED, current_forget_set, digest_of_records
+from tasks.stamp import code_digest, model_digest
 from tasks.step import Step
 from tasks.workspace import AttackMetrics, Place, RetainModel, Workspace
 from unilogit.data.records import CorpusRecord, frame_records
@@ -66,19 +68,21 @@ def _attack(
     workspace: Workspace, role: str, model: str, records: list[CorpusRecord], params: Params
 ) -> dict[str, pd.DataFrame]:
     attacks = params.evaluate.robustness.attacks
-    files = {str(attack): workspace.attacked(role, attack) for attack in attacks}
     inputs: Json = {
-        "model": digest(workspace.path(Place.MODEL)) if role == UNLEARNED else workspace.read(RetainModel).files_sha256,
-        "records": digest(workspace.path(Place.FORGET)),
+        "model": model_digest(model),
+        "records": digest_of_records(records),
         "params": [params.value(key) for key in STEP.params],
         "code": code_digest("unilogit.evaluation.attacks.measure"),
     }
-    stamp = workspace.path(Place.STAMPS, f"{STEP.name}.{role}.json")
-    Keeper(stamp, inputs, files, type(None)).run(lambda: _measure(role, model, records, params, workspace))
-    return {attack: pd.read_parquet(file) for attack, file in files.items()}
+    measured = measure_once(
+        inputs, type(None), lambda: (None, _measure(role, model, records, params)), attacks, f"attacks on {role}"
+    )
+    for attack, frame in measured.frames.items():
+        write_parquet(workspace.attacked(role, attack), frame)
+    return measured.frames
 
 
-def _measure(role: str, model: str, records: list[CorpusRecord], params: Params, workspace: Workspace) -> None:
+def _measure(role: str, model: str, records: list[CorpusRecord], params: Params) -> dict[str, pd.DataFrame]:
     from unilogit.evaluation.attacks.measure import RobustnessSettings, measure_robustness
     from unilogit.model import load_model
 
@@ -91,9 +95,7 @@ def _measure(role: str, model: str, records: list[CorpusRecord], params: Params,
         seed=params.seed,
         relearning_rate=params.evaluate.robustness.relearning_rate,
     )
-    frames = measure_robustness(loaded, params.model.formatted(tokenizer), records, settings, progress=f"attack {role}")
-    for attack, frame in frames.items():
-        write_parquet(workspace.attacked(role, attack), frame)
+    return measure_robustness(loaded, params.model.formatted(tokenizer), records, settings, progress=f"attack {role}")
 
 
 STEP = Step(

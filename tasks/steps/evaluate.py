@@ -1,30 +1,32 @@
 """Step: measure the model before, the unlearned model and the retain model on the same sets.
 
-Each model's result is kept by what it depends on: a killed run measures no model twice.
+What was measured is kept by what it depends on (tasks/measurements.py): neither a killed run nor a retry or the next
+batch measures anything twice.
 """
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from pydantic import BaseModel
 
-from tasks.general import Measurable, measure_ordinary_chat
+from tasks.general import measure_ordinary_chat
+from tasks.measurements import measure_once
 from tasks.params import TOKENS, Params
-from tasks.sets import PARENT, RETAIN_MODEL, UNLEARNED, evaluation_sets
-from tasks.stamp import Keeper, code_digest, digest
+from tasks.sets import PARENT, RETAIN_MODEL, UNLEARNED, digest_of_records, evaluation_sets
+from tasks.stamp import Keeper, code_digest, model_digest
 from tasks.step import Step
 from tasks.workspace import AttackMetrics, Measured, ParentModel, Place, RetainModel, Training, Workspace
 from unilogit.data.records import CorpusRecord
 from unilogit.errors import InputError
-from unilogit.evaluation.stopwatch import tell_seconds
-from unilogit.files import Json, read_json, write_json, write_parquet, write_text
+from unilogit.files import Json, write_json, write_parquet, write_text
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from unilogit.evaluation.evaluate import Evaluation
 
-MEASURED_APART = {"robustness", "baselines", "general", "lm_eval_tasks"}  # knobs that change nothing on the sets
 SETS = (Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS)
 
 
@@ -33,13 +35,13 @@ class MeasuredModels(BaseModel):
 
     Attributes:
         forget_probability, retain_probability, model_utility: (before, after).
-        took: model → where the time of measuring it went.
+        took: role of a model → what measuring it took.
     """
 
     forget_probability: tuple[float | None, float | None]
     retain_probability: tuple[float | None, float | None]
     model_utility: tuple[float | None, float | None]
-    took: dict[str, str]
+    took: dict[str, Measured]
 
     def __str__(self) -> str:
         changes = {
@@ -48,7 +50,7 @@ class MeasuredModels(BaseModel):
             "model utility": self.model_utility,
         }
         told = [f"{name} {_number(before)} → {_number(after)}" for name, (before, after) in changes.items()]
-        return ", ".join(told) + "".join(f"\n  {role} took {line}" for role, line in self.took.items())
+        return ", ".join(told) + "".join(f"\n  {role}: {cost}" for role, cost in self.took.items())
 
 
 def _number(value: float | None) -> str:
@@ -69,9 +71,11 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
     retain_model = workspace.read(RetainModel)
     roles = [PARENT, UNLEARNED, *([RETAIN_MODEL] if retain_model.model else [])]
     if RETAIN_MODEL not in roles:
-        for stale in (*workspace.measured(RETAIN_MODEL), workspace.ordinary_chat(RETAIN_MODEL)):
+        for stale in workspace.measured(RETAIN_MODEL):
             stale.unlink(missing_ok=True)
-    evaluations = {role: _evaluate(workspace, role, sets, params) for role in roles}
+    evaluations, took = dict[str, "Evaluation"](), dict[str, Measured]()
+    for role in roles:
+        evaluations[role], took[role] = _evaluate(workspace, role, sets, params)
     metrics = compare(
         evaluations[PARENT],
         evaluations[UNLEARNED],
@@ -84,8 +88,10 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
         prefix = "robustness." if role == UNLEARNED else f"{role}.robustness."
         for told, reasons in (("unavailable", attacks.unavailable), ("incomplete", attacks.incomplete)):
             metrics[told] |= {f"{prefix}{name}": reason for name, reason in reasons[role].items()}
-    models = {role: Measurable(*_model(workspace, role)) for role in roles}
-    seconds_of_chat = measure_ordinary_chat(workspace, models, params, metrics)
+    models = {role: _model(workspace, role) for role in roles}
+    for role, cost in measure_ordinary_chat(models, params, metrics).items():
+        took[role] += cost
+        write_json(workspace.measured(role)[0], took[role].model_dump(mode="json"))
     _compare_methods(workspace, sets, params)
     write_json(workspace.path(Place.METRICS), metrics)
     before, after = metrics[PARENT], metrics[UNLEARNED]
@@ -93,10 +99,7 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
         forget_probability=(before["forget"]["probability"], after["forget"]["probability"]),
         retain_probability=(before["retain"]["probability"], after["retain"]["probability"]),
         model_utility=(before["model_utility"], after["model_utility"]),
-        took={
-            role: tell_seconds(evaluation.seconds | seconds_of_chat[role], evaluation.generated_tokens)
-            for role, evaluation in evaluations.items()
-        },
+        took=took,
     )
 
 
@@ -116,7 +119,7 @@ def _compare_methods(workspace: Workspace, sets: Mapping[str, list[CorpusRecord]
             keeper.run(partial(unlearn.unlearn_into, workspace, output, changed))
         except InputError as error:
             raise InputError(*[f"evaluate.baselines, {method}: {problem}" for problem in error.problems]) from None
-        metrics = _evaluate(workspace, f"baseline-{method}", sets, params).metrics
+        metrics = _evaluate(workspace, f"baseline-{method}", sets, params)[0].metrics
         rows.append((method, metrics["forget"]["probability"], metrics["model_utility"]))
     file = workspace.path(Place.BASELINES)
     if rows:
@@ -126,82 +129,72 @@ def _compare_methods(workspace: Workspace, sets: Mapping[str, list[CorpusRecord]
         file.unlink(missing_ok=True)
 
 
-def _evaluate(workspace: Workspace, role: str, sets: Mapping[str, list[CorpusRecord]], params: Params) -> "Evaluation":
-    """Measure one model, or take what an earlier call measured from the same inputs."""
-    from unilogit.evaluation.evaluate import Evaluation
+def _evaluate(
+    workspace: Workspace, role: str, sets: Mapping[str, list[CorpusRecord]], params: Params
+) -> tuple["Evaluation", Measured]:
+    """Measure one model on every set, and what that took; write its records."""
 
-    retain_model = workspace.read(RetainModel)
-    compared = role in (PARENT, UNLEARNED) and retain_model.model is not None
-    model, model_digest = _model(workspace, role)
-    inputs: Json = {
-        "model": model_digest,
-        "retain_model": retain_model.files_sha256 if compared else None,
-        "data": [digest(workspace.path(place)) for place in SETS],
-        "config": params.evaluate.model_dump(
-            mode="json", exclude={"robustness", "baselines", "general", "lm_eval_tasks"}
-        ),
-        "params": [params.seed, params.model.max_length],
-        "groups": list(params.data.utility_groups),
-        "code": code_digest("unilogit.evaluation.evaluate"),
-    }
-    scores, examples = workspace.measured(role)
-    stamp = workspace.path(Place.STAMPS, f"{STEP.name}.{role}.json")
-
-    def measure() -> None:
-        evaluation = _measure(role, model, sets, params, retain_model.model if compared else None)
-        write_parquet(examples, evaluation.examples)
-        content = Measured(
-            metrics=evaluation.metrics,
-            unavailable=evaluation.unavailable,
-            incomplete=evaluation.incomplete,
-            seconds=evaluation.seconds,
-            generated_tokens=evaluation.generated_tokens,
-        )
-        write_json(scores, content.model_dump(mode="json"))
-
-    Keeper(stamp, inputs, {"scores": scores, "examples": examples}, type(None)).run(measure)
-    content = Measured.model_validate(read_json(scores))
-    return Evaluation(
-        examples=pd.read_parquet(examples),
-        metrics=content.metrics,
-        unavailable=content.unavailable,
-        incomplete=content.incomplete,
-        seconds=content.seconds,
-        generated_tokens=content.generated_tokens,
-    )
-
-
-def _model(workspace: Workspace, role: str) -> tuple[str, str | None]:
-    """The model in a role, and the digest of its files."""
-    if role == PARENT:
-        parent = workspace.read(ParentModel)
-        return parent.model, parent.files_sha256
-    if role == RETAIN_MODEL:
-        retain_model = workspace.read(RetainModel)
-        return str(retain_model.model), retain_model.files_sha256
-    owner = workspace if role == UNLEARNED else workspace.baseline(role.removeprefix("baseline-"))
-    folder = owner.path(Place.MODEL)
-    return str(folder), digest(folder)
-
-
-def _measure(
-    role: str, model: str, sets: Mapping[str, list[CorpusRecord]], params: Params, retain_model: str | None
-) -> "Evaluation":
-    from unilogit.evaluation.evaluate import evaluate_model
+    from unilogit.evaluation import evaluate
     from unilogit.model import load_model
 
-    loaded, tokenizer = load_model(model)
-    return evaluate_model(
-        loaded,
-        params.model.formatted(tokenizer),
-        sets,
-        batch_tokens=params.evaluate.batch_tokens,
-        max_length=params.model.max_length,
-        max_new_tokens=params.evaluate.max_new_tokens,
-        utility_sets=["retain", *params.data.utility_groups],
-        retain_model=load_model(retain_model)[0] if retain_model else None,
-        progress=f"evaluate {role}",
-    )
+    utility_sets = ["retain", *params.data.utility_groups]
+    evaluate.require_utility_sets(utility_sets, sets)
+    name, compared = _model(workspace, role), _compared_with(workspace, role)
+
+    @cache
+    def opened(location: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+        return load_model(location)
+
+    def measure(part: evaluate.Sets, retain_model: str | None) -> tuple[Measured, dict[str, pd.DataFrame]]:
+        model, tokenizer = opened(name)
+        measured = evaluate.measure_sets(
+            model,
+            params.model.formatted(tokenizer),
+            part,
+            batch_tokens=params.evaluate.batch_tokens,
+            max_new_tokens=params.evaluate.max_new_tokens,
+            utility_sets=utility_sets,
+            retain_model=opened(retain_model)[0] if retain_model else None,
+            max_length=params.model.max_length,
+            progress=f"evaluate {role}",
+        )
+        cost = Measured(seconds=measured.seconds, generated_tokens=measured.generated_tokens)
+        return cost, {"examples": measured.examples}
+
+    parts, took = [], Measured()
+    for part in evaluate.sets_apart(sets):
+        retain_model = compared if evaluate.FORGET in part else None
+        inputs: Json = {
+            "model": model_digest(name),
+            "retain_model": retain_model and model_digest(retain_model),
+            "sets": {kind: digest_of_records(records) for kind, records in part.items()},
+            "groups": [kind for kind in part if kind in params.data.utility_groups],
+            "params": [params.value(key) for key in ("evaluate.batch_tokens", "evaluate.max_new_tokens", *TOKENS)],
+            "code": code_digest("unilogit.evaluation.evaluate"),
+        }
+        work = partial(measure, part, retain_model)
+        measured = measure_once(inputs, Measured, work, ("examples",))
+        cost = measured.result
+        parts.append(evaluate.MeasuredSets(measured.frames["examples"], cost.seconds, cost.generated_tokens))
+        took += Measured(earlier=[" and ".join(part)]) if measured.is_earlier else cost
+    evaluation = evaluate.join_measured(parts, list(sets), utility_sets)
+    write_parquet(workspace.measured(role)[1], evaluation.examples)
+    return evaluation, took
+
+
+def _model(workspace: Workspace, role: str) -> str:
+    """The model in a role: a folder or hub name."""
+    if role == PARENT:
+        return workspace.read(ParentModel).model
+    if role == RETAIN_MODEL:
+        return str(workspace.read(RetainModel).model)
+    owner = workspace if role == UNLEARNED else workspace.baseline(role.removeprefix("baseline-"))
+    return str(owner.path(Place.MODEL))
+
+
+def _compared_with(workspace: Workspace, role: str) -> str | None:
+    """The retain model, where there is one that the model in this role is compared with record by record."""
+    return workspace.read(RetainModel).model if role in (PARENT, UNLEARNED) else None
 
 
 STEP = Step(

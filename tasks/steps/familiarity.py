@@ -8,13 +8,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.measurements import measure_once
 from tasks.params import TOKENS, Params
+from tasks.stamp import code_digest, model_digest
 from tasks.step import Step
 from tasks.workspace import ParentFamiliarity, ParentModel, Place, Workspace
 from unilogit.data.parquet_rows import rows_at, sample_rows
 from unilogit.data.prompt_format import AUTO, NEWLINE, with_prompt_format
 from unilogit.data.records import frame_contexts, schema_of_exchanges
 from unilogit.errors import InputError
+from unilogit.evaluation.familiarity import Familiarity, find_familiarity
+from unilogit.files import Json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,14 +44,34 @@ def run_familiarity(workspace: Workspace, params: Params) -> ParentFamiliarity:
     Raises:
         InputError: it does not know its training records, and model.unfamiliar is stop; or the model is missing.
     """
-    from unilogit.evaluation.familiarity import find_familiarity
-    from unilogit.model import load_model
-
     name = workspace.read(ParentModel).model
-    model, tokenizer = load_model(name)
-    nll, own_format = partial(_nll, model, params), params.model.formatted(tokenizer)
     retained = _sample(workspace, params)
     unseen = pd.read_parquet(workspace.path(Place.HOLDOUT)).head(SAMPLE)
+    inputs: Json = {
+        "model": model_digest(name),
+        "records": [frame.to_json(orient="records") for frame in (retained, unseen)],
+        "params": [params.value(key) for key in ("evaluate.batch_tokens", *TOKENS)],
+        "code": code_digest(STEP.module),
+    }
+    work = partial(_find, name, retained, unseen, params)
+    finding = measure_once(inputs, Familiarity, work, title="whether the model before knows its records").result
+    if finding.unfamiliar and params.model.unfamiliar == "stop":
+        raise InputError(
+            f"{name}: {finding.unfamiliar} ({finding.told}); forgetting would be measured on what it does not know:"
+            " correct model.prompt_format, model.base or data.corpus, or go on with model.unfamiliar: continue"
+        )
+    familiarity = ParentFamiliarity(unfamiliar=finding.unfamiliar, told=finding.told)
+    workspace.write(familiarity)
+    return familiarity
+
+
+def _find(
+    name: str, retained: pd.DataFrame, unseen: pd.DataFrame, params: Params
+) -> tuple[Familiarity, dict[str, pd.DataFrame]]:
+    from unilogit.model import load_model
+
+    model, tokenizer = load_model(name)
+    nll, own_format = partial(_nll, model, params), params.model.formatted(tokenizer)
     strangers = unseen if len(unseen) else retained.assign(response=np.roll(retained["response"], 1))
     asked = retained[retained["prompt"] != ""].head(TRIED)
     candidates = [
@@ -65,14 +89,7 @@ def run_familiarity(workspace: Workspace, params: Params) -> ParentFamiliarity:
             if len(asked) and formatted.chat_template != own_format.chat_template
         },
     )
-    if finding.unfamiliar and params.model.unfamiliar == "stop":
-        raise InputError(
-            f"{name}: {finding.unfamiliar} ({finding.told}); forgetting would be measured on what it does not know:"
-            " correct model.prompt_format, model.base or data.corpus, or go on with model.unfamiliar: continue"
-        )
-    familiarity = ParentFamiliarity(unfamiliar=finding.unfamiliar, told=finding.told)
-    workspace.write(familiarity)
-    return familiarity
+    return finding, {}
 
 
 def _sample(workspace: Workspace, params: Params) -> pd.DataFrame:

@@ -7,21 +7,23 @@ knows the people to be forgotten proves nothing: whichever way it came, it is ch
 import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tasks.measurements import measure_once
 from tasks.params import TOKENS, Params
-from tasks.sets import evaluation_sets
-from tasks.stamp import digest
+from tasks.sets import digest_of_records, evaluation_sets
+from tasks.stamp import code_digest, digest, model_digest
 from tasks.step import Source, Step
 from tasks.steps.train import train_once
 from tasks.workspace import ParentModel, Place, RetainModel, Workspace, trained_models
 from unilogit.adapters import find_adapter
 from unilogit.data.records import CorpusRecord, frame_records
 from unilogit.errors import InputError
-from unilogit.files import atomic_folder, sha256_json
+from unilogit.files import Json, atomic_folder, sha256_json
 
 if TYPE_CHECKING:
     from unilogit.evaluation.contamination import Contamination
@@ -96,18 +98,36 @@ def _train(workspace: Workspace, params: Params) -> RetainModel:
 
 def _check(workspace: Workspace, params: Params, model: str) -> "Contamination":
     """Whether a model knows whom this batch forgets; both halves of the holdout count, as neither has steered it."""
-    from unilogit.evaluation.contamination import find_contamination, find_contamination_without_unseen
+    from unilogit.evaluation.contamination import Contamination
 
     sets = evaluation_sets(workspace, params)
     forget = sets["forget"]
     retain = sets["retain"] or [record for group in params.data.utility_groups for record in sets[group]]
     unseen = frame_records(pd.read_parquet(workspace.path(Place.HOLDOUT)))
-    if len({tuple(record.subject_ids) or record.conversation_id or record.record_id for record in unseen}) > 1:
-        return find_contamination(*_score(model, [forget, retain, unseen], params))
-    parent = workspace.read(ParentModel).model
-    by_model = [_score(name, [forget, retain], params) for name in (model, parent)]
-    frames = [own.assign(parent_nll=parents["nll"]) for own, parents in zip(*by_model, strict=True)]
-    return find_contamination_without_unseen(*frames)
+    has_people = len({tuple(record.subject_ids) or record.conversation_id or record.record_id for record in unseen}) > 1
+    compared = [forget, retain, unseen] if has_people else [forget, retain]
+    models = [model] if has_people else [model, workspace.read(ParentModel).model]
+    inputs: Json = {
+        "models": [model_digest(name) for name in models],
+        "records": [digest_of_records(records) for records in compared],
+        "params": [params.value(key) for key in ("evaluate.batch_tokens", *TOKENS)],
+        "code": code_digest(STEP.module),
+    }
+    work = partial(_find, models, compared, params)
+    return measure_once(inputs, Contamination, work, title="whether the retain model knows whom it must not").result
+
+
+def _find(
+    models: Sequence[str], sets: Sequence[list[CorpusRecord]], params: Params
+) -> tuple["Contamination", dict[str, pd.DataFrame]]:
+    """By the retain model alone beside unseen people, or by it and the parent."""
+    from unilogit.evaluation.contamination import find_contamination, find_contamination_without_unseen
+
+    retain_model, *parent = [_score(name, sets, params) for name in models]
+    if not parent:
+        return find_contamination(*retain_model), {}
+    frames = [own.assign(parent_nll=parents["nll"]) for own, parents in zip(retain_model, *parent, strict=True)]
+    return find_contamination_without_unseen(*frames), {}
 
 
 def _score(name: str, sets: Sequence[list[CorpusRecord]], params: Params) -> list[pd.DataFrame]:

@@ -48,6 +48,7 @@ def train_model(corpus: Path, output: Path, params: Params, architecture: str | 
         InputError: the corpus or `architecture` cannot be used.
     """
     from unilogit.evaluation.probability import score_answers
+    from unilogit.memory import give_back
     from unilogit.model import load_model
     from unilogit.training.from_scratch import train_from_scratch
 
@@ -65,6 +66,7 @@ def train_model(corpus: Path, output: Path, params: Params, architecture: str | 
             prompt_format=params.model.prompt_format,
             system_prompt=params.model.system_prompt,
         )
+        give_back()
         model, tokenizer = load_model(str(folder))
         pairs = [record.context for record in records], [record.response for record in records]
         formatted = params.model.formatted(tokenizer)

@@ -79,11 +79,22 @@ def plan_processes(parent: str, params: Params) -> "LaunchPlan":
 def unlearn_into(source: Workspace, output: Workspace, params: Params) -> Training:
     """Write the unlearned model, the history and the loss curves of `output`, in this process.
 
-    Under `torchrun` or `accelerate launch` the processes share the work and the first one writes.
+    Under `torchrun` or `accelerate launch` the processes share the work and the first one writes. Afterwards the memory
+    that training took is free for measuring.
 
     Args:
         source: holds the sets and names the parent model.
     """
+    from unilogit.memory import give_back
+
+    try:
+        _train_and_save(source, output, params)
+    finally:
+        give_back()
+    return output.read(Training)
+
+
+def _train_and_save(source: Workspace, output: Workspace, params: Params) -> None:
     import torch
     from accelerate import PartialState
     from transformers import set_seed
@@ -116,7 +127,6 @@ def unlearn_into(source: Workspace, output: Workspace, params: Params) -> Traini
     processes.wait_for_everyone()
     if is_launched():
         processes.destroy_process_group()  # or the processes would not end together
-    return output.read(Training)
 
 
 def _save(

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import stat
 
 import pandas as pd
 
 from tasks.params import load_params
+from tasks.private import open_to_others
 from tasks.registry.connection import client, connect
 from tasks.steps import load_step
 from tasks.workspace import Place, Workspace
@@ -55,6 +57,17 @@ def test_the_demo_forgets_passes_its_gates_and_registers_a_candidate(demo):
     assert set(requests.values()) == {"awaiting_promotion", "watched"}
 
 
+def test_every_file_of_a_run_is_its_owners_alone_whatever_the_umask_was(demo):
+    home = demo[0].folder / "var"
+    paths = [home, *home.rglob("*")]
+    assert list(open_to_others(home)) == []
+    modes = {(path.is_dir(), stat.S_IMODE(path.lstat().st_mode)) for path in paths if not path.is_symlink()}
+    assert modes <= {(True, 0o700), (False, 0o600), (False, 0o400)}
+    parts = {path.relative_to(home).parts[0] for path in paths[1:]}
+    assert parts >= {"ledger.db", "runs", "intake", "mlflow.db", "mlartifacts", "dvc-remote", "retain_models"}
+    assert len(paths) > 200
+
+
 def test_the_candidate_loads_from_the_registry_and_has_forgotten(demo, monkeypatch):
     import mlflow
 
@@ -98,7 +111,8 @@ def test_a_second_run_has_nothing_to_do(demo):
 def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
     project, _ = demo
     shutil.copytree(project.folder / "var" / "retain_models", project.folder / "untouched" / "retain_models")
-    done = project.run("unilogit", "run", "--set", "unlearn.method=none", home="untouched")
+    cheap = ("--set", "evaluate.robustness.attacks=[quantisation]", "--set", "evaluate.general.questions=20")
+    done = project.run("unilogit", "run", "--set", "unlearn.method=none", *cheap, home="untouched")
     assert done.returncode == 1, done.stderr
     assert "nothing became candidate" in done.stdout
     [workspace] = workspaces(project, "untouched")

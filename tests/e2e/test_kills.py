@@ -51,14 +51,18 @@ def run(folder: Path, log: Path, number: int | None = None, work: str = "unlearn
     return code, told.read_text()
 
 
-def outcome(folder: Path) -> tuple[str, int, dict[str, str]]:
-    """The weights of the only run, how many versions there are, and the state of every request."""
-    [workspace] = [path for path in (folder / "var" / "runs").iterdir() if not path.name.startswith(".")]
-    versions = client(f"sqlite:///{folder / 'var' / 'mlflow.db'}").search_model_versions(f"name = '{NAME}'")
-    with Ledger(folder / "var" / "ledger.db") as ledger:
-        ledger.verify_audit()
-        states = {row.request_id: str(row.state) for row in ledger.requests()}
-    return sha256_weights(workspace / "model"), len(versions), states
+def outcome(folder: Path, registry: str = "", ledger: str = "") -> tuple[list[str], int, dict[str, str]]:
+    """The weights of each run in turn, how many versions there are, and the state of every request.
+
+    Args:
+        registry, ledger: their URLs; SQLite in the folder by default.
+    """
+    workspaces = sorted(path for path in (folder / "var" / "runs").iterdir() if not path.name.startswith("."))
+    versions = client(registry or f"sqlite:///{folder / 'var' / 'mlflow.db'}").search_model_versions(f"name = '{NAME}'")
+    with Ledger(ledger or folder / "var" / "ledger.db") as opened:
+        opened.verify_audit()
+        states = {row.request_id: str(row.state) for row in opened.requests()}
+    return [sha256_weights(workspace / "model") for workspace in workspaces], len(versions), states
 
 
 @pytest.fixture(scope="module")

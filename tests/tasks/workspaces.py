@@ -126,7 +126,7 @@ def add_people(workspace: Workspace, subjects, probabilities=None) -> None:
         )
         scores, records = workspace.measured(role)
         write_parquet(records, examples)
-        cost = Measured(metrics={}, unavailable={}, seconds={"score": 1.5, "generate": 2.0}, generated_tokens=900)
+        cost = Measured(seconds={"score": 1.5, "generate": 2.0}, generated_tokens=900)
         write_json(scores, cost.model_dump())
 
 

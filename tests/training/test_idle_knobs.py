@@ -57,7 +57,6 @@ OTHER_VALUES = {
     "satimp.beta1": 0.5,
     "satimp.beta2": 0.0,
 }
-QUICK = ("unilogit", "ceu")
 
 
 def knobs():
@@ -135,7 +134,7 @@ def test_every_knob_has_another_value_here():
 
 
 @pytest.mark.parametrize(
-    "method", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+    "method", [name if name == "unilogit" else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
 )
 def test_a_knob_acts_or_is_refused(method):
     base = BASE.model_copy(update={"method": method})

@@ -1,11 +1,16 @@
 """The stop rule: what it says in words is what it does, on given histories and on a tiny model."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.training.knowing import knowing_model
 from tests.training.tiny import FORGET, RETAIN, tiny_config, tiny_model, tiny_trainer
-from unilogit.training.stopping import HOVERING, Monitor, forgotten_and_recovered, stop_rule
+from unilogit.errors import InputError
+from unilogit.training.rate_search import log_odds
+from unilogit.training.stopping import HOVERING, Monitor, forgotten_and_recovered, stop_rule, why_unmoved
 
 nll = st.floats(0, 10)
 
@@ -88,3 +93,54 @@ def test_the_rule_is_logged_once(caplog):
         task = tiny_trainer(tiny_model(), epochs=1)
         task.run()
     assert caplog.messages == [f"stop rule: {task.stop_rule}"]
+
+
+def nll_of(odds):
+    return math.log1p(math.exp(-odds))
+
+
+@given(
+    share=st.floats(0, 2),
+    start=st.floats(0, 10),
+    goal=st.none() | st.floats(-9, -1),
+    steps=st.integers(40, 400),
+    epoch=st.integers(1, 30),
+)
+def test_a_run_that_will_not_go_half_its_way_is_told_once(share, start, goal, steps, epoch):
+    """Brute force: every step moves log-odds by its rate, so that the last one ends at `share` of the way."""
+    way = start - (goal or 0)
+    rates = [1 - step / steps for step in range(steps)]
+    history, told = [measured(nll_of(start), goal and nll_of(goal)) | {"step": 0}], []
+    for step in range(epoch, steps, epoch):
+        moved = share * way * sum(rates[:step]) / sum(rates)
+        history.append(measured(nll_of(start - moved), goal and nll_of(goal)) | {"step": step})
+        told += [why] if (why := why_unmoved(history, steps)) else []
+    if share > 0.52 or way < 1:
+        assert not told
+    elif share < 0.48 and epoch < steps and way > 1.01:
+        [why] = told
+        before, now, aim = (math.exp(-nll_of(odds)) for odds in (start, start - moved, goal or 0))
+        assert f"{before:.3f} before, and they should come to {aim:.3f}; raise unlearn.learning_rate" in why
+        assert now <= before + 1e-9
+
+
+def test_it_says_how_much_faster_to_go():
+    [before, now] = [measured(nll_of(4), nll_of(-4)) | {"step": 0}, measured(nll_of(3), nll_of(-4)) | {"step": 50}]
+    why = why_unmoved([before, now], 100)  # an eighth of the way by three quarters of the rates: a sixth in the end
+    assert why == (
+        "forgetting hardly moves: after 50 of 100 optimiser steps forget answers have probability 0.953 per token, "
+        "0.982 before, and they should come to 0.018; raise unlearn.learning_rate (6 times as high, or auto), or set "
+        "unlearn.unmoved to continue"
+    )
+    assert "(100 times as high and more, or auto)" in why_unmoved([before, before | {"step": 50}], 100)
+    assert log_odds(nll_of(3)) == pytest.approx(3)
+
+
+def test_a_run_that_hardly_moves_stops_unless_told_to_go_on():
+    def run(**knobs):
+        return tiny_trainer(knowing_model(), arguments={"monitor": Monitor(FORGET)}, epochs=8, **knobs).run()
+
+    with pytest.raises(InputError, match=r"hardly moves: after 4 of 16 optimiser steps"):
+        run(learning_rate=1e-6)
+    assert len(entries(run(learning_rate=1e-6, unmoved="continue"))) == 9
+    assert len(entries(run(learning_rate=1e-2))) == 9

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from unilogit.data.records import CorpusRecord
 from unilogit.errors import InputError
 from unilogit.evaluation.examples import (
     ATTACKS_ON_ONE_MODEL,
@@ -19,6 +20,7 @@ from unilogit.evaluation.examples import (
     HOLDOUT,
     NEIGHBOURS,
     RETAIN,
+    Pair,
     Plan,
     Sets,
     measure_examples,
@@ -28,7 +30,7 @@ from unilogit.evaluation.membership_inference import attack_auc
 from unilogit.evaluation.model_utility import model_utility
 from unilogit.evaluation.registry import RECORD_METRICS
 from unilogit.evaluation.rouge import NO_WORDS, WITHOUT_WORDS
-from unilogit.evaluation.stopwatch import Stopwatch
+from unilogit.evaluation.stopwatch import Stopwatch, add_seconds
 from unilogit.evaluation.truth_ratio import forget_truth_ratio, utility_truth_ratio
 
 NO_HOLDOUT = (
@@ -82,6 +84,18 @@ class Evaluation(NamedTuple):
     generated_tokens: int
 
 
+class MeasuredSets(NamedTuple):
+    """What was measured of one model on some sets.
+
+    Attributes:
+        examples, seconds, generated_tokens: as in `Evaluation`.
+    """
+
+    examples: pd.DataFrame
+    seconds: dict[str, float]
+    generated_tokens: int
+
+
 def evaluate_model(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -115,11 +129,72 @@ def evaluate_model(
         InputError: a utility set is not among the sets, a prompt leaves an answer no room in the model's context, or
             the tokenizer has no end-of-sequence token.
     """
+    require_utility_sets(utility_sets, sets)
+    parts = [
+        measure_sets(
+            model,
+            tokenizer,
+            part,
+            batch_tokens=batch_tokens,
+            max_new_tokens=max_new_tokens,
+            utility_sets=utility_sets,
+            retain_model=retain_model,
+            max_length=max_length,
+            progress=progress,
+        )
+        for part in sets_apart(sets)
+    ]
+    return join_measured(parts, list(sets), utility_sets)
+
+
+def require_utility_sets(utility_sets: Collection[str], sets: Sets) -> None:
+    """Refuse utility sets that are not among the sets.
+
+    Raises:
+        InputError: one is not.
+    """
     if absent := [name for name in utility_sets if name not in sets]:
         raise InputError(
             f"utility_sets: {', '.join(absent)} is not among the sets ({', '.join(sets) or 'none'}); "
             "add its records, or leave it out of utility_sets"
         )
+
+
+def sets_apart(sets: Sets) -> list[dict[str, Sequence[CorpusRecord]]]:
+    """The sets in parts that are measured one by one: sets with an answer in common are together, as it is scored once.
+
+    What is measured of a part depends on nothing in the others, to the last bit.
+    """
+    parts: list[tuple[set[Pair], list[str]]] = []
+    for name, records in sets.items():
+        pairs, names = {(record.context, record.response) for record in records}, [name]
+        for part in [part for part in parts if not pairs.isdisjoint(part[0])]:
+            parts.remove(part)
+            pairs, names = pairs | part[0], [*part[1], *names]
+        parts.append((pairs, names))
+    return [{name: sets[name] for name in names} for _, names in parts]
+
+
+def measure_sets(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sets: Sets,
+    *,
+    batch_tokens: int | None,
+    max_new_tokens: int,
+    utility_sets: Collection[str],
+    retain_model: PreTrainedModel | None,
+    max_length: int | None,
+    progress: str | None,
+) -> MeasuredSets:
+    """Measure one model on one of `sets_apart`.
+
+    Args:
+        sets: the part; the others are as in `evaluate_model`.
+
+    Raises:
+        InputError: as there.
+    """
     watch = Stopwatch(progress)
     plan = Plan(
         model=model,
@@ -133,9 +208,27 @@ def evaluate_model(
         watch=watch,
     )
     examples, generated_tokens = measure_examples(plan)
-    findings = aggregate(examples, list(sets), utility_sets)
+    return MeasuredSets(examples, watch.seconds, generated_tokens)
+
+
+def join_measured(parts: Sequence[MeasuredSets], names: Sequence[str], utility_sets: Collection[str]) -> Evaluation:
+    """The evaluation that parts make.
+
+    Args:
+        parts: of all sets.
+        names: of the sets, in order.
+        utility_sets: as in `evaluate_model`.
+    """
+    measured = pd.concat([part.examples for part in parts], ignore_index=True)
+    examples = pd.concat([measured[measured["set"] == name] for name in names], ignore_index=True)
+    findings = aggregate(examples, names, utility_sets)
     return Evaluation(
-        examples, findings.metrics, findings.unavailable, findings.incomplete, watch.seconds, generated_tokens
+        examples,
+        findings.metrics,
+        findings.unavailable,
+        findings.incomplete,
+        add_seconds([part.seconds for part in parts]),
+        sum(part.generated_tokens for part in parts),
     )
 
 

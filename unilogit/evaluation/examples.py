@@ -26,12 +26,13 @@ from unilogit.evaluation.truth_ratio import truth_ratio
 FORGET, RETAIN, NEIGHBOURS, HOLDOUT = "forget", "retain", "neighbours", "holdout"
 ATTACKS_ON_ONE_MODEL = tuple(attack for attack in ATTACKS if attack != "reference")
 DIVERGENCES = ("kl_retain_model_to_model", "kl_model_to_retain_model")
-COLUMNS = [
-    *("set", "record_id", "nll", "n_tokens", "probability", "rouge_l_recall", "truth_ratio"),
-    *("normalised_probability", *RECORD_METRICS, "n_perturbed", "generated"),
-    *(f"attack_{attack}" for attack in ATTACKS_ON_ONE_MODEL),
-    *DIVERGENCES,
-]
+_NUMBERS = ("nll", "probability", "rouge_l_recall", "truth_ratio", "normalised_probability", *RECORD_METRICS)
+COLUMNS = {  # name → type, the same whichever sets are measured
+    **{"set": "object", "record_id": "object", "n_tokens": "int64", "n_perturbed": "int64", "generated": "object"},
+    **dict.fromkeys(_NUMBERS, "float64"),
+    **{f"attack_{attack}": "float64" for attack in ATTACKS_ON_ONE_MODEL},
+    **dict.fromkeys(DIVERGENCES, "float64"),
+}
 
 Pair = tuple[Prompt, str]  # what is asked, and an answer
 Sets = Mapping[str, Sequence[CorpusRecord]]
@@ -100,9 +101,9 @@ def measure_examples(plan: Plan) -> tuple[pd.DataFrame, int]:
     """
     scores, texts = _score(plan), _generate(plan)
     rows = [_example(plan, name, record, scores, texts) for name, records in plan.sets.items() for record in records]
-    examples = pd.DataFrame(rows, columns=COLUMNS)
+    examples = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     _add_gradient_norms(plan, examples)
-    if plan.retain_model is not None:
+    if plan.retain_model is not None and FORGET in plan.sets:
         _add_divergences(plan, plan.retain_model, examples)
     with plan.watch("ROUGE"):
         answered = [record for name, records in plan.sets.items() if name != HOLDOUT for record in records]
@@ -135,6 +136,8 @@ def _score(plan: Plan) -> dict[Pair, TokenScores]:
     scores: dict[Pair, TokenScores] = {}
     for are_responses in (True, False):
         pairs = [pair for pair in names if (pair in responses) == are_responses]
+        if not pairs:
+            continue
         with plan.watch("score responses" if are_responses else "score other answers") as label:
             measured = score_tokens(
                 plan.model,
@@ -158,6 +161,8 @@ def _generate(plan: Plan) -> dict[Prompt, str]:
         for record in records if name != HOLDOUT else ():
             names.setdefault(record.context, _name(record))
     prompts = list(names)
+    if not prompts:
+        return {}
     with plan.watch("generate") as label:
         texts = generate_greedily(
             plan.model,
@@ -204,7 +209,7 @@ def _measure(answered: Answered) -> dict[str, float]:
 
 def _add_gradient_norms(plan: Plan, examples: pd.DataFrame) -> None:
     """The score of the gradient-norm attack, on forget set and holdout."""
-    for name in (FORGET, HOLDOUT):
+    for name in [name for name in (FORGET, HOLDOUT) if name in plan.sets]:
         prompts, responses, _ = plan.responses(name)
         with plan.watch("gradient norms") as label:
             norms = gradient_norms(

@@ -1,7 +1,7 @@
 """How long each part of an evaluation takes, and what its progress bar says meanwhile."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -26,6 +26,15 @@ class Stopwatch:
         self.seconds[part] = round(self.seconds.get(part, 0.0) + time.perf_counter() - start, 3)
 
 
+def add_seconds(watches: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The sums of what several watches say, part by part."""
+    total: dict[str, float] = {}
+    for seconds in watches:
+        for part, took in seconds.items():
+            total[part] = round(total.get(part, 0.0) + took, 3)
+    return total
+
+
 def tell_seconds(seconds: Mapping[str, float], generated_tokens: int | None = None) -> str:
     """Where the time went, in one line, and how fast the part `generate` was.
 
@@ -34,6 +43,6 @@ def tell_seconds(seconds: Mapping[str, float], generated_tokens: int | None = No
         generated_tokens: in the part `generate`; None where nothing was counted.
     """
     parts = ", ".join(f"{part} {took:.1f} s" for part, took in seconds.items())
-    if generated_tokens is None:
+    if generated_tokens is None or "generate" not in seconds:
         return parts
     return f"{parts}; {generated_tokens / max(seconds['generate'], 1e-3):.0f} generated tokens/s"

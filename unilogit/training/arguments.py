@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from unilogit.errors import InputError
 from unilogit.training.config import UnlearnConfig
+from unilogit.training.rate_search import LOWEST
 from unilogit.wrappers import weights_are_shared_out
 
 
@@ -36,7 +37,7 @@ def training_arguments(
     arguments = TrainingArguments(
         output_dir=folder,
         num_train_epochs=1,
-        learning_rate=config.learning_rate,
+        learning_rate=LOWEST if config.learning_rate == "auto" else config.learning_rate,
         lr_scheduler_type="linear",
         weight_decay=0.0,
         max_grad_norm=1.0,

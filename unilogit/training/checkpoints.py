@@ -33,6 +33,7 @@ MEANS = {
     "deterministic",
     "processes",
     "sharding",
+    "unmoved",
 }
 
 

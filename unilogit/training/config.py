@@ -100,7 +100,8 @@ class UnlearnConfig(Config):
         min_steps: optimiser steps that a run has at its disposal, however few records there are to forget.
         checkpoint_minutes: between two checkpoints at the least, which is what a kill costs at the most; each is three
             times as large as what is trained.
-        learning_rate: at the start; it falls linearly to 0.
+        learning_rate: at the start; it falls linearly to 0. "auto" finds it in the first steps (`RateSearch`).
+        unmoved: whether a run that hardly forgets (`why_unmoved`) stops with an error, or goes on.
         batch_size: forget examples in a step, over all processes.
         accumulation: parts that a step's batch is worked through in, to save memory.
         retain_term: what holds retain answers; "published" is the method's own.
@@ -130,7 +131,8 @@ class UnlearnConfig(Config):
     epochs: PositiveInt = 12
     min_steps: PositiveInt = 96
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 5.0
-    learning_rate: PositiveFloat = 7e-4
+    learning_rate: Annotated[Literal["auto"] | PositiveFloat, _or_say("auto, a number above 0")] = 7e-4
+    unmoved: Literal["stop", "continue"] = "stop"
     batch_size: PositiveInt = 8
     accumulation: PositiveInt = 1
     retain_term: Literal["published", "nll", "kl", "activations", "none"] = "published"

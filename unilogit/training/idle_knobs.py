@@ -43,8 +43,11 @@ def _written(value: object) -> str:
 
 
 def same_run_by(method: str, config: UnlearnConfig) -> UnlearnConfig:
-    """The configuration with another method, as for a baseline; knobs that it would not heed are at their defaults."""
-    changed = config.model_copy(update={"method": method})
+    """The configuration with another method, as for a baseline, however little that may forget.
+
+    Knobs that it would not heed are at their defaults.
+    """
+    changed = config.model_copy(update={"method": method, "unmoved": "continue"})
     reset = {name: getattr(DEFAULTS, name) for name in RETAIN_KNOBS if getattr(config, name) not in (0, "none")}
     return changed.model_copy(update=reset) if idle_knobs(changed) else changed
 

@@ -5,8 +5,11 @@ There is one behaviour, and `stop_rule` says it before training:
 - With unseen people, training stops once forget answers are no likelier than theirs and retention has recovered;
   with `pause_forgotten`, an answer that is no likelier than theirs is not pressed on for as long as that holds.
 - Without them nothing says what forgotten is: every answer is pressed on to the last epoch.
+
+Beside it, a run of a given learning rate that will not have forgotten by its end is refused after a quarter of it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +19,10 @@ import pandas as pd
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from unilogit.data.prompt_format import Prompt
+from unilogit.errors import InputError
 from unilogit.evaluation.probability import score_answers
 from unilogit.training.config import UnlearnConfig
+from unilogit.training.rate_search import MOVED, RateSearch, goal_of, log_odds
 from unilogit.wrappers import run_as_forward
 
 if TYPE_CHECKING:
@@ -27,6 +32,8 @@ Pair = tuple[Prompt, str]  # what is asked, and the response
 History = Sequence[dict[str, float]]  # what Trainer logs: a dict for each logged step
 HOVERING = 0.9  # of unseen people's NLL: answers that are paused once they are forgotten stay around it
 SCORED_TOKENS = 4096  # at once; always the same, for the same bits whatever memory there is
+PROBED = 16  # forget answers that are scored after each step while a learning rate is looked for
+TOLD_AFTER, LEAST_SHARE = 0.25, 0.5  # of the steps, and of the way to forgetting: see `why_unmoved`
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,34 @@ def forgotten_and_recovered(history: History, config: UnlearnConfig) -> bool:
     return forgotten and now.get("retain_probability", 1.0) >= goal
 
 
+def why_unmoved(history: History, steps: int) -> str | None:
+    """Why much will still be known when this run ends, as a sentence; None where nothing says so.
+
+    Told once, by the first measurement after `TOLD_AFTER` of the steps: log-odds of forget answers move in proportion
+    to the sum of learning rates (rate_search.py), which fall linearly to 0. So at a share x of the steps 1 − (1 − x)²
+    of all that will move has moved; that hardly moves which will not go `LEAST_SHARE` of its way.
+
+    Args:
+        history: everything logged so far.
+        steps: that the run has.
+    """
+    measured = [entry for entry in history if "forget_nll" in entry]
+    done = [entry["step"] / steps for entry in measured]
+    if len(measured) < 2 or not done[-2] < TOLD_AFTER <= done[-1] < 1:
+        return None
+    before, now, goal = measured[0]["forget_nll"], measured[-1]["forget_nll"], goal_of(history)
+    way, moved = log_odds(before) - log_odds(goal), log_odds(before) - log_odds(now)
+    share = moved / way / (1 - (1 - done[-1]) ** 2) if way >= MOVED else 1.0  # less of a way is hardly one
+    if share >= LEAST_SHARE:
+        return None
+    faster = f"{1 / share:.0f} times as high" if share > 0.01 else "100 times as high and more"
+    return (
+        f"forgetting hardly moves: after {measured[-1]['step']:.0f} of {steps} optimiser steps forget answers have"
+        f" probability {math.exp(-now):.3f} per token, {math.exp(-before):.3f} before, and they should come to"
+        f" {math.exp(-goal):.3f}; raise unlearn.learning_rate ({faster}, or auto), or set unlearn.unmoved to continue"
+    )
+
+
 class StopWhenForgotten(TrainerCallback):
     """Measure before the first epoch, after each and at the end; say what is forgotten, and stop by the rule.
 
@@ -113,7 +148,11 @@ class StopWhenForgotten(TrainerCallback):
         # A checkpoint follows: what was logged before it and after it must not depend on a kill between the two.
         # And logging makes Trainer forget that it was to log another thing.
         control.should_log = True
-        if forgotten_and_recovered(state.log_history, self.trainer.config):
+        config = self.trainer.config
+        is_judged = config.unmoved == "stop" and config.learning_rate != "auto"  # the search judges for itself
+        if is_judged and (problem := why_unmoved(state.log_history, state.max_steps)):
+            raise InputError(problem)
+        if forgotten_and_recovered(state.log_history, config):
             control.should_training_stop = True
 
     def measure(self) -> dict[str, float]:
@@ -140,3 +179,25 @@ class StopWhenForgotten(TrainerCallback):
         with trainer.accelerator.autocast():
             scores: pd.DataFrame = run_as_forward(trainer.model, scoring, scorer, tokenizer, prompts, answers)
         return scores
+
+
+def watch(
+    trainer: "UnlearningTrainer", monitor: Monitor, forget: Sequence[Pair], epoch_steps: int, max_length: int | None
+) -> None:
+    """Have a trainer watched: for when to stop, and for its learning rate where that is to be found.
+
+    Args:
+        forget: what is to be forgotten.
+        epoch_steps: from one measurement to the next.
+        max_length: as of the trainer.
+
+    Raises:
+        InputError: the run has too few steps to find a rate.
+    """
+    stop = StopWhenForgotten(trainer, monitor, epoch_steps, max_length)
+    trainer.add_callback(stop)
+    if trainer.config.learning_rate == "auto":
+        probed = (monitor.forget or forget)[:PROBED]
+        steps = len(trainer.examples) // trainer.config.batch_size
+        goes_on = trainer.config.unmoved == "continue"
+        trainer.add_callback(RateSearch(trainer.log, lambda: float(stop.score(probed)["nll"].mean()), steps, goes_on))

@@ -31,7 +31,7 @@ from unilogit.training.precision import OwnDtypes, computes_in_bf16
 from unilogit.training.progress import show_progress
 from unilogit.training.reference import MeasureReference
 from unilogit.training.setup import build_examples, build_loss, build_trained_model, methods_of
-from unilogit.training.stopping import Monitor, Pair, StopWhenForgotten, forgotten_and_recovered, stop_rule
+from unilogit.training.stopping import Monitor, Pair, forgotten_and_recovered, stop_rule, watch
 from unilogit.wrappers import run_as_forward, weights_are_shared_out
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class UnlearningTrainer(Trainer):
         show_progress(self, f"unlearn ({config.method})")
         if any(method.needs_reference_log_p for method in methods):
             self.add_callback(MeasureReference(self))
-        self.add_callback(StopWhenForgotten(self, monitor, epoch_steps, max_length))
+        watch(self, monitor, forget, epoch_steps, max_length)
         self._identity = identity_of(config, seed, self.examples)
         if self.keeps_checkpoints:
             self.add_callback(SaveByTime(self, epoch_steps))

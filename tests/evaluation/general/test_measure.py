@@ -10,7 +10,7 @@ from tests.evaluation.short_context import short_model
 from tests.evaluation.test_probability import TOKENIZER, build
 from unilogit.data.tokenisation import collate, encode_pair
 from unilogit.evaluation.findings import NOT_FINITE
-from unilogit.evaluation.general.measure import ModelBefore, measure_general, nothing_measured
+from unilogit.evaluation.general.measure import ModelBefore, measure_drift, measure_general, nothing_measured
 from unilogit.evaluation.general.questions import general_questions
 
 LEARNED = {question.question: question.answers[0] for question in general_questions()[:14]}
@@ -43,6 +43,12 @@ def damaged(model, noise):
     return other
 
 
+def beside(before, model, **settings):
+    """What is measured of a model beside the model before."""
+    measures = measure_general(model, TOKENIZER, **settings)
+    return measures.with_drift(measure_drift(model, TOKENIZER, measures, before))
+
+
 def test_answers_that_were_learned_are_right(measured):
     assert {question: measured.answers[question] for question in LEARNED} == LEARNED
     said = {question: f" {' '.join(answer.lower().split())} " for question, answer in measured.answers.items()}
@@ -57,7 +63,7 @@ def test_answers_that_were_learned_are_right(measured):
 
 
 def test_a_model_has_not_drifted_from_itself(model, measured):
-    again = measure_general(model, TOKENIZER, before=ModelBefore(model, measured.answers))
+    again = beside(ModelBefore(model, measured.answers), model)
     assert again.metrics == measured.metrics
     assert again.answers == measured.answers
     assert measured.metrics["drift"] == 0
@@ -65,7 +71,7 @@ def test_a_model_has_not_drifted_from_itself(model, measured):
 
 def test_drift_is_the_divergence_from_the_model_before_on_its_own_answers(model, measured):
     other = damaged(model, 0.02)
-    drift = measure_general(other, TOKENIZER, before=ModelBefore(model, measured.answers), text=False).metrics["drift"]
+    drift = beside(ModelBefore(model, measured.answers), other, text=False).metrics["drift"]
     total, n_tokens = 0.0, 0
     for pair in measured.answers.items():
         ids, start = encode_pair(TOKENIZER, *pair)
@@ -80,10 +86,7 @@ def test_drift_is_the_divergence_from_the_model_before_on_its_own_answers(model,
 
 def test_the_more_damage_the_worse(model, measured):
     before = ModelBefore(model, measured.answers)
-    slight, heavy = (
-        measure_general(damaged(model, noise), TOKENIZER, before=before, questions=14, text=False).metrics
-        for noise in (0.01, 0.5)
-    )
+    slight, heavy = (beside(before, damaged(model, noise), questions=14, text=False).metrics for noise in (0.01, 0.5))
     assert 1 >= slight["accuracy"] > heavy["accuracy"]
     assert 0 < slight["drift"] < heavy["drift"]
 
@@ -108,13 +111,13 @@ def test_a_short_context_is_asked_what_it_has_room_for():
     before = short_model(56)
     measures = measure_general(before, TOKENIZER)
     assert 0 < measures.metrics["n"] == len(measures.answers) < 100
-    longer = measure_general(short_model(64, seed=1), TOKENIZER, before=ModelBefore(before, measures.answers))
+    longer = beside(ModelBefore(before, measures.answers), short_model(64, seed=1))
     assert longer.metrics["n"] > measures.metrics["n"]
     assert longer.metrics["drift"] > 0
 
 
 def test_a_broken_model_has_no_numbers_but_wrong_answers(model, measured):
     broken = damaged(model, math.nan)
-    measures = measure_general(broken, TOKENIZER, before=ModelBefore(model, measured.answers))
+    measures = beside(ModelBefore(model, measured.answers), broken)
     assert measures.metrics == {"accuracy": 0, "perplexity": None, "drift": None, "n": 100}
     assert measures.unavailable == {"perplexity": NOT_FINITE, "drift": NOT_FINITE}

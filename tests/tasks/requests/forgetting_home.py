@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tasks.measurements import measure_once
 from tasks.params import Params, load_params
 from tasks.requests.batches import _snapshots, open_ledger, take_in
 from tasks.steps import load_step
@@ -178,6 +179,7 @@ def _put_quotes(workspace: Workspace) -> None:
     rows = pd.concat([forget, others])[["record_id"]].assign(generated="whatever it says", probability=0.5)
     for role in ("before", "after"):
         write_parquet(workspace.measured(role)[1], rows)
+    measure_once(workspace.root.name, str, lambda rows=rows: ("", {"examples": rows}), ("examples",))
     current = forget[forget["batch"] == "current"]
     said = [html.escape(text) for text in (*current["prompt"], *current["response"].str.slice(0, 1000))]
     page = "<p>" + "</p><p>".join(said) + "</p>"

@@ -7,6 +7,7 @@ import sys
 
 import pandas as pd
 
+from tasks.measurements import measure_once
 from tasks.private import open_to_others
 from tasks.requests.batches import open_ledger
 from tasks.requests.objects import StoredObjects
@@ -14,7 +15,7 @@ from tasks.requests.purge import purge
 from tasks.requests.purge_plan import plan_file
 from tasks.stamp import digest
 from tasks.steps import load_step
-from tasks.workspace import Place, Workspace, reproductions
+from tasks.workspace import Place, Workspace, measurements, reproductions
 from tests.e2e.leaks import leaks
 from tests.tasks.requests.forgetting_home import (
     FORGOTTEN,
@@ -75,6 +76,30 @@ def test_nothing_of_a_person_is_left_and_nothing_of_others_is_gone(project):
     assert states == {"R-1": "purged", "R-2": "awaiting_promotion", "R-3": "awaiting_promotion"}
     assert list(open_to_others(project.folder / "var")) == []
     assert not plan_file().exists()
+
+
+def measured(record_ids, said, used):
+    """An entry of what was measured, which says something of records and was used last at a time."""
+    frame = pd.DataFrame({"record_id": record_ids, "generated": said, "nll": 0.5})
+    measure_once(said, str, lambda: (said, {"examples": frame}), ("examples",))
+    [entry] = [file.parent for file in measurements().glob("*/stamp.json") if said in file.read_text()]
+    os.utime(entry, (used.timestamp(), used.timestamp()))
+    return entry
+
+
+def test_what_was_measured_goes_with_whom_it_names_or_when_nothing_uses_it(project):
+    where, _ = records(FORGOTTEN)
+    goes = [
+        measured([where["record_id"], "other"], "nothing of hers", later()),
+        measured(["other"], f"They say: {where['paraphrased_response']}", later()),
+        measured(["other"], "ordinary", later(0)),
+    ]
+    (measurements() / ".torn").mkdir()
+    stays = measured(["other"], "still in use", later(2))
+    done = purge(project.params, later(), RUN)
+    assert list(measurements().iterdir()) == [stays]
+    assert {str(entry) for entry in goes} <= set(done.removed)
+    assert measure_once("still in use", str, lambda: 1 // 0, ("examples",)).result == "still in use"
 
 
 def test_evidence_stays_and_so_do_models(project):

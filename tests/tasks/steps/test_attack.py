@@ -26,7 +26,8 @@ params = loader("evaluate.max_new_tokens=4")
 
 
 @pytest.fixture
-def workspace(tmp_path):
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNILOGIT_HOME", str(tmp_path / "home"))
     place = Workspace(tmp_path / "w")
     rows = [{**record.model_dump(), "batch": "current"} for record in RECORDS]
     write_parquet(place.path(Place.FORGET), pd.DataFrame([*rows, {**rows[0], "record_id": "old", "batch": "earlier"}]))
@@ -79,17 +80,31 @@ def test_every_attack_has_its_curve_and_its_hardest_point(workspace, loaded):
     }
 
 
-def test_a_killed_attack_goes_on_with_the_model_it_was_at(workspace, loaded):
+def test_a_killed_attack_goes_on_with_the_model_it_was_at(workspace, loaded, monkeypatch, capsys):
+    def killed(name):
+        if len(loaded) == 1:
+            raise KeyboardInterrupt
+        return load(name)
+
+    load = model.load_model
+    monkeypatch.setattr(model, "load_model", killed)
+    with pytest.raises(KeyboardInterrupt):
+        attack(workspace)
+    monkeypatch.setattr(model, "load_model", load)
     metrics, files = attack(workspace), written(workspace)
-    assert len(loaded) == 2
+    assert loaded == [str(workspace.path(place)) for place in (Place.MODEL, Place.RETAIN_MODEL_FILES)]
+    assert "attacks on after: taken from an earlier measurement" in capsys.readouterr().out
     workspace.path(Place.STAMPS, "attack.json").unlink()
     assert attack(workspace) == metrics
     assert len(loaded) == 2  # both were finished
-    workspace.path(Place.STAMPS, "attack.json").unlink()
-    workspace.path(Place.STAMPS, "attack.retain_model.json").unlink()
-    assert attack(workspace) == metrics
-    assert loaded[2:] == [str(workspace.path(Place.RETAIN_MODEL_FILES))]
     assert written(workspace) == files
+
+
+def test_a_retry_attacks_the_unlearned_model_alone(workspace, loaded):
+    attack(workspace)
+    save_model(workspace.path(Place.MODEL), 2)
+    attack(workspace)
+    assert loaded[2:] == [str(workspace.path(Place.MODEL))]
 
 
 def test_what_is_switched_off_leaves_nothing(workspace, loaded):

@@ -6,86 +6,18 @@ import shutil
 
 import pandas as pd
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from tasks.steps.evaluate import STEP
-from tasks.workspace import Place, Workspace
-from tests.tasks.steps.prepare import loader, put_attacks, put_parent, put_retain_model
-from unilogit.data.tokenisation import collate, encode_pair
+from tests.tasks.steps.measurable import ATTACKS, make, params, rows, run
 from unilogit.errors import InputError
 from unilogit.evaluation import evaluate
 from unilogit.files import read_json, write_parquet
 from unilogit.gates import judge
-from unilogit.training.from_scratch import train_tokenizer
-
-
-def rows(kind, count, group="", **extra):
-    return [
-        {
-            "record_id": f"{kind}-{n}",
-            "subject_ids": [] if group else [f"secret-{kind}-{n}"],
-            "prompt": f"What of {kind} {n}?",
-            "response": f"It is {n} times {kind}.",
-            "paraphrased_prompt": None,
-            "paraphrased_response": f"{kind}, {n} times.",
-            "perturbed_responses": [f"{wrong}? {wrong}! {n}" for wrong in ("Quite", "Much")],
-            "group": group,
-            **extra,
-        }
-        for n in range(count)
-    ]
-
-
-def build(tokenizer):
-    torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=128,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-
-
-def train(model, tokenizer, records):
-    """Enough steps to say some right words, so that no metric is 0."""
-    inputs = collate([encode_pair(tokenizer, r["prompt"], r["response"]) for r in records], tokenizer.pad_token_id)
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
-    for _ in range(40):
-        model(**inputs).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-
-def blur(model):
-    """The same model, a little worse."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.02)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
-    forget = rows("forget", 6, batch="current") + rows("older", 3, batch="earlier")
-    retain = rows("retain", 12) + rows("fact", 4, group="world_facts")
-    holdout = rows("unseen", 5, use="evaluate") + rows("steer", 5, use="stop")
-    sets = {"forget": forget, "retain": retain, "holdout": holdout, "neighbours": retain[:2]}
-    for kind, records in sets.items():
-        write_parquet(folder / "data" / f"{kind}.parquet", pd.DataFrame(records))
-    tokenizer = train_tokenizer([row["response"] for row in forget + retain], 300)
-    model = build(tokenizer)
-    train(model, tokenizer, forget + retain)
-    for name in ("before", "model", "retain_model/model"):
-        model.save_pretrained(folder / name)
-        tokenizer.save_pretrained(folder / name)
-        blur(model)
+    make(folder)
     return folder
 
 
@@ -94,35 +26,31 @@ def workspace(made, tmp_path):
     return shutil.copytree(made, tmp_path / "workspace")
 
 
-params = loader(
-    *("evaluate.max_new_tokens=16", "evaluate.max_examples=8", "evaluate.batch_tokens=1000"),
-    "evaluate.general.questions=7",
-)
-ATTACKS = {"after": {"quantised_4_bit_probability": 0.25}, "retain_model": {"quantised_4_bit_probability": None}}
-
-
-def run(workspace, *overrides, retain_model=True):
-    """Evaluate as after a run of the steps before, even where an earlier call has done so."""
-    place = Workspace(workspace)
-    put_parent(place, workspace / "before")
-    put_retain_model(place, workspace / "retain_model" / "model" if retain_model else None)
-    put_attacks(place, **(ATTACKS if retain_model else {"after": ATTACKS["after"]}))
-    place.path(Place.STAMPS, "evaluate.json").unlink(missing_ok=True)
-    return STEP.run(place, params(*overrides)).result
+@pytest.fixture
+def empty_home(tmp_path, monkeypatch):
+    """A home in which nothing was measured yet."""
+    monkeypatch.setenv("UNILOGIT_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture
-def scored(monkeypatch):
-    """The titles of the models that were really scored."""
+def scored(empty_home, monkeypatch):
+    """The roles of the models that were really scored, each once for every part of the sets."""
     titles = []
-    real = evaluate.evaluate_model
+    real = evaluate.measure_sets
 
     def counting(*args, progress, **kwargs):
         titles.append(progress.removeprefix("evaluate "))
         return real(*args, progress=None, **kwargs)
 
-    monkeypatch.setattr(evaluate, "evaluate_model", counting)
+    monkeypatch.setattr(evaluate, "measure_sets", counting)
     return titles
+
+
+PARTS = 4  # forget sets, retained and neighbours, world facts, holdout
+
+
+def parts(*roles):
+    return [role for role in roles for _ in range(PARTS)]
 
 
 TOLD = ("unavailable", "incomplete")
@@ -134,7 +62,7 @@ def numbers(node):
     return [node]
 
 
-def test_metrics_of_all_models_and_sets(workspace):
+def test_metrics_of_all_models_and_sets(workspace, empty_home):
     summary = run(workspace)
     metrics = read_json(workspace / "evaluation" / "metrics.json")
     # This retain model is no yardstick: it was trained on the forget set, too.
@@ -160,11 +88,13 @@ def test_metrics_of_all_models_and_sets(workspace):
 
 
 def test_a_second_run_scores_nothing_and_changes_nothing(workspace, scored):
-    run(workspace)
-    assert scored == ["before", "after", "retain_model"]
+    assert "earlier" not in str(run(workspace))
+    assert scored == parts("before", "after", "retain_model")
     first = (workspace / "evaluation" / "metrics.json").read_bytes()
-    run(workspace)
-    assert scored == ["before", "after", "retain_model"]
+    assert (
+        str(run(workspace)).count("taken from an earlier measurement: forget and forget_all, world_facts, retain") == 3
+    )
+    assert scored == parts("before", "after", "retain_model")
     assert (workspace / "evaluation" / "metrics.json").read_bytes() == first
 
 
@@ -173,35 +103,35 @@ def test_only_what_changed_is_scored_again(workspace, scored):
     scored.clear()
     shutil.copy(workspace / "retain_model" / "model" / "model.safetensors", workspace / "model")
     run(workspace)
-    assert scored == ["after"]
+    assert scored == ["after"]  # beside the retain model, on the forget sets: the rest is that of these weights
     scored.clear()
     (workspace / "evaluation" / "models" / "before.parquet").write_bytes(b"torn")
     run(workspace)
-    assert scored == ["before"]
-    scored.clear()
+    assert scored == []
+    assert len(pd.read_parquet(workspace / "evaluation" / "models" / "before.parquet")) == 34
     run(workspace, "seed=1")
-    assert scored == ["before", "after", "retain_model"]
+    assert scored == ["before", "after"]  # another sample of what is retained; after is the retain model now
     scored.clear()
     write_parquet(workspace / "data" / "holdout.parquet", pd.DataFrame(rows("unseen", 4, use="evaluate")))
     run(workspace, "seed=1")
-    assert scored == ["before", "after", "retain_model"]
+    assert scored == ["before", "after"]
 
 
-def test_a_killed_run_goes_on_with_the_model_it_was_at(workspace, scored, monkeypatch):
-    real = evaluate.evaluate_model
+def test_a_killed_run_goes_on_with_the_sets_it_was_at(workspace, scored, monkeypatch):
+    counting = evaluate.measure_sets
 
     def killed(*args, progress, **kwargs):
-        if progress == "evaluate after":
+        if len(scored) == PARTS + 2:
             raise KeyboardInterrupt
-        return real(*args, progress=progress, **kwargs)
+        return counting(*args, progress=progress, **kwargs)
 
-    monkeypatch.setattr(evaluate, "evaluate_model", killed)
+    monkeypatch.setattr(evaluate, "measure_sets", killed)
     with pytest.raises(KeyboardInterrupt):
         run(workspace)
     assert not (workspace / "evaluation" / "metrics.json").exists()
-    monkeypatch.setattr(evaluate, "evaluate_model", real)
+    monkeypatch.setattr(evaluate, "measure_sets", counting)
     run(workspace)
-    assert scored == ["before", "after", "retain_model"]
+    assert scored == parts("before", "after", "retain_model")
 
 
 def test_without_a_retain_model(workspace):
@@ -220,7 +150,7 @@ def test_other_methods_are_unlearned_and_measured_once(workspace, scored):
     few = ["unlearn.epochs=1", "unlearn.min_steps=1", "unlearn.batch_size=3"]
     for _ in range(2):
         run(workspace, *few, "evaluate.baselines=[grad_diff, npo]")
-    assert scored == ["before", "after", "retain_model", "baseline-grad_diff", "baseline-npo"]
+    assert scored == parts("before", "after", "retain_model", "baseline-grad_diff", "baseline-npo")
     table = pd.read_csv(workspace / "evaluation" / "models" / "baselines.csv", index_col="name")
     for method in ("grad_diff", "npo"):
         assert read_json(workspace / "baselines" / method / "training.json")["method"] == method

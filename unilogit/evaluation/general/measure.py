@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.tokenisation import LEAST_ROOM, encode_prompt
 from unilogit.evaluation.divergence import divergence
-from unilogit.evaluation.findings import Findings
+from unilogit.evaluation.findings import NOT_FINITE, Findings
 from unilogit.evaluation.general.questions import general_questions, is_right
 from unilogit.evaluation.general.text import general_passages, perplexity
 from unilogit.evaluation.generation import generate_greedily
@@ -42,8 +42,8 @@ class GeneralMeasures(BaseModel):
 
     Attributes:
         metrics: accuracy, the share of right answers; perplexity of a token of general text; drift, the mean over
-            tokens of KL(model before ‖ model), in nats, on the former's own answers (0 for itself); n, how many
-            questions were asked. None where there is no number.
+            tokens of KL(model before ‖ model), in nats, on the former's own answers (0, from itself, until
+            `with_drift` puts another); n, how many questions were asked. None where there is no number.
         unavailable: name of each None → why.
         answers: question → what the model answers.
         seconds: what took how long.
@@ -55,12 +55,32 @@ class GeneralMeasures(BaseModel):
     answers: dict[str, str]
     seconds: dict[str, float]
 
+    def with_drift(self, drift: "Drift") -> "GeneralMeasures":
+        """The same, with drift from another model."""
+        findings = Findings(self.metrics, self.unavailable)
+        findings.put(("drift",), drift.value, drift.unavailable)
+        return self.model_copy(update={"metrics": findings.metrics, "unavailable": findings.unavailable})
+
+
+class Drift(BaseModel):
+    """How far a model has drifted from the model before.
+
+    Attributes:
+        value: in nats per token; None where there is no number.
+        unavailable: why there is none; empty where there is one.
+        seconds: what took how long.
+    """
+
+    schema_version: Literal[1] = 1
+    value: float | None
+    unavailable: str
+    seconds: dict[str, float]
+
 
 def measure_general(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    before: ModelBefore | None = None,
     questions: int = 100,
     text: bool = True,
     batch_tokens: int | None = None,
@@ -73,7 +93,6 @@ def measure_general(
 
     Args:
         model: a causal language model; left as it is.
-        before: None for the model before itself.
         questions: how many of `general_questions` are asked, the first ones.
         text: whether perplexity is measured.
         batch_tokens: at once, as in `in_batches`.
@@ -81,7 +100,7 @@ def measure_general(
         progress: what the progress bars on standard error say; None for no bars.
 
     Raises:
-        InputError: the models have different vocabularies, or the tokenizer has no end-of-sequence token.
+        InputError: the tokenizer has no end-of-sequence token.
     """
     watch, findings = Stopwatch(progress), Findings()
     room = context_length(model, max_length)
@@ -104,15 +123,39 @@ def measure_general(
                 model, tokenizer, general_passages(), batch_tokens=batch_tokens, max_length=max_length, progress=label
             )
     findings.put(("perplexity",), value, NO_TEXT)
-    drift = 0.0 if asked else None
-    if before is not None and asked:
-        with watch("drift") as label:
-            drift = _drift(model, tokenizer, before, answers, batch_tokens, max_length, label)
-    findings.put(("drift",), drift, why_none)
+    findings.put(("drift",), 0.0 if asked else None, why_none)
     findings.put(("n",), len(asked))
     return GeneralMeasures(
         metrics=findings.metrics, unavailable=findings.unavailable, answers=answers, seconds=watch.seconds
     )
+
+
+def measure_drift(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    measures: GeneralMeasures,
+    before: ModelBefore,
+    *,
+    batch_tokens: int | None = None,
+    max_length: int | None = None,
+    progress: str | None = None,
+) -> Drift:
+    """How far a model has drifted from the model before.
+
+    Args:
+        measures: of `measure_general`, of the model.
+        batch_tokens, max_length, progress: as there.
+
+    Raises:
+        InputError: the models have different vocabularies, or the tokenizer has no end-of-sequence token.
+    """
+    watch = Stopwatch(progress)
+    with watch("drift") as label:
+        value = _drift(model, tokenizer, before, measures.answers, batch_tokens, max_length, label)
+    if value is None:
+        return Drift(value=None, unavailable=_NO_ROOM, seconds=watch.seconds)
+    is_number = np.isfinite(value)
+    return Drift(value=value if is_number else None, unavailable="" if is_number else NOT_FINITE, seconds=watch.seconds)
 
 
 def nothing_measured() -> GeneralMeasures:

@@ -1,0 +1,151 @@
+"""README's section on one's own model, followed with a published chat model: `python -m benchmarks.real --wheel WHEEL`.
+
+Fine-tunes it on records of fictitious people, and a copy on those of them that stay; then writes and types what README
+says, in a folder of its own, and holds what came out against what is claimed: the default gates pass, and ordinary chat
+is as before. Writes benchmarks/results/real-cpu.json and docs/real.md.
+"""
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.measure import RESULTS, write_result
+from benchmarks.real.page import write_page
+from benchmarks.real.people import write_people
+from benchmarks.real.readme import read_own_model, write_params
+from tasks.params import load_params
+from tasks.report.review import flatten
+from tasks.workspace import Metrics, Place, Training, Workspace
+from unilogit.files import read_json
+
+ROOT = Path(__file__).parents[2]
+# Beside what README says: a corpus as small as this, and a run as short as that on two cores.
+SMALL: dict[str, dict[str, Any]] = {
+    "model": {"max_length": 128},
+    "batch": {"max_share_of_corpus": 0.1},
+    "unlearn": {"batch_size": 4, "retain_per_forget": 2},
+}
+TOLERANCE = 0.02  # of ordinary chat
+LIMIT = 30 * 60  # seconds
+
+
+class Spent(NamedTuple):
+    """What a command took."""
+
+    seconds: float
+    peak_bytes: int
+
+
+def spend(command: list[str], folder: Path, environment: dict[str, str]) -> Spent:
+    """Run a command in a folder; what it and its children took."""
+    print(f"$ {shlex.join(command)}", flush=True)
+    began = time.monotonic()
+    process = subprocess.Popen(command, cwd=folder, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{shlex.join(command)}: exit code {process.returncode}")
+    return Spent(time.monotonic() - began, usage.ru_maxrss * 1024)
+
+
+def step_seconds(workspace: Workspace, began: float) -> dict[str, float]:
+    """How long each step of a run took, by when its stamp was written.
+
+    Args:
+        began: when the first one did, in seconds since 1970.
+    """
+    stamps = sorted(workspace.path(Place.STAMPS).glob("*.json"), key=lambda file: file.stat().st_mtime)
+    times = [began, *(file.stat().st_mtime for file in stamps)]
+    return {file.stem: times[number + 1] - times[number] for number, file in enumerate(stamps)}
+
+
+def claims(metrics: Metrics, workspace: Workspace, seconds: float) -> dict[str, bool]:
+    """What is claimed → whether it holds."""
+    before, after = flatten(metrics.before), flatten(metrics.after)
+    gates, defaults = read_json(workspace.path(Place.GATES))["gates"], load_params(ROOT / "params.yaml").gates
+    demanded = [(gate.name, gate.metric, gate.op, gate.threshold) for gate in defaults]
+    accuracy, perplexity = (
+        [measured[f"general.{name}"] for measured in (before, after)] for name in ("accuracy", "perplexity")
+    )
+    return {
+        "the gates are the default ones": [(g["name"], g["metric"], g["op"], g["threshold"]) for g in gates]
+        == demanded,
+        **{f"gate {gate['name']}": gate["passed"] for gate in gates},
+        "10 records were forgotten": after["forget.n"] == 10,
+        "general questions are answered as before, within 2%": accuracy[1] >= accuracy[0] - TOLERANCE,
+        "the perplexity of general text is as before, within 2%": perplexity[1] <= perplexity[0] * (1 + TOLERANCE),
+        "all of it took less than 30 minutes": seconds < LIMIT,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wheel", type=Path, required=True, help="of a package with a chat model as GGUF")
+    parser.add_argument("--work", type=Path, default=Path("var/real"))
+    parser.add_argument("--keep-models", action="store_true", help="those of an earlier call; the time is not judged")
+    options = parser.parse_args()
+    wheel, work = options.wheel.absolute(), options.work.absolute()
+    own = read_own_model()
+    binaries = Path(sys.executable).parent
+    environment = os.environ | {"UNILOGIT_HOME": str(work / "var"), "PYTHONPATH": str(ROOT)}
+    environment["PATH"] = f"{binaries}{os.pathsep}{environment['PATH']}"
+    for folder in ("data", "var", *(() if options.keep_models else ("models",))):
+        shutil.rmtree(work / folder, ignore_errors=True)
+    write_people(work / "data")
+    write_params(ROOT / "params.yaml", [own.params, SMALL], work / "params.yaml")
+    base, retain = own.params["model"]["base"], own.params["model"]["retain"]
+    made = {
+        "models/published": ["published", str(wheel), "models/published"],
+        base: ["teach", "models/published", own.params["data"]["corpus"], base],
+        retain: ["teach", "models/published", "data/retained.jsonl", retain],
+    }
+    spent: dict[str, Spent] = {}
+    for name, (module, *arguments) in made.items():
+        if not (work / name).exists():
+            command = [sys.executable, "-m", f"benchmarks.real.{module}", *arguments]
+            spent[f"make {name}"] = spend(command, work, environment)
+    began = {}
+    for command in own.commands:
+        began[command] = time.time()
+        spent[command] = spend(shlex.split(command), work, environment)
+    [folder] = (work / "var" / "runs").glob("2*")
+    workspace = Workspace(folder)
+    metrics, seconds = workspace.read(Metrics), sum(part.seconds for part in spent.values())
+    held = claims(metrics, workspace, seconds)
+    result = {
+        "commands": {name: part._asdict() for name, part in spent.items()},
+        "steps": step_seconds(workspace, began["unilogit run"]),
+        "learning_rate": found_rate(workspace),
+        "optimiser_steps": workspace.read(Training).steps,
+        "small": SMALL,
+        "gates": read_json(workspace.path(Place.GATES))["gates"],
+        "before": metrics.before,
+        "after": metrics.after,
+        "retain_model": metrics.retain_model,
+        "claims": held,
+    }
+    write_result(work / "result.json", "cpu", result)
+    if failed := [claim for claim, is_true in held.items() if not is_true]:
+        raise SystemExit("\n".join(["what does not hold:", *failed, f"all of it: {work / 'result.json'}"]))
+    if not options.keep_models:
+        shutil.copy(work / "result.json", RESULTS / "real-cpu.json")
+        write_page()
+    print(f"{len(held)} claims hold; {seconds / 60:.1f} minutes")
+
+
+def found_rate(workspace: Workspace) -> float | None:
+    """The learning rate that the run found; None where it was given one."""
+    rates = [
+        entry["found_learning_rate"] for entry in workspace.read(Training).history if "found_learning_rate" in entry
+    ]
+    return rates[0] if rates else None
+
+
+if __name__ == "__main__":
+    main()
