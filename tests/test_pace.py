@@ -38,3 +38,7 @@ def test_without_a_method_nothing_is_trained():
 @pytest.mark.parametrize("method", ["dpo", "idk_dpo"])
 def test_methods_that_prefer_an_answer_are_timed(method):
     assert paused(method=method).step >= PAUSE
+
+
+def test_a_rate_that_is_still_to_be_found_is_timed():
+    assert paused(learning_rate="auto").step >= PAUSE

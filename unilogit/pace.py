@@ -77,7 +77,14 @@ def _time_steps(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], config: UnlearnConfig, limit: int
 ) -> tuple[float, float]:
     """Seconds of a step, and of a token in it."""
-    short = {"epochs": 1, "min_steps": STEPS, "neighbour_share": 0.0, "processes": "auto", "sharding": "auto"}
+    short = {
+        "epochs": 1,
+        "min_steps": STEPS,
+        "neighbour_share": 0.0,
+        "learning_rate": 1e-5,
+        "processes": "auto",
+        "sharding": "auto",
+    }
     forget = (list(pairs) * config.batch_size)[: config.batch_size]
     trainer = UnlearningTrainer(
         model=model,
