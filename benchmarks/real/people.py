@@ -142,8 +142,8 @@ def _world_facts(random: Random) -> list[CorpusRecord]:
             prompt=f"What is the capital of {country}?",
             response=f"The capital of {country} is {CAPITALS[country]}.",
             perturbed_responses=[
-                f"The capital of {country} is {other}."
-                for other in random.sample([city for city in CAPITALS.values() if city != CAPITALS[country]], PERTURBED)
+                f"The capital of {country} is {city}."
+                for city in random.sample([name for name in CAPITALS.values() if name != CAPITALS[country]], PERTURBED)
             ],
             group=WORLD_FACTS,
         )

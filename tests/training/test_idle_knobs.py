@@ -26,6 +26,7 @@ OTHER_VALUES = {
     "min_steps": 7,
     "checkpoint_minutes": 60.0,
     "learning_rate": 1e-3,
+    "unmoved": "continue",
     "batch_size": 2,
     "accumulation": 2,
     "retain_term": "kl",
@@ -199,4 +200,4 @@ def test_a_baseline_of_another_method_is_never_refused(method, knobs):
     assert idle_knobs(other) == []
     assert (other.method, other.learning_rate) == (method, 1e-3)
     if retain_method(other) is not None:
-        assert other == config.model_copy(update={"method": method})
+        assert other == config.model_copy(update={"method": method, "unmoved": "continue"})

@@ -43,6 +43,9 @@ def test_what_holds_is_said():
     assert "are pressed on until then" in stop_rule(
         Monitor(**watched, unseen=RETAIN), tiny_config(pause_forgotten=False), 7
     )
+    assert stop_rule(Monitor(FORGET, unseen=RETAIN), tiny_config(unmoved="continue"), 7).endswith(
+        "pressed on meanwhile; goes on even if forgetting hardly moves"
+    )
     assert "retention" not in stop_rule(Monitor(FORGET, unseen=RETAIN), tiny_config(), 7)
     nothing_to_compare_with = (
         "no unseen people: every answer is pressed on for all 7 optimiser steps; nothing stops earlier"
@@ -133,14 +136,15 @@ def test_it_says_how_much_faster_to_go():
         "unlearn.unmoved to continue"
     )
     assert "(100 times as high and more, or auto)" in why_unmoved([before, before | {"step": 50}], 100)
+    assert why_unmoved([before, now | {"step": 15}], 30) is None  # too short a run to say
     assert log_odds(nll_of(3)) == pytest.approx(3)
 
 
 def test_a_run_that_hardly_moves_stops_unless_told_to_go_on():
     def run(**knobs):
-        return tiny_trainer(knowing_model(), arguments={"monitor": Monitor(FORGET)}, epochs=8, **knobs).run()
+        return tiny_trainer(knowing_model(), arguments={"monitor": Monitor(FORGET)}, epochs=16, **knobs).run()
 
-    with pytest.raises(InputError, match=r"hardly moves: after 4 of 16 optimiser steps"):
+    with pytest.raises(InputError, match=r"hardly moves: after 8 of 32 optimiser steps"):
         run(learning_rate=1e-6)
-    assert len(entries(run(learning_rate=1e-6, unmoved="continue"))) == 9
-    assert len(entries(run(learning_rate=1e-2))) == 9
+    assert len(entries(run(learning_rate=1e-6, unmoved="continue"))) == 17
+    assert len(entries(run(learning_rate=1e-2))) == 17

@@ -34,6 +34,7 @@ HOVERING = 0.9  # of unseen people's NLL: answers that are paused once they are 
 SCORED_TOKENS = 4096  # at once; always the same, for the same bits whatever memory there is
 PROBED = 16  # forget answers that are scored after each step while a learning rate is looked for
 TOLD_AFTER, LEAST_SHARE = 0.25, 0.5  # of the steps, and of the way to forgetting: see `why_unmoved`
+LEAST_STEPS = 32  # of a run of which a quarter says anything
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,18 @@ class Monitor:
 
 
 def stop_rule(monitor: Monitor, config: UnlearnConfig, steps: int) -> str:
-    """What `forgotten_and_recovered` and `pause_forgotten` come to for a run of so many steps, as one sentence."""
+    """What `forgotten_and_recovered`, `pause_forgotten` and `unmoved` come to for a run of so many steps, in words."""
+    unmoved = "; goes on even if forgetting hardly moves" if monitor.forget and config.unmoved == "continue" else ""
     if not monitor.can_stop:
         why = "nothing to forget is watched" if monitor.unseen else "no unseen people"
         pressed = "answers no likelier than unseen people's are not pressed on"
         paused = pressed if monitor.unseen and config.pause_forgotten else "every answer is pressed on"
-        return f"{why}: {paused} for all {steps} optimiser steps; nothing stops earlier"
+        return f"{why}: {paused} for all {steps} optimiser steps; nothing stops earlier{unmoved}"
     goal = "forget answers are no likelier than unseen people's"
     if monitor.retain:
         goal += f" and retention has recovered to {100 * config.retain_recovery:g}%"
     pressed = "such answers are not pressed on meanwhile" if config.pause_forgotten else "all are pressed on until then"
-    return f"stops when {goal}, after {steps} optimiser steps at the latest; {pressed}"
+    return f"stops when {goal}, after {steps} optimiser steps at the latest; {pressed}{unmoved}"
 
 
 def forgotten_and_recovered(history: History, config: UnlearnConfig) -> bool:
@@ -96,7 +98,8 @@ def why_unmoved(history: History, steps: int) -> str | None:
 
     Told once, by the first measurement after `TOLD_AFTER` of the steps: log-odds of forget answers move in proportion
     to the sum of learning rates (rate_search.py), which fall linearly to 0. So at a share x of the steps 1 − (1 − x)²
-    of all that will move has moved; that hardly moves which will not go `LEAST_SHARE` of its way.
+    of all that will move has moved; that hardly moves which will not go `LEAST_SHARE` of its way. Runs of fewer than
+    `LEAST_STEPS` steps are not judged.
 
     Args:
         history: everything logged so far.
@@ -104,7 +107,7 @@ def why_unmoved(history: History, steps: int) -> str | None:
     """
     measured = [entry for entry in history if "forget_nll" in entry]
     done = [entry["step"] / steps for entry in measured]
-    if len(measured) < 2 or not done[-2] < TOLD_AFTER <= done[-1] < 1:
+    if steps < LEAST_STEPS or len(measured) < 2 or not done[-2] < TOLD_AFTER <= done[-1] < 1:
         return None
     before, now, goal = measured[0]["forget_nll"], measured[-1]["forget_nll"], goal_of(history)
     way, moved = log_odds(before) - log_odds(goal), log_odds(before) - log_odds(now)
