@@ -11,6 +11,7 @@ Knows likelihoods and rates; nothing of losses, data or files.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -86,16 +87,9 @@ class RateSearch(TrainerCallback):
         if state.global_step == 0:
             self.tell({STARTED: self.measure()})
 
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        *,
-        optimizer: Optimizer,
-        lr_scheduler: LambdaLR,
-        **kwargs: object,
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        optimizer: Optimizer = kwargs["optimizer"]
+        lr_scheduler: LambdaLR = kwargs["lr_scheduler"]
         if any(RATE in entry for entry in state.log_history):
             return
         rate = self.look(state.global_step, state.log_history)
