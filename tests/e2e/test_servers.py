@@ -171,7 +171,9 @@ def test_when_the_terminal_dies_nothing_is_left_and_the_run_is_given_up(demo):
     assert marked(home) == []
     with running_servers(project):
         api = project.environment["PREFECT_API_URL"]
-        unlearn = {"flows": {"name": {"any_": ["unlearn"]}}}
+        # Not what the schedule has begun to plan.
+        begun = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
+        unlearn = {"flows": {"name": {"any_": ["unlearn"]}}, "flow_runs": begun}
         [run] = ask(f"{api}/flow_runs/filter", {**unlearn, "sort": "START_TIME_DESC", "limit": 1})
         assert run["state_type"] in ("CRASHED", "COMPLETED"), run
         limits = {limit["name"]: limit["active_slots"] for limit in ask(f"{api}/v2/concurrency_limits/filter", {})}
