@@ -66,6 +66,7 @@ def test_changing_the_learning_rate_runs_from_unlearning_on(reproduced):
     assert stages_run(project.succeed("dvc", "repro")) == IN_GIT  # the earlier results are in the cache
 
 
+@pytest.mark.slow
 def test_flow_stages_and_single_commands_give_the_same_weights(reproduced):
     project, _ = reproduced
     weights = sha256_weights(project.folder / "var" / "repro" / "model")

@@ -108,11 +108,13 @@ def test_a_second_run_has_nothing_to_do(demo):
     assert len(workspaces(project)) == 1
 
 
+CHEAP = ("--set", "evaluate.robustness.attacks=[quantisation]", "--set", "evaluate.general.questions=20")
+
+
 def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
     project, _ = demo
     shutil.copytree(project.folder / "var" / "retain_models", project.folder / "untouched" / "retain_models")
-    cheap = ("--set", "evaluate.robustness.attacks=[quantisation]", "--set", "evaluate.general.questions=20")
-    done = project.run("unilogit", "run", "--set", "unlearn.method=none", *cheap, home="untouched")
+    done = project.run("unilogit", "run", "--set", "unlearn.method=none", *CHEAP, home="untouched")
     assert done.returncode == 1, done.stderr
     assert "nothing became candidate" in done.stdout
     [workspace] = workspaces(project, "untouched")
@@ -164,7 +166,7 @@ def test_a_new_request_file_is_the_next_batch_and_starts_from_the_champion(demo)
     filed = project.succeed("unilogit", "requests", "add", "--subject", person)
     assert filed.endswith(": filed. Next: unilogit run\n")
     request_id = filed.partition(":")[0]
-    done = project.run("unilogit", "run")
+    done = project.run("unilogit", "run", *CHEAP)
     second = workspaces(project)[1]
     passed = read_json(second / "gates.json")["passed"]  # so small a batch may fail one
     assert done.returncode == (0 if passed else 1), done.stderr
