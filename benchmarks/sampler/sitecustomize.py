@@ -16,11 +16,12 @@ from types import FrameType
 
 BEGAN = time.time()
 PERIOD = 0.01  # seconds
+MODEL, DATA = "model work", "reading, matching and writing data"
 PARTS = (  # part of "path:function" → what it belongs to; of several frames, the innermost that is here
     ("importlib._bootstrap", "imports"),
-    ("/unilogit/training/", "model work"),
-    ("/unilogit/evaluation/", "model work"),
-    ("/unilogit/losses/", "model work"),
+    ("/unilogit/training/", MODEL),
+    ("/unilogit/evaluation/", MODEL),
+    ("/unilogit/losses/", MODEL),
     ("/unilogit/model.py:load_model", "loading and saving models"),
     ("/unilogit/model.py:save_model", "loading and saving models"),
     ("/site-packages/mlflow/", "MLflow"),
@@ -29,21 +30,20 @@ PARTS = (  # part of "path:function" → what it belongs to; of several frames, 
     ("/site-packages/prefect/", "Prefect"),
     ("/tasks/report/", "report and pictures"),
     ("/unilogit/ledger/", "ledger"),
-    ("/unilogit/data/", "reading, matching and writing data"),
-    ("/tasks/", "reading, matching and writing data"),
+    ("/unilogit/data/", DATA),
+    ("/tasks/", DATA),
 )
 REST = "everything else"
 
 
 def part(frame: FrameType | None) -> str:
-    """What a stack is busy with."""
-    while frame is not None:
+    """What a stack is busy with: tokens that are made for a model that is trained or measured are model work."""
+    names = []
+    while frame is not None and (not names or names[-1] == DATA):
         place = f"{frame.f_code.co_filename}:{frame.f_code.co_name}"
-        for pattern, name in PARTS:
-            if pattern in place:
-                return name
+        names += [name for pattern, name in PARTS if pattern in place][:1]
         frame = frame.f_back
-    return REST
+    return (names[-1] if names[-1] == MODEL else names[0]) if names else REST
 
 
 def watch(folder: Path) -> None:

@@ -5,6 +5,7 @@ A format string becomes a chat template, so there is one way to render. Knows no
 
 import copy
 import json
+from functools import cache
 from string import Formatter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -174,6 +175,7 @@ def _after_turn_end(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[st
     return token, text[start + len(token) :]
 
 
+@cache
 def _compiled(prompt_format: str) -> str:
     """A format string as a chat template; turns that follow each other stand on lines of their own.
 

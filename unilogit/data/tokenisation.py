@@ -5,6 +5,7 @@ response that does not fit beside its prompt is cut into windows. Knows nothing 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -60,9 +61,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[in
     Raises:
         InputError: the tokenizer has no end-of-sequence token, or the chat template refuses the turns.
     """
-    if not prompt:
-        return _start(tokenizer) or [_end(tokenizer)]
-    return _encode_before(tokenizer, render(tokenizer, prompt))[0]
+    return _Encoder(tokenizer).prompt(prompt)
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -70,7 +69,7 @@ def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
     Begin-of-sequence comes first, if the tokenizer puts it there.
     """
-    return _start(tokenizer) + _encode(tokenizer, text)
+    return _Encoder(tokenizer).text(text)
 
 
 def answer_end(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -79,7 +78,7 @@ def answer_end(tokenizer: PreTrainedTokenizerBase) -> int:
     Raises:
         InputError: there is neither.
     """
-    return _encode_both(tokenizer, _PROBE, _PROBE)[1][-1]
+    return _Encoder(tokenizer).both(_PROBE, _PROBE)[1][-1]
 
 
 def encode_pair(
@@ -99,7 +98,7 @@ def encode_pair(
     Raises:
         InputError: the pair is longer than max_length, or as `encode_prompt`.
     """
-    prompt_ids, answer_ids = _encode_both(tokenizer, prompt, answer)
+    prompt_ids, answer_ids = _Encoder(tokenizer).both(prompt, answer)
     ids = prompt_ids + answer_ids
     if max_length is not None and len(ids) > max_length:
         raise InputError(
@@ -128,7 +127,11 @@ def encode_windows(
         InputError: the pair does not fit and its prompt leaves a room of fewer than LEAST_ROOM tokens, or as
             `encode_prompt`.
     """
-    prompt_ids, answer_ids = _encode_both(tokenizer, prompt, answer)
+    return _windows(_Encoder(tokenizer), prompt, answer, max_length, name)
+
+
+def _windows(encoder: "_Encoder", prompt: Prompt, answer: str, max_length: int | None, name: str) -> list[Encoded]:
+    prompt_ids, answer_ids = encoder.both(prompt, answer)
     room = len(answer_ids) if max_length is None else max_length - len(prompt_ids)
     if room < min(len(answer_ids), LEAST_ROOM):
         raise InputError(
@@ -164,8 +167,9 @@ def encode_all(
     """
     if names is None:
         names = [f"pair {number}" for number in range(1, len(prompts) + 1)]
+    encoder = _Encoder(tokenizer)
     return [
-        encode_windows(tokenizer, prompt, answer, max_length, name=name)
+        _windows(encoder, prompt, answer, max_length, name)
         for prompt, answer, name in zip(prompts, answers, names, strict=True)
     ]
 
@@ -210,53 +214,66 @@ def _token_bound(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], int] | N
     turn = render(tokenizer, _PROBE).prompt
     if turn.count(_PROBE) != 1:
         return None
-    overhead = len(_start(tokenizer)) + _LONGEST_PREFIX + n_bytes(turn.replace(_PROBE, ""))
+    overhead = len(_Encoder(tokenizer).start) + _LONGEST_PREFIX + n_bytes(turn.replace(_PROBE, ""))
     return lambda prompt: overhead + n_bytes(prompt)
 
 
-def _encode_both(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
-    """The ids of prompt and answer: of both as one text, where the prompt then is as generation meets it."""
-    if not prompt:
-        ids = encode_text(tokenizer, answer)
-        start = len(_start(tokenizer))
-        return ids[:start] or [_end(tokenizer)], [*ids[start:], _end(tokenizer)]
-    text = render(tokenizer, prompt, answer)
-    prompt_ids, rest = _encode_before(tokenizer, text)
-    ids = _encode_after_start(tokenizer, text, text.prompt + text.answer)
-    if ids[: len(prompt_ids)] == prompt_ids:
-        answer_ids = ids[len(prompt_ids) :]
-    else:  # the answer begins with what would be one token with the prompt's end
-        answer_ids = _encode(tokenizer, rest + text.answer)
-    return prompt_ids, answer_ids if text.turn_end else [*answer_ids, _end(tokenizer)]
+class _Encoder:
+    """A tokenizer, and what is the same for many pairs: what stands before a text, and the ids of a prompt."""
 
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        self._before: dict[str, tuple[list[int], str]] = {}
 
-def _encode_before(tokenizer: PreTrainedTokenizerBase, text: Rendered) -> tuple[list[int], str]:
-    """The ids that the prompt has whatever answer follows, and the spaces at its end that are the answer's."""
-    prompt = text.prompt.rstrip(" ")
-    alone = _encode_after_start(tokenizer, text, prompt)
-    letter, digit = (_encode_after_start(tokenizer, text, text.prompt + begun) for begun in _BEGINNINGS)
-    if letter[: len(alone)] != alone:  # two line breaks are one token at the end of a text, and two before a word
-        pairs = zip(letter, digit, strict=False)
-        shared = [token for token, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
-        if tokenizer.decode(shared) == tokenizer.decode(alone):
-            alone = shared
-    return alone, text.prompt[len(prompt) :]
+    @cached_property
+    def start(self) -> list[int]:
+        """What the tokenizer puts before a text: mostly begin-of-sequence or nothing."""
+        plain, special = self._ids(_BEGINNINGS[0]), self.tokenizer.encode(_BEGINNINGS[0])
+        return next(special[:place] for place in range(len(special)) if special[place : place + len(plain)] == plain)
 
+    def text(self, text: str) -> list[int]:
+        return self.start + self._ids(text)
 
-def _encode_after_start(tokenizer: PreTrainedTokenizerBase, rendered: Rendered, text: str) -> list[int]:
-    """The ids of a text that begins a sequence."""
-    return _encode(tokenizer, text) if rendered.is_chat else encode_text(tokenizer, text)
+    def prompt(self, prompt: Prompt) -> list[int]:
+        if not prompt:
+            return self.start or [_end(self.tokenizer)]
+        return self._encode_before(render(self.tokenizer, prompt))[0]
 
+    def both(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
+        """The ids of prompt and answer: of both as one text, where the prompt then is as generation meets it."""
+        if not prompt:
+            return self.start or [_end(self.tokenizer)], [*self._ids(answer), _end(self.tokenizer)]
+        text = render(self.tokenizer, prompt, answer)
+        prompt_ids, rest = self._encode_before(text)
+        ids = self._after_start(text, text.prompt + text.answer)
+        if ids[: len(prompt_ids)] == prompt_ids:
+            answer_ids = ids[len(prompt_ids) :]
+        else:  # the answer begins with what would be one token with the prompt's end
+            answer_ids = self._ids(rest + text.answer)
+        return prompt_ids, answer_ids if text.turn_end else [*answer_ids, _end(self.tokenizer)]
 
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
-    return ids
+    def _encode_before(self, text: Rendered) -> tuple[list[int], str]:
+        """The ids that the prompt has whatever answer follows, and the spaces at its end that are the answer's."""
+        if text.prompt in self._before:
+            return self._before[text.prompt]
+        prompt = text.prompt.rstrip(" ")
+        alone = self._after_start(text, prompt)
+        letter, digit = (self._after_start(text, text.prompt + begun) for begun in _BEGINNINGS)
+        if letter[: len(alone)] != alone:  # two line breaks are one token at the end of a text, and two before a word
+            pairs = zip(letter, digit, strict=False)
+            shared = [token for token, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+            if self.tokenizer.decode(shared) == self.tokenizer.decode(alone):
+                alone = shared
+        self._before[text.prompt] = alone, text.prompt[len(prompt) :]
+        return self._before[text.prompt]
 
+    def _after_start(self, rendered: Rendered, text: str) -> list[int]:
+        """The ids of a text that begins a sequence."""
+        return self._ids(text) if rendered.is_chat else self.text(text)
 
-def _start(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """What the tokenizer puts before a text: mostly begin-of-sequence or nothing."""
-    plain, special = _encode(tokenizer, _BEGINNINGS[0]), tokenizer.encode(_BEGINNINGS[0])
-    return next(special[:place] for place in range(len(special)) if special[place : place + len(plain)] == plain)
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
 
 
 def _end(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from unilogit.data.prompt_format import Prompt
-from unilogit.data.tokenisation import Encoded, encode_pair, encode_windows
+from unilogit.data.tokenisation import Encoded, encode_all, encode_pair, encode_windows
 
 
 def encode_set(
@@ -23,11 +23,9 @@ def encode_set(
     Raises:
         InputError: as `encode_windows`.
     """
-    return [
-        window
-        for number, (prompt, response) in enumerate(pairs, start=1)
-        for window in encode_windows(tokenizer, prompt, response, max_length, name=f"{kind} pair {number}")
-    ]
+    prompts, answers = [prompt for prompt, _ in pairs], [answer for _, answer in pairs]
+    names = [f"{kind} pair {number}" for number in range(1, len(pairs) + 1)]
+    return [window for windows in encode_all(tokenizer, prompts, answers, max_length, names) for window in windows]
 
 
 def encode_preferred(
