@@ -165,13 +165,9 @@ def encode_all(
     Raises:
         InputError: as `encode_windows`.
     """
-    if names is None:
-        names = [f"pair {number}" for number in range(1, len(prompts) + 1)]
-    encoder = _Encoder(tokenizer)
-    return [
-        _windows(encoder, prompt, answer, max_length, name)
-        for prompt, answer, name in zip(prompts, answers, names, strict=True)
-    ]
+    names = names or [f"pair {number}" for number in range(1, len(prompts) + 1)]
+    encoder, triples = _Encoder(tokenizer), zip(prompts, answers, names, strict=True)
+    return [_windows(encoder, prompt, answer, max_length, name) for prompt, answer, name in triples]
 
 
 def long_prompts(
@@ -254,8 +250,8 @@ class _Encoder:
 
     def _encode_before(self, text: Rendered) -> tuple[list[int], str]:
         """The ids that the prompt has whatever answer follows, and the spaces at its end that are the answer's."""
-        if text.prompt in self._before:
-            return self._before[text.prompt]
+        if known := self._before.get(text.prompt):
+            return known
         prompt = text.prompt.rstrip(" ")
         alone = self._after_start(text, prompt)
         letter, digit = (self._after_start(text, text.prompt + begun) for begun in _BEGINNINGS)
@@ -264,16 +260,14 @@ class _Encoder:
             shared = [token for token, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
             if self.tokenizer.decode(shared) == self.tokenizer.decode(alone):
                 alone = shared
-        self._before[text.prompt] = alone, text.prompt[len(prompt) :]
-        return self._before[text.prompt]
+        return self._before.setdefault(text.prompt, (alone, text.prompt[len(prompt) :]))
 
     def _after_start(self, rendered: Rendered, text: str) -> list[int]:
         """The ids of a text that begins a sequence."""
         return self._ids(text) if rendered.is_chat else self.text(text)
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
-        return ids
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
 
 
 def _end(tokenizer: PreTrainedTokenizerBase) -> int:
