@@ -46,6 +46,7 @@ bench: $(READY)  ## Measure, and write benchmarks/results and docs/performance.m
 	$(BIN)/python -m benchmarks.loss
 	$(BIN)/python -m benchmarks.step
 	$(BIN)/python -m benchmarks.evaluation
+	if command -v nvidia-smi >/dev/null; then $(BIN)/python -m benchmarks.memory; fi
 	$(BIN)/python -m benchmarks.threads
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.flow_cost --servers

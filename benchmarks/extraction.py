@@ -42,6 +42,7 @@ COPY (
             AS response,
         NULL::VARCHAR AS paraphrased_prompt, NULL::VARCHAR AS paraphrased_response,
         NULL::VARCHAR AS alternative_response, []::VARCHAR[] AS perturbed_responses, '' AS "group",
+        []::VARCHAR[] AS history, NULL::VARCHAR AS system, NULL::VARCHAR AS conversation_id,
         'corpus.parquet' AS file, i + 1 AS row
     FROM range({count}) AS numbers(i)
 ) TO '{path}' (FORMAT parquet)
@@ -159,7 +160,7 @@ def _peak_mib() -> float:
 def in_process(kind: str, corpus: Path, requests: Path, folder: Path) -> dict[str, Any]:
     """`run_one` in a process of its own, so that its memory is its own."""
     command = [sys.executable, "-m", "benchmarks.extraction", "--one", kind, str(corpus), str(requests), str(folder)]
-    result: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    result: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     print(kind, result, flush=True)
     return result
 

@@ -1,7 +1,13 @@
-"""Ledger and extraction by size as sections of docs/performance.md. Measures nothing."""
+"""Memory of unlearning, ledger and extraction as sections of docs/performance.md. Measures nothing."""
 
 from typing import Any
 
+MEMORY = """\
+## Memory of unlearning
+
+The most that two optimiser steps of the trainer allocated on the GPU, beside what `unilogit plan` tells of them
+([plan.md](plan.md)); random weights in bfloat16. What is told is never less than what is taken.
+"""
 LEDGER = """\
 ## The ledger
 
@@ -14,6 +20,25 @@ EXTRACTION = """\
 semi-join that writes the same two files from the ids alone: its time ÷ that of extraction. In brackets with
 near-duplicates looked for, too.
 """
+
+
+def memory_section(result: dict[str, Any]) -> str:
+    """One result of benchmarks.memory as a table."""
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines = [
+        f"### {result['hardware']}",
+        "",
+        f"{result['model']}; {versions}.",
+        "",
+        "| | sequences at once | tokens of each | told GB | taken GB | taken ÷ told |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in result["ways"].items():
+        told, taken = row["told_bytes"], row["peak_bytes"]
+        lines.append(
+            f"| {name} | {row['rows']} | {row['length']} | {told / 1e9:.1f} | {taken / 1e9:.1f} | {taken / told:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def ledger_section(result: dict[str, Any]) -> str:

@@ -257,15 +257,20 @@ def draw(results: list[dict[str, Any]], file: Path) -> None:
 
 
 def main() -> None:
-    loss, step, evaluation, threads, tofu, batches, flow_cost, ledger, extraction = (
+    loss, step, evaluation, memory, threads, tofu, batches, flow_cost, ledger, extraction = (
         [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
-        for kind in ("loss", "step", "evaluation", "threads", "tofu", "batches", "flow-cost", "ledger", "extraction")
+        for kind in (
+            *("loss", "step", "evaluation", "memory", "threads", "tofu", "batches", "flow-cost", "ledger"),
+            "extraction",
+        )
     )
     DOCS.mkdir(exist_ok=True)
     draw(loss, DOCS / "performance.svg")
     page = DOCS / "performance.md"
     parts = [INTRODUCTION, *map(loss_section, loss), STEP, *map(step_section, step)]
     parts += [EVALUATION, *map(evaluation_section, evaluation)]
+    if memory:
+        parts += [scale_table.MEMORY, *map(scale_table.memory_section, memory)]
     if threads:
         parts += [THREADS, *map(threads_section, threads)]
     if flow_cost:

@@ -5,8 +5,9 @@ is counted; the rest is arithmetic. Knows models and how this library trains and
 """
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +24,7 @@ from unilogit.training.lora import add_lora
 from unilogit.training.setup import methods_of
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
 
 FLOAT32 = 4  # bytes
 _MOMENTS = 2  # of AdamW
@@ -67,7 +68,7 @@ class Outline:
 
 
 def outline(name: str, config: UnlearnConfig, *, rows: int, length: int, bf16: bool, further: bool) -> Outline:
-    """Run a model without memory on a step's micro-batch.
+    """`outline_built` of a checkpoint.
 
     Args:
         name: a Hugging Face folder or hub name, or an adapter's folder.
@@ -84,30 +85,62 @@ def outline(name: str, config: UnlearnConfig, *, rows: int, length: int, bf16: b
         configuration = AutoConfig.from_pretrained(base_of(name))
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: no causal language model there ({why_no_model(error)})") from None
-    has_adapter = further or config.lora_rank is not None
+
+    def build(dtype: torch.dtype) -> PreTrainedModel:
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(configuration, dtype=dtype)
+        return model
+
+    adapter = _adapter_settings(name) if further else None
+    return outline_built(build, dtype, config, adapter, rows=rows, length=length, bf16=bf16)
+
+
+def outline_built(
+    build: Callable[[torch.dtype], PreTrainedModel],
+    dtype: torch.dtype,
+    config: UnlearnConfig,
+    adapter: "LoraConfig | None",
+    *,
+    rows: int,
+    length: int,
+    bf16: bool,
+) -> Outline:
+    """Run a model without memory on a step's micro-batch.
+
+    Args:
+        build: makes it, in a dtype.
+        dtype: of its checkpoint.
+        config, rows, length, bf16: as in `outline`.
+        adapter: of an adapter that it has and that is trained further.
+    """
+    has_adapter = adapter is not None or config.lora_rank is not None
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(configuration, dtype=dtype if has_adapter else torch.float32)
+        model = build(dtype if has_adapter else torch.float32)
         head = model.get_output_embeddings()
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        trained = _with_adapter(model, name, config, further)
+        trained = _with_adapter(model, config, adapter)
     changed = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
     kept, layer = _pass(model, trained, config, rows, length, bf16) if rows else (0, 0)
     size = head.weight.numel() if isinstance(head, nn.Linear) else 0
-    vocabulary = configuration.get_text_config().vocab_size
+    vocabulary = model.config.get_text_config().vocab_size
     return Outline(parameters, changed, dtype, size, vocabulary, token_bytes(model), kept, layer)
 
 
-def _with_adapter(
-    model: PreTrainedModel, name: str, config: UnlearnConfig, further: bool
-) -> "PreTrainedModel | PeftModel":
-    if further:
-        from peft import LoraConfig, get_peft_model
+def _adapter_settings(name: str) -> "LoraConfig":
+    from peft import LoraConfig
 
-        adapter = find_adapter(name)
-        assert adapter is not None
-        settings = LoraConfig.from_pretrained(str(adapter.folder))
-        settings.inference_mode = False
-        attached: PeftModel = get_peft_model(model, settings)
+    adapter = find_adapter(name)
+    assert adapter is not None
+    settings: LoraConfig = LoraConfig.from_pretrained(str(adapter.folder))
+    return settings
+
+
+def _with_adapter(
+    model: PreTrainedModel, config: UnlearnConfig, adapter: "LoraConfig | None"
+) -> "PreTrainedModel | PeftModel":
+    if adapter is not None:
+        from peft import get_peft_model
+
+        attached: PeftModel = get_peft_model(model, replace(adapter, inference_mode=False))
         return attached
     return model if config.lora_rank is None else add_lora(model, config, seed=0)
 
@@ -195,6 +228,39 @@ def training_memory(
         "heap": int(_HEAP * activations) if is_scattered else 0,
     }
     return {name: size for name, size in parts.items() if size}
+
+
+def fewest_parts(
+    model: Outline,
+    config: UnlearnConfig,
+    *,
+    groups: int,
+    tokens: int,
+    memory: int,
+    on_gpu: bool,
+    shares: int = 1,
+    further: bool = False,
+) -> int:
+    """The fewest micro-batches of one size that a step has to be worked through in, for memory to hold each of them.
+
+    Args:
+        model: as outlined with one group: a forget example and what stands beside it.
+        groups: of a process's part of a step.
+        tokens: of a group, padding included.
+        memory: bytes that one process may take.
+        on_gpu, shares, further: as in `training_memory`.
+
+    Returns:
+        A divisor of `groups`; that itself, too, where memory does not even hold one.
+    """
+    for parts in range(1, groups):
+        size = groups // parts
+        if groups % parts == 0:
+            several = replace(model, kept=model.kept * size, layer=model.layer * size)
+            told = training_memory(several, config, tokens=tokens * size, on_gpu=on_gpu, shares=shares, further=further)
+            if sum(told.values()) <= memory:
+                return parts
+    return groups
 
 
 def full_training_memory(model: Outline) -> dict[str, int]:

@@ -28,47 +28,50 @@ class Need:
         memory: on the device, of all processes that share it, by what it is for.
         disk: under UNILOGIT_HOME, by what it is for.
         remedies: what to change where memory does not hold it, the most helpful first.
+        parts: micro-batches that a process takes its share of an optimiser step in.
     """
 
     step: str
     memory: dict[str, int] = field(default_factory=dict)
     disk: dict[str, int] = field(default_factory=dict)
     remedies: tuple[str, ...] = ()
+    parts: int = 1
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a step of unlearning is given at once.
+    """What a process is given of an optimiser step of unlearning.
 
     Attributes:
-        rows: sequences of a micro-batch.
+        groups: forget examples, each with what stands beside it.
+        rows: sequences of a group.
         length: tokens of the longest.
     """
 
+    groups: int
     rows: int
     length: int
 
 
-LEAST = Load(0, 0)  # for what a run cannot do without, however short its records are
+LEAST = Load(0, 0, 0)  # for what a run cannot do without, however short its records are
 
 
-def micro_batch(params: Params, processes: int, longest: int) -> Load:
-    """The largest micro-batch of a run whose longest record has so many tokens."""
+def share_of_step(params: Params, processes: int, longest: int) -> Load:
+    """What each of so many processes is given by a run whose longest record has so many tokens."""
     from unilogit.training.setup import methods_of
 
     config = params.unlearn
     methods = [] if config.method == "none" else methods_of(config)
     companions = config.retain_per_forget if len(methods) > 1 else 0
     better = bool(methods) and bool({"alternative", "idk"} & set(methods[0].needs))
-    groups = -(-config.batch_size // (config.accumulation * processes))
-    return Load(groups * (1 + better + companions), longest)
+    return Load(-(-config.batch_size // processes), 1 + better + companions, longest)
 
 
 def find_needs(params: Params, machine: Machine, load: Load | None, corpus_bytes: int = 0) -> list[Need]:
     """The needs of every step that loads a model or copies data, in their order.
 
     Args:
-        load: a step's largest micro-batch; None leaves out all that depends on records.
+        load: what a process is given of a step; None leaves out all that depends on records.
         corpus_bytes: of the corpus' files.
 
     Raises:
@@ -92,9 +95,34 @@ class _Needs:
         self.further = trains_further(base, params)
         bf16 = config.bf16 is True or (config.bf16 == "auto" and self.on_gpu and checkpoint_dtype(base) in HALF)
         rows, length = self.load.rows, self.load.length
-        self.model: Outline = outline(base, config, rows=rows, length=length, bf16=bf16, further=self.further)
+        group: Outline = outline(base, config, rows=rows, length=length, bf16=bf16, further=self.further)
         self.launch: LaunchPlan = plan_processes(base, params)
+        self.shares = self.launch.processes if self.launch.fsdp else 1
+        self.parts = 1 if self.is_bounded else self._parts(group)
+        size = -(-self.load.groups // self.parts)
+        self.tokens = size * rows * length
+        self.model = replace(group, kept=size * group.kept, layer=size * group.layer)
         self.measured = self.model.saved if self.on_gpu else 4 * self.model.parameters  # weights that are not trained
+
+    def _parts(self, group: "Outline") -> int:
+        from unilogit.bill import fewest_parts
+        from unilogit.training.micro_batches import memory_of_process
+
+        config = self.params.unlearn
+        if config.accumulation != "auto":
+            return config.accumulation
+        if config.method == "none":
+            return 1
+        return fewest_parts(
+            group,
+            config,
+            groups=self.load.groups,
+            tokens=self.load.rows * self.load.length,
+            memory=memory_of_process(self.machine.memory, self.launch.processes, self.on_gpu),
+            on_gpu=self.on_gpu,
+            shares=self.shares,
+            further=self.further,
+        )
 
     def all(self) -> Iterator[Need]:
         retain = self.params.model.retain
@@ -128,13 +156,12 @@ class _Needs:
     def _unlearn(self) -> Need:
         from unilogit.bill import training_memory
 
-        tokens = self.load.rows * self.load.length
         memory = training_memory(
             self.model,
             self.params.unlearn,
-            tokens=0 if self.is_bounded else tokens,
+            tokens=self.tokens,
             on_gpu=self.on_gpu,
-            shares=self.launch.processes if self.launch.fsdp else 1,
+            shares=self.shares,
             further=self.further,
         )
         if self.is_bounded:
@@ -145,7 +172,7 @@ class _Needs:
         disk = {f"{CHECKPOINTS} checkpoints, until it ends": CHECKPOINTS * 3 * trained, "the model": self._saved()}
         for method in self.params.evaluate.baselines:
             disk[f"the model of {method}"] = self.model.saved
-        return Need("unlearn", memory, disk, tuple(self._remedies(memory)))
+        return Need("unlearn", memory, disk, tuple(self._remedies(memory)), self.parts)
 
     def _remedies(self, memory: dict[str, int]) -> Iterator[str]:
         config, by_records = self.params.unlearn, memory.get("activations", 0) + memory.get("heap", 0)
@@ -154,7 +181,7 @@ class _Needs:
         if by_records > sum(memory.values()) / 4:
             if not config.gradient_checkpointing:
                 yield "unlearn.gradient_checkpointing: true keeps fewer activations"
-            if config.accumulation < config.batch_size:
+            if self.parts < config.batch_size // self.launch.processes:
                 yield f"unlearn.accumulation ({config.batch_size}) takes a step's examples one by one"
             yield "a smaller unlearn.retain_per_forget or model.max_length makes a step smaller"
         if memory.get("model before"):

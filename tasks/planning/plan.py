@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tasks.params import Params
 from tasks.planning.machine import Machine, look_around
-from tasks.planning.needs import Need, find_needs, micro_batch
+from tasks.planning.needs import Need, find_needs, share_of_step
 from tasks.planning.sketch import Sketch, draw_sketch
 from tasks.report.sizes import tell_bytes
 from tasks.steps.familiarity import SAMPLE
@@ -67,7 +67,7 @@ def make_plan(params: Params, forget: int | None, measure: bool) -> Plan:
     """
     machine, sketch = look_around(), draw_sketch(params, forget)
     launch = plan_processes(params.model.base, params)
-    load = micro_batch(params, launch.processes, sketch.longest)
+    load = share_of_step(params, launch.processes, sketch.longest)
     corpus = sum(Path(file).stat().st_size for file in input_files(params.data.corpus, SUFFIXES))
     needs = find_needs(params, machine, load, corpus)
     problems = list(too_much(needs, machine))

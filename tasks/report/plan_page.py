@@ -26,7 +26,7 @@ def print_plan(plan: Plan, as_json: bool) -> None:
     console.print(
         f"{sketch.forget:,} of {sketch.records:,} records to forget ({escape(sketch.assumed)}); a record has"
         f" {sketch.tokens:.0f} tokens, the longest at once {sketch.longest:,}."
-        f" {plan.steps:,} optimiser steps at the most."
+        f" {plan.steps:,} optimiser steps at the most{_parts(plan)}."
     )
     console.print(_table(plan))
     if plan.pace is not None:
@@ -63,6 +63,11 @@ def _table(plan: Plan) -> Table:
     table.add_section()
     table.add_row("the run", tell_bytes(memory), "the most of a step", tell_bytes(disk), "", whole)
     return table
+
+
+def _parts(plan: Plan) -> str:
+    parts = max(need.parts for need in plan.needs)
+    return f", each worked through in {parts} parts" if parts > 1 else ""
 
 
 def _told(parts: dict[str, int]) -> str:

@@ -71,7 +71,7 @@ def plan_processes(parent: str, params: Params) -> "LaunchPlan":
         config.processes,
         config.sharding,
         config.batch_size,
-        config.accumulation,
+        1 if config.accumulation == "auto" else config.accumulation,
         bytes_per_parameter=4 if adapters_alone else BYTES_PER_PARAMETER,
     )
 
@@ -116,6 +116,8 @@ def _train_and_save(source: Workspace, output: Workspace, params: Params) -> Non
         trainer = make_trainer(source, output, params, model, params.model.formatted(tokenizer))
         if processes.is_main_process:
             print(f"{params.unlearn.method}: {trainer.stop_rule}", flush=True)
+            if (parts := trainer.args.gradient_accumulation_steps) > 1:
+                print(f"each optimiser step is worked through in {parts} parts", flush=True)
             curves = CurveWriter(output.path(Place.CURVES), STEP.keeper(source, params).inputs)
             trainer.add_callback(TellFigures(curves.write))
         trainer.run()

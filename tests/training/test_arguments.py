@@ -10,13 +10,19 @@ from unilogit.training.arguments import deterministic_algorithms, training_argum
 
 
 def arguments(folder, config):
-    return training_arguments(config, str(folder), epoch_steps=9, seed=3, bf16=False, leaves_weights_out=False)
+    settings = {"epoch_steps": 9, "seed": 3, "bf16": False, "leaves_weights_out": False}
+    return training_arguments(config, str(folder), **settings, find_accumulation=lambda arguments: 4)
 
 
 def test_losses_are_logged_four_times_between_measurements(tmp_path):
     told = arguments(tmp_path, tiny_config(batch_size=8, accumulation=2))
     assert (told.save_strategy, told.logging_steps, told.seed) == ("no", 2, 3)
     assert (told.per_device_train_batch_size, told.gradient_accumulation_steps) == (4, 2)
+
+
+def test_parts_are_found_where_they_are_not_given(tmp_path):
+    told = arguments(tmp_path, tiny_config(batch_size=8, accumulation="auto"))
+    assert (told.per_device_train_batch_size, told.gradient_accumulation_steps) == (2, 4)
 
 
 def test_several_gpus_are_not_one_device(tmp_path):

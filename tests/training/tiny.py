@@ -31,9 +31,8 @@ def tiny_model(dtype=torch.float32, **sizes):
 
 
 def tiny_config(**knobs):
-    config = UnlearnConfig(
-        **{"epochs": 2, "min_steps": 1, "checkpoint_minutes": 0, "batch_size": 4, "rmu": Rmu(layer=0)} | knobs
-    )
+    short = {"epochs": 2, "min_steps": 1, "checkpoint_minutes": 0, "batch_size": 4, "accumulation": 1}
+    config = UnlearnConfig(**short | {"rmu": Rmu(layer=0)} | knobs)
     if config.method == "none" or retain_method(config) is None or "retain_per_forget" in knobs:
         return config
     return config.model_copy(update={"retain_per_forget": 1})
@@ -48,7 +47,7 @@ def tiny_trainer(model, folder=None, arguments=None, **knobs):
 
 
 def weights(model):
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
 def largest_difference(one, other):

@@ -35,6 +35,7 @@ _COMMON = re.compile(
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
 _DIGIT = re.compile(r"[\d_]")
 _SHORTEST = 3  # letters of a word that may tell who it is
+_ASCII_TELLING = re.compile(rf"[A-Za-z]{{{_SHORTEST},}}")
 _BLOCK = 64  # bytes that SHA-256 takes at once
 
 
@@ -160,6 +161,8 @@ def looks_personal(name: str, requests: Iterable[DeletionRequest]) -> bool:
 
 def _telling(text: str) -> set[str]:
     """What may tell of a text whom it is about: words of three letters; without spaces, two characters on end."""
+    if text.isascii():
+        return set(_ASCII_TELLING.findall(text))  # the same, much sooner
     parts = words(_DIGIT.sub(" ", text))
     pairs = {first + second for first, second in pairwise(parts) if is_unspaced(first[0]) and is_unspaced(second[0])}
     return pairs | {word for word in parts if len(word) >= _SHORTEST and not is_unspaced(word[0])}

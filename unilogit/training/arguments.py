@@ -1,7 +1,7 @@
 """What transformers' Trainer is told, from what an unlearning run is told. Knows no data and no model's weights."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ def training_arguments(
     seed: int,
     bf16: bool,
     leaves_weights_out: bool,
+    find_accumulation: Callable[[TrainingArguments], int],
 ) -> TrainingArguments:
     """Arguments for a dataset that holds all epochs, in order.
 
@@ -30,6 +31,7 @@ def training_arguments(
         epoch_steps: steps from one measurement to the next.
         bf16: whether to compute in bfloat16.
         leaves_weights_out: whether a step may leave trained weights without a gradient.
+        find_accumulation: the parts that a process takes its share of a step in, where config leaves that to memory.
 
     Raises:
         InputError: the configuration does not fit the processes.
@@ -42,7 +44,6 @@ def training_arguments(
         weight_decay=0.0,
         max_grad_norm=1.0,
         optim="adamw_torch",
-        gradient_accumulation_steps=config.accumulation,
         **_checkpointing(config.gradient_checkpointing),
         bf16=bf16,
         use_cpu=not torch.cuda.is_available(),
@@ -57,8 +58,10 @@ def training_arguments(
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    arguments.per_device_train_batch_size = _micro_batch_size(config, arguments.world_size)
     use_one_device(arguments)
+    share = _share_of_a_process(config, arguments.world_size)
+    parts = find_accumulation(arguments) if config.accumulation == "auto" else config.accumulation
+    arguments.gradient_accumulation_steps, arguments.per_device_train_batch_size = parts, share // parts
     _check_processes(config, arguments)
     return arguments
 
@@ -75,15 +78,15 @@ def _checkpointing(enabled: bool) -> dict[str, Any]:
     return {name: enabled, f"{name}_kwargs": {"use_reentrant": False}}
 
 
-def _micro_batch_size(config: UnlearnConfig, processes: int) -> int:
-    """Forget examples that one process takes at once."""
-    size, rest = divmod(config.batch_size, config.accumulation * processes)
-    if rest:
+def _share_of_a_process(config: UnlearnConfig, processes: int) -> int:
+    """Forget examples of a step that one process takes."""
+    parts = 1 if config.accumulation == "auto" else config.accumulation
+    if config.batch_size % (parts * processes):
         raise InputError(
             f"unlearn.batch_size is {config.batch_size}, which {processes} processes with unlearn.accumulation "
-            f"{config.accumulation} cannot share; make it a multiple of {config.accumulation * processes}"
+            f"{config.accumulation} cannot share; make it a multiple of {parts * processes}"
         )
-    return size
+    return config.batch_size // processes
 
 
 def _check_processes(config: UnlearnConfig, arguments: TrainingArguments) -> None:

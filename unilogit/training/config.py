@@ -103,7 +103,7 @@ class UnlearnConfig(Config):
         learning_rate: at the start; it falls linearly to 0. "auto" finds it in the first steps (`RateSearch`).
         unmoved: whether a run that hardly forgets (`why_unmoved`) stops with an error, or goes on.
         batch_size: forget examples in a step, over all processes.
-        accumulation: parts that a step's batch is worked through in, to save memory.
+        accumulation: parts that a step's batch is worked through in; "auto": as few as memory holds (`fewest_parts`).
         retain_term: what holds retain answers; "published" is the method's own.
         retain_per_forget: retain examples beside each forget example.
         retain_weight: of the retain term beside the forget term.
@@ -134,7 +134,7 @@ class UnlearnConfig(Config):
     learning_rate: Annotated[Literal["auto"] | PositiveFloat, _or_say("auto, a number above 0")] = 7e-4
     unmoved: Literal["stop", "continue"] = "stop"
     batch_size: PositiveInt = 8
-    accumulation: PositiveInt = 1
+    accumulation: Annotated[Literal["auto"] | PositiveInt, _or_say("auto, a whole number above 0")] = "auto"
     retain_term: Literal["published", "nll", "kl", "activations", "none"] = "published"
     retain_per_forget: Annotated[int, Field(ge=0)] = 4
     retain_weight: Annotated[float, Field(ge=0)] = 5.0
@@ -172,8 +172,10 @@ class UnlearnConfig(Config):
 
     @field_validator("accumulation")
     @classmethod
-    def _accumulation_divides_batch_size(cls, accumulation: int, info: ValidationInfo) -> int:
+    def _accumulation_divides_batch_size(
+        cls, accumulation: Literal["auto"] | int, info: ValidationInfo
+    ) -> Literal["auto"] | int:
         batch_size = info.data.get("batch_size")
-        if batch_size and batch_size % accumulation:
+        if batch_size and accumulation != "auto" and batch_size % accumulation:
             raise ValueError(f"must divide batch_size ({batch_size})")
         return accumulation

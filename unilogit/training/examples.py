@@ -42,7 +42,7 @@ class PairedExamples(Dataset[list[Row]]):
 
     The order is drawn once from the seed, so a resumed run meets the same batches. Retain examples come
     from reshuffled passes over the whole retain set, so all are met equally often; neighbours likewise.
-    Steps are of examples of similar length, as far_ones as `BUCKET` steps at a time allow: less padding, still random.
+    Steps are of examples of similar length, as far as `BUCKET` steps at a time allow: less padding, still random.
     All steps are of `batch_size` positions, the last one filled up with rows that count nothing: processes that
     share a step would otherwise be given examples of the first one again, to be even.
 

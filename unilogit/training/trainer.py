@@ -27,6 +27,7 @@ from unilogit.training.checkpoints import MarkWhole, SaveByTime, identity_of, la
 from unilogit.training.config import UnlearnConfig
 from unilogit.training.examples import Row, collate_paired
 from unilogit.training.lora import add_lora
+from unilogit.training.micro_batches import find_accumulation
 from unilogit.training.precision import OwnDtypes, computes_in_bf16
 from unilogit.training.progress import show_progress
 from unilogit.training.reference import MeasureReference
@@ -134,6 +135,7 @@ class UnlearningTrainer(Trainer):
             seed=seed,
             bf16=computes_in_bf16(config.bf16, self.own_dtypes),
             leaves_weights_out=any("hidden" in method.needs for method in methods),  # RMU: the upper layers
+            find_accumulation=partial(find_accumulation, model, config, self.examples),
         )
         trained, reference = build_trained_model(model, config, seed)
         self.unlearning_loss = build_loss(config, trained, reference)

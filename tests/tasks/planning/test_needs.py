@@ -4,12 +4,12 @@ import pytest
 
 from tasks.params import load_params
 from tasks.planning.machine import Machine
-from tasks.planning.needs import Load, find_needs, micro_batch
+from tasks.planning.needs import Load, find_needs, share_of_step
 from tasks.planning.plan import too_much
 from tests import tiny
 
 LARGE = Machine("CPU", (), 1 << 40, 1 << 40, 1 << 40, 0)
-LOAD = Load(40, 30)
+LOAD = Load(8, 5, 30)
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +67,27 @@ def test_processes_on_the_cpu_share_its_memory(needs):
     assert two.memory["weights"] == 2 * one.memory["weights"]
 
 
-def test_a_micro_batch_is_of_whole_groups():
+def test_what_a_process_is_given_of_a_step():
     def load(*overrides, processes=1):
-        return micro_batch(load_params("params.yaml", list(overrides)), processes, 99)
+        return share_of_step(load_params("params.yaml", list(overrides)), processes, 99)
 
-    assert load() == Load(8 * 5, 99)
-    assert load("unlearn.accumulation=4") == Load(2 * 5, 99)
-    assert load(processes=2) == Load(4 * 5, 99)
-    assert load("unlearn.method=idk_dpo") == Load(8 * 6, 99)
-    assert load("unlearn.retain_term=none") == Load(8, 99)
+    assert load() == Load(8, 5, 99)
+    assert load(processes=2) == Load(4, 5, 99)
+    assert load("unlearn.method=idk_dpo") == Load(8, 6, 99)
+    assert load("unlearn.retain_term=none") == Load(8, 1, 99)
+
+
+def test_a_step_is_taken_in_as_many_parts_as_memory_needs(needs):
+    whole = needs()["unlearn"]
+    assert whole.parts == 1
+    parted = needs("unlearn.accumulation=4")["unlearn"]
+    assert (parted.parts, parted.memory["activations"]) == (4, whole.memory["activations"] // 4)
+    enough = int(memory(whole) / 0.8) + 1
+    assert needs(machine=Machine("CPU", (), enough, enough, 1 << 40, 0))["unlearn"].parts == 1
+    little = needs(machine=Machine("CPU", (), enough - 2, enough, 1 << 40, 0))["unlearn"]
+    assert little.parts == 2
+    assert memory(little) < memory(whole)
+    assert needs(machine=Machine("CPU", (), 1, 1, 1 << 40, 0))["unlearn"].parts == 8
 
 
 def test_without_records_only_what_no_run_can_do_without_counts(needs):
@@ -92,14 +104,13 @@ def told(needs, machine, *overrides):
 def test_what_memory_does_not_hold_is_told_with_what_helps(needs):
     unlearn = memory(needs()["unlearn"])
     small = Machine("CPU", (), unlearn - 1, unlearn, 1 << 40, 0)
-    (problem,) = [one for one in told(needs, small) if one.startswith("unlearn ")]
+    (problem,) = [one for one in told(needs, small, "unlearn.accumulation=1") if one.startswith("unlearn ")]
     assert "optimizer" in problem
     assert "CPU has" in problem
     for knob in ("unlearn.lora_rank", "unlearn.gradient_checkpointing", "unlearn.accumulation (8)"):
         assert knob in problem
     helped = ["unlearn.lora_rank=16", "unlearn.gradient_checkpointing=true", "unlearn.accumulation=8"]
-    load = Load(5, 30)
-    least = {need.step: need for need in needs(*helped, machine=small, load=load).values()}
+    least = needs(*helped, machine=small)
     assert memory(least["unlearn"]) < unlearn / 3
     assert not told(needs, Machine("CPU", (), 1 << 40, 0, 1 << 40, 0))
 
