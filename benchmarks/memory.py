@@ -38,8 +38,8 @@ def make_pairs(count: int, tokenizer: PreTrainedTokenizerBase, length: int) -> l
     """Pairs of random words, of just about `length` tokens each."""
     rng = random.Random(0)
     words = [f"{rng.randrange(1000):03d}" for _ in range(length)]
-    each = len(tokenizer(" ".join(words))["input_ids"]) / length
-    keep = int((length - 8) / each)
+    tokens = len(tokenizer(" ".join(words))["input_ids"]) / length
+    keep = int((length - 8) / tokens)
     texts = [" ".join(f"{rng.randrange(1000):03d}" for _ in range(keep)) for _ in range(count)]
     return [(text[: len(text) // 2], text[len(text) // 2 :]) for text in texts]
 

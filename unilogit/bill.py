@@ -256,8 +256,10 @@ def fewest_parts(
     for parts in range(1, groups):
         size = groups // parts
         if groups % parts == 0:
-            several = replace(model, kept=model.kept * size, layer=model.layer * size)
-            told = training_memory(several, config, tokens=tokens * size, on_gpu=on_gpu, shares=shares, further=further)
+            micro_batch = replace(model, kept=model.kept * size, layer=model.layer * size)
+            told = training_memory(
+                micro_batch, config, tokens=tokens * size, on_gpu=on_gpu, shares=shares, further=further
+            )
             if sum(told.values()) <= memory:
                 return parts
     return groups
