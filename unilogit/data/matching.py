@@ -50,13 +50,14 @@ _PARAPHRASE = """
 """
 # What a record is known by, as `record_marks` has it (suppression.py).
 WHOLE_TEXTS = f"""
-    SELECT row_number, {_BEFORE.format("history[-2:]")} || prompt || chr(10) || response || chr(0) AS text FROM corpus
+    SELECT row_number, concat({_BEFORE.format("history[-2:]")}, prompt, chr(10), response, chr(0)) AS text FROM corpus
     UNION ALL {_PARAPHRASE}
 """
 # All that a record says of somebody; the turns before as well, for its answer is given to them.
 _TEXTS = f"""
-    SELECT row_number, coalesce(system || chr(10), '') || {_BEFORE.format("history")}
-        || prompt || chr(10) || response || chr(0) AS text FROM corpus
+    SELECT row_number,
+        concat(system || chr(10), {_BEFORE.format("history")}, prompt, chr(10), response, chr(0)) AS text
+    FROM corpus
     UNION ALL {_PARAPHRASE}
     UNION ALL
     SELECT row_number, alternative_response || chr(0) FROM corpus WHERE alternative_response IS NOT NULL

@@ -174,13 +174,23 @@ class StopWhenForgotten(TrainerCallback):
         return measured
 
     def score(self, pairs: Sequence[Pair]) -> pd.DataFrame:
-        """What `score_answers` says of these pairs under the weights as they are."""
+        """What `score_answers` says of these pairs under the weights as they are.
+
+        Raises:
+            InputError: they give no numbers.
+        """
         prompts, answers = zip(*pairs, strict=True)
         trainer = self.trainer
         scorer, tokenizer = trainer.unlearning_loss.scorer, trainer.tokenizer
         scoring = partial(score_answers, batch_tokens=SCORED_TOKENS, max_length=self.max_length)
         with trainer.accelerator.autocast():
             scores: pd.DataFrame = run_as_forward(trainer.model, scoring, scorer, tokenizer, prompts, answers)
+        if scores["nll"].isna().any():
+            raise InputError(
+                f"after {trainer.state.global_step} optimiser steps the model gives answers no probability (NaN), so the"
+                " weights are of no use; "
+                + ("lower unlearn.learning_rate" if trainer.state.global_step else "use a model whose weights are numbers")
+            )
         return scores
 
 
