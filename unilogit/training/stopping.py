@@ -186,10 +186,11 @@ class StopWhenForgotten(TrainerCallback):
         with trainer.accelerator.autocast():
             scores: pd.DataFrame = run_as_forward(trainer.model, scoring, scorer, tokenizer, prompts, answers)
         if scores["nll"].isna().any():
+            done = trainer.state.global_step
+            remedy = "lower unlearn.learning_rate" if done else "use a model whose weights are numbers"
             raise InputError(
-                f"after {trainer.state.global_step} optimiser steps the model gives answers no probability (NaN), so the"
-                " weights are of no use; "
-                + ("lower unlearn.learning_rate" if trainer.state.global_step else "use a model whose weights are numbers")
+                f"after {done} optimiser steps the model gives answers no probability (NaN), so the weights are of no"
+                f" use; {remedy}"
             )
         return scores
 
