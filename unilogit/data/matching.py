@@ -21,7 +21,7 @@ from unilogit.data.selectors import Kind, Reason, Requests
 from unilogit.data.text import NormalTexts
 
 _BATCH = 8_192  # texts at once: bounds memory, not the result
-_MEMORY = "700MB"  # that DuckDB may take; the rest goes to disk
+_MEMORY = "1GB"  # that DuckDB may take, the rest goes to disk: with less, writing in the corpus's order is slower
 _DFA_BYTES = 500_000  # of all patterns: from there on the faster automaton would take too much memory
 
 # The normal form of a name in SQL, where that is its lower case; else null, and it is made here.
