@@ -136,7 +136,8 @@ def _score(scorer: Scorer, inputs: dict[str, Tensor], with_distribution: bool) -
 
 
 def _score_rows(scorer: Scorer, rows: Tensor, target: Tensor, with_distribution: bool) -> list[tuple[Tensor, ...]]:
-    size, block = rows_at_once(scorer), max(1, _LOGITS_IN_CACHE // scorer.vocabulary)
+    size = rows_at_once(scorer)
+    block = size if rows.is_cuda else max(1, _LOGITS_IN_CACHE // scorer.vocabulary)  # a GPU would wait for launches
     return [
         _score_block(logits, block_target, with_distribution)
         for part, part_target in zip(rows.split(size), target.split(size), strict=True)
