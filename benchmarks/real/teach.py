@@ -23,7 +23,7 @@ from transformers import (
 
 from unilogit.files import atomic_folder
 
-RANK, EPOCHS, BATCH_SIZE, LEARNING_RATE = 32, 12, 8, 1e-3
+RANK, EPOCHS, BATCH_SIZE, LEARNING_RATE = 32, 10, 8, 1e-3
 
 
 def teach(base: Path, corpus: Path, output: Path, seed: int = 0) -> None:

@@ -1,0 +1,27 @@
+"""The time that `unilogit plan` tells of measuring and attacking, beside what a run of the same took."""
+
+import json
+
+import pytest
+
+from tasks.workspace import Place, Workspace
+
+pytestmark = pytest.mark.slow
+STEPS = ("attack", "evaluate")
+
+
+def seconds_of_steps(workspace):
+    """Step → how long after the stamp before it its own was written."""
+    stamps = sorted(workspace.path(Place.STAMPS).glob("*.json"), key=lambda file: file.stat().st_mtime)
+    times = [file.stat().st_mtime for file in stamps]
+    return {file.stem: end - begin for file, begin, end in zip(stamps[1:], times, times[1:], strict=False)}
+
+
+def test_the_time_of_measuring_that_is_told_is_near_what_it_took(demo):
+    project, _ = demo
+    [batch] = (Workspace(folder) for folder in (project.folder / "var" / "runs").glob("2*"))
+    forgotten = json.loads(batch.path(Place.METRICS).read_text())["after"]["forget"]["n"]
+    plan = json.loads(project.succeed("unilogit", "plan", "--forget", str(int(forgotten)), "--output", "json"))
+    took = seconds_of_steps(batch)
+    ratios = {step: plan["seconds"][step] / took[step] for step in STEPS}
+    assert all(1 / 3 < ratio < 3 for ratio in ratios.values()), ratios
