@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import NamedTuple
@@ -59,8 +58,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = os.environ | {"PATH": path, "PYTHONPATH": str(folder), "COLUMNS": "200"}
+        self.environment = os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "200"}
         self.environment |= {"UNILOGIT_HOME": str(folder / "var"), "PYTEST_ADDOPTS": "-v"}
         self.printed: dict[str, str] = {}
         for part in COPIED:

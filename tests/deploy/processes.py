@@ -6,7 +6,6 @@ its volume, stand for what they are here.
 
 import re
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +44,6 @@ class Deployment:
         ours = {variable: self._here(value) for variable, value in declared.items()}
         home = {"mlflow": "mlflow", "receiver": "receiver"}.get(name, "unilogit")
         return clean_environment() | {
-            "PATH": f"{Path(sys.executable).parent}:{clean_environment()['PATH']}",
             "UNILOGIT_HOME": str(self.folder / "var" / "lib" / home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_WORKER_WEBSERVER_PORT": self._port("8080"),

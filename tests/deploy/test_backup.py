@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -25,7 +24,6 @@ class Machine:
         self.project, self.port, self.credentials = make_project(folder / "project"), port, credentials
         shutil.copytree(DEPLOY, self.project.folder / "deploy")
         self.environment = clean_environment() | {
-            "PATH": f"{Path(sys.executable).parent}:{clean_environment()['PATH']}",
             "UNILOGIT_HOME": str(folder / "home"),
             "UNILOGIT_LEDGER": self._url("postgresql+psycopg", "ledger"),
             "MLFLOW_BACKEND_STORE_URI": self._url("postgresql+psycopg", "mlflow"),

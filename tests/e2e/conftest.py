@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,6 @@ class Project:
         self.folder = folder
         self.environment = {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "COLUMNS": "100",
         }
         for name in ("UNILOGIT_HOME", "UNILOGIT_LEDGER", "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME"):

@@ -15,7 +15,6 @@ from tests.e2e.test_servers import ask, free_port
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 
 
 class Servers:
@@ -27,7 +26,6 @@ class Servers:
         self.mlflow, self.prefect = (f"http://127.0.0.1:{self.ports[name]}" for name in ("mlflow", "prefect"))
         self.environment = {
             **os.environ,
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "UNILOGIT_HOME": str(folder),
             "UNILOGIT_WEBHOOK_PORT": str(self.ports["receiver"]),
             "PREFECT_HOME": str(folder / "prefect"),

@@ -1,7 +1,6 @@
 """The way with real servers: `unilogit up`, a deployment run by a worker, the version in MLflow's own API."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -165,8 +164,7 @@ def test_when_the_terminal_dies_nothing_is_left_and_the_run_is_given_up(demo, re
     request.addfinalizer(terminal.kill)
     told = next(line for line in terminal.stdout if line.startswith("In another terminal: "))
     command = told.strip().removeprefix("In another terminal: ").removesuffix(" --watch")
-    typed = {**os.environ, "PATH": project.environment["PATH"]}  # with no address but that in the command
-    subprocess.run(command, shell=True, cwd=project.folder, env=typed, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, shell=True, cwd=project.folder, check=True, stdout=subprocess.DEVNULL)
     wait_until(lambda: any(entry.flow_run for entry in marked(home)))
     supervisor = psutil.Process(read_json(home / "up.json")["process"])
     terminal.kill()
