@@ -3,7 +3,7 @@
     python -m benchmarks.retry
 
 The first run forgets too little, at a tenth of the learning rate; the second one has the shipped parameters. Processor
-time counts, of all processes. Writes benchmarks/results/retry-cpu.json.
+time counts, of all processes. Prints; writes nothing.
 """
 
 import argparse
@@ -16,7 +16,6 @@ from pathlib import Path
 import yaml
 
 from benchmarks.flow_cost import BIN, ROOT, in_home, make_example
-from benchmarks.measure import RESULTS, write_result
 from benchmarks.servers import free_port
 
 GATES_FAILED = 1  # exit code
@@ -40,7 +39,6 @@ def run(home: Path, words: list[str], settings: list[str], expected: int) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", action="append", default=[], help="section.key=value, of params.yaml, in both runs")
-    parser.add_argument("--out", type=Path, default=RESULTS / "retry-cpu.json")
     options = parser.parse_args()
     rate = yaml.safe_load((ROOT / "params.yaml").read_text())["unlearn"]["learning_rate"]
     with tempfile.TemporaryDirectory() as folder:
@@ -51,8 +49,7 @@ def main() -> None:
         first = run(home, [], too_slow, GATES_FAILED)
         second = run(home, ["--retry-failed"], settings, 0)
     share = second["processor_seconds"] / first["processor_seconds"]
-    write_result(options.out, "cpu", {"first": first, "retry": second, "share": share})
-    print(f"the retry took {share:.1%} of the first run's processor time; {options.out}")
+    print(f"first run: {first}; retry: {second}; {share:.1%} of the first run's processor time")
 
 
 if __name__ == "__main__":
