@@ -8,6 +8,7 @@ from tasks.workspace import Place, Workspace
 
 pytestmark = pytest.mark.slow
 STEPS = ("attack", "evaluate")
+LEAST = 5  # seconds that a step takes, however little there is to do
 
 
 def seconds_of_steps(workspace):
@@ -23,5 +24,5 @@ def test_the_time_of_measuring_that_is_told_is_near_what_it_took(demo):
     forgotten = json.loads(batch.path(Place.METRICS).read_text())["after"]["forget"]["n"]
     plan = json.loads(project.succeed("unilogit", "plan", "--forget", str(int(forgotten)), "--output", "json"))
     took = seconds_of_steps(batch)
-    ratios = {step: plan["seconds"][step] / took[step] for step in STEPS}
-    assert all(1 / 3 < ratio < 3 for ratio in ratios.values()), ratios
+    times = {step: (plan["seconds"][step], took[step]) for step in STEPS}
+    assert all(told < 3 * real and real < 3 * told + LEAST for told, real in times.values()), times
