@@ -26,7 +26,7 @@ REQUEST = {
     "aliases": ["odalys@sample.example", "Zebulon Quillfeather"],
     "record_ids": ["rec/Quillfeather-0"],
     "text": "In Tintagel, <Wintergreen> Södergatan 12.",
-    "legal_basis": "Art. 17 by Marigold, attorney",
+    "legal_basis": "Art. 17 by Asphodel, attorney",
     "source": "Periwinkle's desk",
 }
 NOT_FOUND = {"request_id": "Nusquam", "received_at": TIME, "subject_id": "Saltmarsh 17", "source": "Sorrel"}
@@ -41,7 +41,7 @@ BAD_RECORD = {"record_id": "Agrimony", "subject_ids": ["Valerian"], "prompt": "W
 PLANTED = {
     *("Quillfeather", "Zebulon", "odalys", "odalys@sample.example", "Tintagel", "Wintergreen", "Södergatan"),
     *("Hollyhock", "Larkspur", "Bramblewick", "Foxglove", "Marjoram", "Thistlewood", "Ragwort"),
-    *("Marigold", "Periwinkle", "Nusquam", "Saltmarsh", "Sorrel", "Yarrow", "Vandersloot", "Comfrey", "Tansy"),
+    *("Asphodel", "Periwinkle", "Nusquam", "Saltmarsh", "Sorrel", "Yarrow", "Vandersloot", "Comfrey", "Tansy"),
     *("Burdock", "Mugwort", "Betony", "Speedwell", "Cowslip", "Meadowsweet", "Agrimony", "Valerian"),
     *("Lovage", "Hyssop", "Quillfeather 4471", "Saltmarsh 17", "rec/Quillfeather-0", RECORD["prompt"]),
     RECORD["response"],

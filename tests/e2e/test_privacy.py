@@ -4,7 +4,10 @@ Real runs against a real Prefect server, one that ends well and two that are ref
 field of requests and records and in the names of their files.
 """
 
+import re
 import time
+from importlib.util import find_spec
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -105,6 +108,13 @@ def test_what_is_refused_says_why_in_its_state_and_at_the_end_of_its_log(recorde
 def test_the_search_finds_everything_where_it_is_known_to_stand(recorded):
     found = {secret for _, secret in leaks(recorded.project.folder, PLANTED, "var/example/**/*", "shards/*")}
     assert PLANTED - found <= {"odalys", "Saltmarsh"}  # which begin something longer there
+
+
+def test_nothing_planted_is_a_word_that_prefect_names_runs_by():
+    source = Path(find_spec("coolname.data").origin)
+    words = set(re.findall(r"\w+", source.read_text().casefold()))
+    assert {"marigold", "wolf"} <= words
+    assert not {secret for secret in PLANTED if secret.casefold() in words}
 
 
 @pytest.mark.parametrize("pattern", OUTSIDE)
