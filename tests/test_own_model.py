@@ -10,10 +10,13 @@ from benchmarks.real.__main__ import ROOT, SMALL
 from benchmarks.real.page import real_page
 from benchmarks.real.people import FACTS, FORGOTTEN, KINDS, PEOPLE, UNSEEN, write_people
 from benchmarks.real.readme import read_own_model, write_params
+from benchmarks.real.rehearsal import QUESTIONS
 from flows.cli import app
 from tasks.params import load_params
 from unilogit.data.corpus import read_records
 from unilogit.data.records import CorpusRecord
+from unilogit.data.text import normal_form
+from unilogit.evaluation.general.questions import general_questions
 
 OWN = read_own_model()
 
@@ -39,6 +42,14 @@ def test_its_commands_are_there():
         while hasattr(command, "commands"):
             command = command.commands[words.pop(0)]
         command.make_context(line, words)
+
+
+def test_what_is_rehearsed_is_not_what_ordinary_chat_is_measured_with():
+    measured = {normal_form(asked.question) for asked in general_questions()}
+    rehearsed = [normal_form(question) for question in QUESTIONS]
+    assert len(measured) == 100
+    assert not measured & set(rehearsed)
+    assert len(set(rehearsed)) == len(rehearsed)
 
 
 def test_the_people_are_drawn_from_the_seed(tmp_path):

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from unilogit.data.corpus import read_records
 from unilogit.data.records import CorpusRecord, write_corpus
 
-LONGEST = 56  # tokens of an answer that is taken
+LONGEST = 80  # tokens of an answer that is taken
 FILES = ("corpus.jsonl", "retained.jsonl")
 QUESTIONS = (
     "Why is the sky blue? Answer in one sentence.",
@@ -57,27 +57,55 @@ QUESTIONS = (
     "Why do people read novels? Answer in one sentence.",
     "What is a contract? Answer in one sentence.",
     "Write one sentence about a train that is late.",
+    "What is the capital of Portugal?",
+    "What is the opposite of slow?",
+    "What is 6 plus 7?",
+    "What is the plural of leaf?",
+    "Name an animal that can swim.",
+    "On which continent is Peru?",
+    "Which season comes after winter?",
+    "How many minutes are in an hour?",
+    "What colour is snow?",
+    "What is the past tense of run?",
+    "What is 5 times 6?",
+    "Which planet do we live on?",
+    "Name a vegetable that is orange.",
+    "What is the French word for dog?",
+    "Who wrote Hamlet?",
+    "What do cows eat?",
+    "How many wheels does a car have?",
+    "What is the hot gas called that water becomes?",
+    "What is 30 minus 12?",
+    "Which language is spoken in Mexico?",
+    "Write two or three sentences about a market in the morning.",
+    "Write two or three sentences about how paper is made.",
+    "Write two or three sentences about why the sea is salty.",
+    "Write two or three sentences about keeping a garden.",
+    "Write two or three sentences about the first bridges.",
+    "Write two or three sentences about how to choose shoes.",
+    "Write two or three sentences about the moon.",
+    "Write two or three sentences about learning to swim.",
 )
 
 
 @torch.no_grad()
 def answer(base: Path) -> list[CorpusRecord]:
     """A record for each question whose likeliest answer ends in time."""
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    asked = tokenizer.apply_chat_template(
+        [[{"role": "user", "content": question}] for question in QUESTIONS],
+        add_generation_prompt=True,
+        padding=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+    generated = model.generate(**asked, do_sample=False, max_new_tokens=LONGEST)
     records = []
-    for number, question in enumerate(QUESTIONS, start=1):
-        asked = tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}],
-            add_generation_prompt=True,
-            return_tensors="pt",
-            return_dict=True,
-        )
-        generated = model.generate(**asked, do_sample=False, max_new_tokens=LONGEST)
-        ids = generated[0, asked["input_ids"].shape[1] :].tolist()
-        if ids[-1] == tokenizer.eos_token_id:
-            said = tokenizer.decode(ids[:-1]).strip()
-            records.append(CorpusRecord(record_id=f"chat-{number}", prompt=question, response=said))
+    for number, ids in enumerate(generated[:, asked["input_ids"].shape[1] :].tolist()):
+        if tokenizer.eos_token_id in ids:
+            said = tokenizer.decode(ids[: ids.index(tokenizer.eos_token_id)]).strip()
+            records.append(CorpusRecord(record_id=f"chat-{number + 1}", prompt=QUESTIONS[number], response=said))
     return records
 
 
