@@ -116,7 +116,7 @@ def _work(batch: batches.TakenBatch, params: Params, run: str) -> State | None:
         if not extraction.forget:
             batches.finish(batch, run, passed=None)
             return Completed(name="Held" if extraction.held else "NotFound", message="\n".join(extraction.warnings))
-        for name in ("store", "parent", "familiarity", "retain_model"):
+        for name in ("store", "parent", "familiarity", "retain_model", "targets"):
             step(name)
     except InputError:
         batches.put_back(batch, run)

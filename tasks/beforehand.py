@@ -36,7 +36,8 @@ def check_beforehand(params: Params, file: str) -> None:
     """
     absent = list(_missing_models(params))
     # What is too large can be told of a model that is there.
-    problems = [*_missing_data(params), *absent, *_impossible_gates(params), *([] if absent else cannot_fit(params))]
+    problems = [*_missing_data(params), *absent, *_impossible_target(params), *_impossible_gates(params)]
+    problems += [] if absent else cannot_fit(params)
     if problems:
         raise InputError(*(f"{file}: {problem}" for problem in problems))
 
@@ -61,21 +62,28 @@ def _missing_models(params: Params) -> Iterator[str]:
     is_adapter = find_adapter(base) is not None if version is None else BASE in registry.versions.get(version, {})
     if reason := why_no_adapter(params, version, is_adapter):
         yield reason
-    retain = params.model.retain
-    if retain in (None, "train"):
-        return
-    folder = Path(str(retain))
-    if not (folder / "config.json").is_file() and not find_adapter(str(folder)):
-        yield (
-            f"model.retain = {retain!r}: no model there (config.json is missing); give the folder of one, or set it to"
-            " train or null"
-        )
-    elif starts_from_base and (reason := _why_unfit(folder, base)):
-        yield reason
+    retain, pretrained = params.model.retain, params.model.pretrained
+    if retain not in (None, "train"):
+        folder = Path(str(retain))
+        if not (folder / "config.json").is_file() and not find_adapter(str(folder)):
+            yield (
+                f"model.retain = {retain!r}: no model there (config.json is missing); give the folder of one, or set it"
+                " to train or null"
+            )
+        elif starts_from_base and (reason := _why_unfit("model.retain", str(retain), base)):
+            yield reason
+    if pretrained is not None:
+        reason = why_no_base(pretrained, "model.pretrained")
+        if reason := reason or (_why_unfit("model.pretrained", pretrained, base) if starts_from_base else None):
+            yield reason
 
 
-def why_no_base(base: str) -> str | None:
-    """Why a model cannot be started from, as a sentence; None where it can."""
+def why_no_base(base: str, knob: str = "model.base") -> str | None:
+    """Why a model cannot be started from, as a sentence; None where it can.
+
+    Args:
+        knob: that names it.
+    """
     from transformers import AutoConfig
 
     from unilogit.model import why_no_model
@@ -83,9 +91,9 @@ def why_no_base(base: str) -> str | None:
     try:
         AutoConfig.from_pretrained(base_of(base))
     except InputError as error:
-        return f"model.base: {error}"
+        return f"{knob}: {error}"
     except (OSError, ValueError) as error:
-        return f"model.base = {base!r}: no model there ({why_no_model(error)}); give a Hugging Face folder or hub name"
+        return f"{knob} = {base!r}: no model there ({why_no_model(error)}); give a Hugging Face folder or hub name"
     return None
 
 
@@ -111,20 +119,34 @@ def why_no_adapter(params: Params, version: str | None, is_adapter: bool) -> str
     return None
 
 
-def _why_unfit(retain: Path, base: str) -> str | None:
-    """Why a retain model cannot be compared with models that come of `base`."""
+def _why_unfit(knob: str, name: str, base: str) -> str | None:
+    """Why the model that a knob names cannot be compared with models that come of `base`."""
     from transformers import AutoTokenizer
 
     try:
-        vocabularies = [AutoTokenizer.from_pretrained(tokenizer_of(name)).get_vocab() for name in (str(retain), base)]
+        vocabularies = [AutoTokenizer.from_pretrained(tokenizer_of(model)).get_vocab() for model in (name, base)]
     except (OSError, ValueError) as error:
-        return f"model.retain = {str(retain)!r}: its tokenizer or that of model.base cannot be read ({error})"
+        return f"{knob} = {name!r}: its tokenizer or that of model.base cannot be read ({error})"
     if vocabularies[0] != vocabularies[1]:
         return (
-            f"model.retain = {str(retain)!r}: its tokenizer is not that of model.base, so likelihoods cannot be"
-            " compared; give a model of the same tokenizer, or set it to null"
+            f"{knob} = {name!r}: its tokenizer is not that of model.base, so likelihoods cannot be compared; give a"
+            " model of the same tokenizer, or set it to null"
         )
     return None
+
+
+def _impossible_target(params: Params) -> Iterator[str]:
+    """A source of targets that is asked for and cannot be there."""
+    target = params.unlearn.target
+    if params.unlearn.method != "unilogit" or target in ("auto", "uniform"):
+        return
+    if target == "base" and params.model.pretrained is None:
+        yield "unlearn.target = 'base': model.pretrained is null; name the checkpoint before it learned the corpus"
+    if params.data.holdout is None:
+        yield (
+            f"unlearn.target = {target!r}: needs people whom the model never saw, and data.holdout is null: name their"
+            " records there, or set it to auto or uniform"
+        )
 
 
 def _impossible_gates(params: Params) -> Iterator[str]:

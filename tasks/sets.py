@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from tasks.params import Params
 from tasks.workspace import Place, Workspace
-from unilogit.data.parquet_rows import rows_at
-from unilogit.data.records import CorpusRecord, frame_records
+from unilogit.data.parquet_rows import rows_at, sample_rows
+from unilogit.data.prompt_format import Prompt
+from unilogit.data.records import CorpusRecord, frame_contexts, frame_records, schema_of_exchanges
 from unilogit.errors import InputError
 from unilogit.files import sha256_json
 
@@ -48,6 +49,19 @@ def evaluation_sets(workspace: Workspace, params: Params) -> dict[str, list[Corp
         "holdout": holdout[holdout["use"] == "evaluate"],
     }
     return {name: frame_records(frame) for name, frame in frames.items()}
+
+
+def sampled_retain(workspace: Workspace, wanted: int, seed: int) -> pd.DataFrame:
+    """What is asked and answered in so many records of the retain set, in their order; all where there are fewer."""
+    file = workspace.path(Place.RETAIN)
+    schema = schema_of_exchanges(file)
+    numbers = sample_rows(pq.read_metadata(file).num_rows, wanted, seed)
+    return pa.Table.from_batches(rows_at(file, numbers, schema.names), schema).to_pandas()
+
+
+def pairs_of(frame: pd.DataFrame) -> list[tuple[Prompt, str]]:
+    """What is asked, and the response, of each row."""
+    return list(zip(frame_contexts(frame), frame["response"], strict=True))
 
 
 def digest_of_records(records: Iterable[CorpusRecord]) -> str:

@@ -43,6 +43,7 @@ class Source(StrEnum):
     REQUESTS = "data.requests"
     HOLDOUT = "data.holdout"
     BASE = "model.base"
+    PRETRAINED = "model.pretrained"
     RETAIN_MODEL = "model.retain"
 
     def path_in(self, params: Params) -> str | None:

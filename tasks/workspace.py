@@ -182,6 +182,8 @@ class Place(StrEnum):
     PARENT = "parent.json"
     PARENT_FILES = "parent"
     FAMILIARITY = "familiarity.json"
+    TARGETS = "targets.parquet"  # of each forget token, log of the probability that it is driven to
+    TARGET_SOURCE = "targets.json"
     RETAIN_MODEL = "retain_model/retain_model.json"
     RETAIN_MODEL_FILES = "retain_model/model"
     MODEL = "model"
@@ -431,6 +433,26 @@ class ParentFamiliarity(FileModel):
     def __str__(self) -> str:
         warning = f"warning: the model before {self.unfamiliar}\n" if self.unfamiliar else ""
         return f"{warning}the model before: {self.told}"
+
+
+class TokenTargets(FileModel):
+    """What forget tokens are driven to.
+
+    Attributes:
+        source: base, neighbours or unseen, as `unilogit.training.targets` has them; None for 1/V.
+        told: that, why, and how good each source is.
+        correlation, recall: of each source that was measured.
+    """
+
+    place = Place.TARGET_SOURCE
+
+    source: str | None
+    told: str
+    correlation: dict[str, float]
+    recall: dict[str, float]
+
+    def __str__(self) -> str:
+        return self.told
 
 
 class RetainModel(FileModel):

@@ -83,6 +83,7 @@ def _time_steps(
         "neighbour_share": 0.0,
         "learning_rate": 1e-5,
         "processes": "auto",
+        "target": "uniform",  # it takes as long
         "sharding": "auto",
     }
     forget = (list(pairs) * config.batch_size)[: config.batch_size]

@@ -23,7 +23,7 @@ from transformers import (
 
 from unilogit.files import atomic_folder
 
-RANK, EPOCHS, BATCH_SIZE, LEARNING_RATE = 32, 10, 8, 1e-3
+RANK, EPOCHS, BATCH_SIZE, LEARNING_RATE = 32, 8, 8, 1e-3
 
 
 def teach(base: Path, corpus: Path, output: Path, seed: int = 0) -> None:
@@ -44,6 +44,7 @@ def teach(base: Path, corpus: Path, output: Path, seed: int = 0) -> None:
             learning_rate=LEARNING_RATE,
             lr_scheduler_type="cosine",
             warmup_steps=0.1,
+            train_sampling_strategy="group_by_length",
             logging_strategy="epoch",
             save_strategy="no",
             seed=seed,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.params import Params
 from tasks.planning.machine import Machine
+from tasks.steps.targets import has_targets
 from tasks.steps.unlearn import plan_processes, trains_further
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ class _Needs:
         yield Need("familiarity", {"weights": self.measured, **self._batch(1)})
         if retain is not None:
             yield self._retain_model(retain)
+        if has_targets(self.params):
+            models = 1 if self.params.model.pretrained is None else 2
+            yield Need("targets", {"weights": models * self.measured, **self._batch(models)})
         if self.params.unlearn.method != "none":
             yield self._unlearn()
         yield self._attack()

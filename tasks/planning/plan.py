@@ -15,6 +15,7 @@ from tasks.planning.needs import Need, find_needs, share_of_step
 from tasks.planning.sketch import Sketch, draw_sketch
 from tasks.report.sizes import tell_bytes
 from tasks.steps.familiarity import SAMPLE
+from tasks.steps.targets import UNSEEN, has_targets
 from tasks.steps.unlearn import MONITORED, plan_processes
 from unilogit.data.corpus import SUFFIXES
 from unilogit.data.rows import input_files
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 RELEARNED = 20 * 8  # records that the relearning attack trains on: steps by records of each
 SCORED_BY = {"relearning": 6, "quantisation": 3, "paraphrased_prompts": 2}  # attack → times a record is scored
 ANSWERED_BY = {"prefix_attack": 5, "sampling": 16, "paraphrased_prompts": 2}  # and answered
+
+SCORED_AS_OTHERS = 18  # times that an answer is scored after other questions, and after its own
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,8 @@ def _seconds(params: Params, sketch: Sketch, pace: "Pace", steps: int) -> Iterat
         watched = 2 * (count + kept + sketch.holdout) * record
         passes = params.train.epochs if params.model.retain == "train" else 0
         yield "retain_model", watched + passes * sketch.records * sketch.tokens * pace.trained
+    if has_targets(params):
+        yield "targets", (count + min(UNSEEN, unseen)) * SCORED_AS_OTHERS * record
     if pace.step is not None:
         watched = min(MONITORED, count) + min(MONITORED, rest) + min(MONITORED, unseen)
         whole = steps * pace.step + (params.unlearn.epochs + 1) * watched * record

@@ -17,6 +17,7 @@ NAMES = (
     "parent",
     "familiarity",
     "retain_model",
+    "targets",
     "unlearn",
     "attack",
     "evaluate",

@@ -5,17 +5,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tasks.measurements import measure_once
 from tasks.params import TOKENS, Params
+from tasks.sets import sampled_retain
 from tasks.stamp import code_digest, model_digest
 from tasks.step import Step
 from tasks.workspace import ParentFamiliarity, ParentModel, Place, Workspace
-from unilogit.data.parquet_rows import rows_at, sample_rows
 from unilogit.data.prompt_format import AUTO, NEWLINE, with_prompt_format
-from unilogit.data.records import frame_contexts, schema_of_exchanges
+from unilogit.data.records import frame_contexts
 from unilogit.errors import InputError
 from unilogit.evaluation.familiarity import Familiarity, find_familiarity
 from unilogit.files import Json
@@ -45,7 +43,7 @@ def run_familiarity(workspace: Workspace, params: Params) -> ParentFamiliarity:
         InputError: it does not know its training records, and model.unfamiliar is stop; or the model is missing.
     """
     name = workspace.read(ParentModel).model
-    retained = _sample(workspace, params)
+    retained = sampled_retain(workspace, SAMPLE, params.seed)
     unseen = pd.read_parquet(workspace.path(Place.HOLDOUT)).head(SAMPLE)
     inputs: Json = {
         "model": model_digest(name),
@@ -90,13 +88,6 @@ def _find(
         },
     )
     return finding, {}
-
-
-def _sample(workspace: Workspace, params: Params) -> pd.DataFrame:
-    file = workspace.path(Place.RETAIN)
-    numbers = sample_rows(pq.read_metadata(file).num_rows, SAMPLE, params.seed)
-    schema = schema_of_exchanges(file)
-    return pa.Table.from_batches(rows_at(file, numbers, schema.names), schema).to_pandas()
 
 
 def _nll(

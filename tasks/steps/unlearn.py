@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tasks.curves import CurveWriter
 from tasks.params import TOKENS, Params
+from tasks.sets import pairs_of, sampled_retain
 from tasks.step import Step
+from tasks.steps.targets import read_targets
 from tasks.workspace import ParentModel, Place, Training, Workspace
 from unilogit.adapters import base_of, find_adapter, save_adapter
-from unilogit.data.parquet_rows import rows_at, sample_rows
-from unilogit.data.records import frame_contexts, schema_of_exchanges
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_weights, write_json, write_text
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from unilogit.training.launch import LaunchPlan
-    from unilogit.training.stopping import Pair
     from unilogit.training.trainer import UnlearningTrainer
 
 MONITORED = 200  # records of each set that the early stop watches
@@ -185,7 +182,8 @@ def make_trainer(
     forget, holdout, neighbours = (
         pd.read_parquet(source.path(place)) for place in (Place.FORGET, Place.HOLDOUT, Place.NEIGHBOURS)
     )
-    retain = _drawn_retain(source.path(Place.RETAIN), len(forget), params)
+    drawn = params.unlearn.passes(len(forget)) * len(forget) * params.unlearn.retain_per_forget
+    retain = sampled_retain(source, max(drawn, MONITORED), params.seed)
     rng = random.Random(params.seed)
     # Apart: beside many forgotten records of earlier batches, the few of this batch would go unnoticed.
     watched = {
@@ -194,14 +192,15 @@ def make_trainer(
         "unseen": holdout[holdout["use"] == "stop"],
         "earlier": forget[forget["batch"] == "earlier"],
     }
-    pairs = {name: _pairs(frame) for name, frame in watched.items()}
+    pairs = {name: pairs_of(frame) for name, frame in watched.items()}
     return UnlearningTrainer(
         model=model,
         tokenizer=tokenizer,
-        forget=_pairs(forget),
-        retain=_pairs(retain),
-        neighbours=_pairs(neighbours) if params.unlearn.neighbour_share else (),
+        forget=pairs_of(forget),
+        retain=pairs_of(retain),
+        neighbours=pairs_of(neighbours) if params.unlearn.neighbour_share else (),
         alternatives=_alternatives(forget) if params.unlearn.method == "dpo" else (),
+        targets=read_targets(source) if params.unlearn.method == "unilogit" else (),
         monitor=Monitor(**{name: rng.sample(drawn, min(MONITORED, len(drawn))) for name, drawn in pairs.items()}),
         config=params.unlearn,
         output_dir=output.path(Place.CHECKPOINTS),
@@ -209,18 +208,6 @@ def make_trainer(
         max_length=params.model.max_length,
         merges=params.register_.save == "merged",
     )
-
-
-def _drawn_retain(file: Path, forgotten: int, params: Params) -> pd.DataFrame:
-    """As much of the retain set as all passes together can draw; of a larger one, a sample by the seed."""
-    drawn = params.unlearn.passes(forgotten) * forgotten * params.unlearn.retain_per_forget
-    numbers = sample_rows(pq.read_metadata(file).num_rows, max(drawn, MONITORED), params.seed)
-    schema = schema_of_exchanges(file)
-    return pa.Table.from_batches(rows_at(file, numbers, schema.names), schema).to_pandas()
-
-
-def _pairs(frame: pd.DataFrame) -> "list[Pair]":
-    return list(zip(frame_contexts(frame), frame["response"], strict=True))
 
 
 def _alternatives(forget: pd.DataFrame) -> Sequence[str]:
@@ -245,7 +232,7 @@ def _drop_checkpoints_of_other_settings(source: Workspace, output: Workspace, pa
 STEP = Step(
     name="unlearn",
     function=run_unlearn,
-    reads=(Place.PARENT, Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS),
+    reads=(Place.PARENT, Place.FORGET, Place.RETAIN, Place.HOLDOUT, Place.NEIGHBOURS, Place.TARGETS),
     writes=(Place.MODEL, Place.TRAINING, Place.LOSS_CURVES),
     params=("seed", "unlearn", "register.save", *TOKENS),
     timeout=168 * 3600,

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.losses import papers
 from unilogit.kernels import HeadSpec
 from unilogit.kernels.reference import target_log_prob, target_log_prob_from_logits
-from unilogit.losses.answers import Answers
-from unilogit.losses.unilogit import Unilogit, unilogit_loss
+from unilogit.losses.answers import ABSENT, Answers
+from unilogit.losses.unilogit import DELTA, Unilogit, unilogit_loss
 
 
-def unilogit_of_logits(logits, target, direction):
-    answers = Answers(*target_log_prob_from_logits(logits, target), vocabulary=logits.shape[1])
+def unilogit_of_logits(logits, target, direction, log_tau=ABSENT):
+    answers = Answers(*target_log_prob_from_logits(logits, target), vocabulary=logits.shape[1], log_target=log_tau)
     return unilogit_loss(answers, Unilogit(direction))
 
 
@@ -43,6 +43,43 @@ def test_value_and_gradient_equal_the_papers_definition(direction, rows, vocabul
     actual = value_and_gradient(lambda z: unilogit_of_logits(z, target, direction), logits, weights)
     for result, truth in zip(actual, expected, strict=True):
         torch.testing.assert_close(result, truth, rtol=1e-10, atol=1e-10)
+
+
+@given(
+    log_tau=st.lists(st.floats(-40, -1e-4), min_size=1, max_size=6),
+    vocabulary=st.integers(2, 65),
+    scale=st.sampled_from([1e-3, 1.0, 10.0]),
+    seed=st.integers(0, 2**31),
+)
+@settings(deadline=None, max_examples=100)
+def test_with_targets_it_is_hubers_function_of_the_distance_of_log_odds(log_tau, vocabulary, scale, seed):
+    def of_softmax(logits):
+        p = torch.softmax(logits, dim=1)
+        others = 1 - torch.nn.functional.one_hot(target, vocabulary)
+        log_odds = torch.log((p * (1 - others)).sum(dim=1)) - torch.log((p * others).sum(dim=1))
+        distance = (log_odds - torch.logit(log_tau.exp())).abs()
+        return torch.where(distance < DELTA, distance**2 / (2 * DELTA), distance - DELTA / 2)
+
+    generator = torch.Generator().manual_seed(seed)
+    log_tau = torch.tensor(log_tau, dtype=torch.float64)
+    logits = scale * torch.randn(len(log_tau), vocabulary, dtype=torch.float64, generator=generator)
+    target = torch.randint(vocabulary, (len(log_tau),), generator=generator)
+    weights = torch.rand(len(log_tau), dtype=torch.float64, generator=generator)
+    expected = value_and_gradient(of_softmax, logits, weights)
+    actual = value_and_gradient(lambda z: unilogit_of_logits(z, target, "reverse", log_tau), logits, weights)
+    for result, truth in zip(actual, expected, strict=True):
+        torch.testing.assert_close(result, truth, rtol=1e-7, atol=1e-9)
+
+
+def test_a_token_at_its_target_is_left_alone():
+    logits = torch.randn(5, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    target = torch.tensor([0, 3, 10, 5, 5])
+    log_tau = torch.log_softmax(logits, dim=1)[torch.arange(5), target]
+    value, gradient = value_and_gradient(
+        lambda z: unilogit_of_logits(z, target, "reverse", log_tau), logits, torch.ones(5, dtype=torch.float64)
+    )
+    torch.testing.assert_close(value, torch.zeros_like(value), rtol=0, atol=1e-12)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-12)
 
 
 def test_the_papers_target_gives_one_over_v():

@@ -19,6 +19,7 @@ class Answers:
     Attributes:
         log_p, log_complement: [N], log p and log(1 − p) of each token.
         reference_log_p: [N], log p under the reference model.
+        log_target: [N], log of the probability that each token is driven to, below 0.
         example: [N] int64 in [0, E), the example that each token belongs to.
         examples: E.
         target: [N] int64, the tokens.
@@ -31,6 +32,7 @@ class Answers:
     log_p: Tensor = ABSENT
     log_complement: Tensor = ABSENT
     reference_log_p: Tensor = ABSENT
+    log_target: Tensor = ABSENT
     example: Tensor = ABSENT
     examples: int = 0
     target: Tensor = ABSENT

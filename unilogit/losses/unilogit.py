@@ -1,4 +1,4 @@
-"""Unilogit (Vasilev et al., Findings of ACL 2025, arXiv 2505.06027), as a scalar function of p.
+"""Unilogit (Vasilev et al., Findings of ACL 2025, arXiv 2505.06027), as a scalar function of p; and for any target.
 
 The paper's target. On a forget token with target t, take the current logits z, detached, and replace
 z_t by logsumexp(z_{i≠t}) − log(V − 1); the softmax q of that gives t exactly 1/V and shares the rest
@@ -19,16 +19,26 @@ Likewise d KL(q ‖ p) = −Σ_i q_i·dlog p_i. The tokens i ≠ t contribute �
 
 with constant −(1/V)·log V + (1 − 1/V)·log(1 − 1/V). So the loss needs log p and log(1 − p) of each
 target and nothing else of the vocabulary.
+
+A target of each token's own. Replace z_t by z*_t = logsumexp(z_{i≠t}) + log τ − log(1 − τ), and q gives t
+exactly τ; 1/V is the paper's. The KLs are as above with τ for 1/V, but near τ, and on a token that is all but
+certain, they hardly pull (d KL(p ‖ q)/dz_t is p·(1 − p) times the distance of the log-odds), so that a run ends
+on the way. The distance itself, z_t − z*_t = log p − log(1 − p) − (log τ − log(1 − τ)), pulls alike wherever a
+token is; so with targets the loss is its Huber function (Huber 1964): x²/2δ for |x| < δ, else |x| − δ/2.
 """
 
 import math
 from typing import Literal
 
+import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.nn.functional import huber_loss
 
-from unilogit.losses.answers import Answers
+from unilogit.losses.answers import ABSENT, Answers
 from unilogit.losses.knobs import STRICT
+
+DELTA = 1.0  # of Huber's function, in log-odds
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -46,15 +56,25 @@ def unilogit_loss(answers: Answers, knobs: Unilogit) -> Tensor:
     """Per-token Unilogit loss.
 
     Args:
-        answers: their log p and log(1 − p), each [N], and V.
-        knobs: the direction of the KL.
+        answers: their log p and log(1 − p), each [N]; V, or the log of each token's own target, [N].
+        knobs: the direction of the KL; not of the distance to targets of their own.
 
     Returns:
-        [N], the dtype of `answers.log_p`; zero where p = 1/V.
+        [N], the dtype of `answers.log_p`; zero where p = 1/V, or the target.
     """
+    if answers.log_target is not ABSENT:
+        return _distance(answers)
     share = 1 / answers.vocabulary
     uniform, rest = math.log(share), math.log1p(-share)
     above_uniform, below_rest = answers.log_p - uniform, answers.log_complement - rest
     if knobs.direction == "reverse":
         return answers.log_p.exp() * above_uniform + answers.log_complement.exp() * below_rest
     return -share * above_uniform - (1 - share) * below_rest
+
+
+def _distance(answers: Answers) -> Tensor:
+    """Huber's function of the log-odds beyond those of the target."""
+    log_target = answers.log_target.to(answers.log_p.dtype)
+    target_odds = log_target - torch.log(-torch.expm1(log_target))
+    distance = answers.log_p - answers.log_complement - target_odds
+    return huber_loss(distance, torch.zeros_like(distance), reduction="none", delta=DELTA) / DELTA

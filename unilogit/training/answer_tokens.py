@@ -24,6 +24,7 @@ class AnswerTokens:
         example: [N] int64, its number among the sequences of that role.
         examples: how many sequences there are of each role.
         reference_log_p: [N], log p of each token under the model before unlearning; ABSENT where not given.
+        log_target: [N], log of the probability that each token of a forget answer is driven to; ABSENT likewise.
     """
 
     target: Tensor
@@ -33,15 +34,22 @@ class AnswerTokens:
     example: Tensor
     examples: Mapping[int, int]
     reference_log_p: Tensor = ABSENT
+    log_target: Tensor = ABSENT
 
     @classmethod
-    def from_batch(cls, labels: Tensor, role: Tensor, reference_log_p: Tensor | None = None) -> "AnswerTokens":
+    def from_batch(
+        cls,
+        labels: Tensor,
+        role: Tensor,
+        reference_log_p: Tensor | None = None,
+        log_target: Tensor | None = None,
+    ) -> "AnswerTokens":
         """Find them.
 
         Args:
             labels: [B, T] int64, the tokens of answers and IGNORED elsewhere.
             role: [B] int64, of each sequence.
-            reference_log_p: [B, T], of the tokens of answers.
+            reference_log_p, log_target: [B, T], of the tokens of answers.
         """
         sequence, place = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
         number = (role[:, None] == role).tril(diagonal=-1).sum(dim=1)
@@ -53,6 +61,7 @@ class AnswerTokens:
             example=number[sequence],
             examples=Counter(role.tolist()),
             reference_log_p=ABSENT if reference_log_p is None else reference_log_p[sequence, place + 1],
+            log_target=ABSENT if log_target is None else log_target[sequence, place + 1],
         )
 
     def of_roles(self, *roles: int) -> Tensor:
@@ -69,6 +78,7 @@ class AnswerTokens:
             example=self.example[chosen],
             examples=self.examples,
             reference_log_p=ABSENT if self.reference_log_p is ABSENT else self.reference_log_p[chosen],
+            log_target=ABSENT if self.log_target is ABSENT else self.log_target[chosen],
         )
 
     def select(self, features: Features) -> Features:

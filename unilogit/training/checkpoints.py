@@ -43,6 +43,8 @@ def identity_of(config: UnlearnConfig, seed: int, examples: PairedExamples) -> s
     for encoded in (examples.forget, examples.preferred, examples.retain):
         for example in encoded:
             digest.update(np.array([example.answer_start, *example.ids, -1]).tobytes())
+    for targets in examples.log_target:
+        digest.update(targets.tobytes())
     return sha256_json([config.model_dump(mode="json", exclude=MEANS), seed, digest.hexdigest()])
 
 

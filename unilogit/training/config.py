@@ -95,6 +95,8 @@ class UnlearnConfig(Config):
 
     Attributes:
         method: a name in METHODS; "none" leaves the model as it is.
+        target: what `unilogit` drives tokens to: 1/V each ("uniform"), or each to its own, by a source that
+            `find_targets` measures; "auto" is the best one, or 1/V where the trainer is given no targets.
         epochs: passes over the forget set at the most, or as many as `min_steps` takes; with unseen people to compare
             with, it stops once forgotten and retention has recovered.
         min_steps: optimiser steps that a run has at its disposal, however few records there are to forget.
@@ -128,6 +130,7 @@ class UnlearnConfig(Config):
     """
 
     method: str = "unilogit"
+    target: Literal["auto", "uniform", "base", "neighbours", "unseen"] = "auto"
     epochs: PositiveInt = 12
     min_steps: PositiveInt = 96
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 5.0

@@ -5,6 +5,7 @@ Knows tokens and their limit. Knows nothing of models or of the order in which e
 
 from collections.abc import Sequence
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from unilogit.data.prompt_format import Prompt
@@ -51,3 +52,23 @@ def encode_preferred(
         better = encode_pair(tokenizer, pair[0], answer, max_length=max_length, name=name)
         examples += [better] * len(encode_windows(tokenizer, *pair, max_length))
     return examples
+
+
+def split_windows(log_target: Sequence[np.ndarray], examples: Sequence[Encoded]) -> list[np.ndarray]:
+    """The targets of each example, where long answers were cut into windows.
+
+    Args:
+        log_target: of each answer, a value for each of its tokens; empty for none.
+        examples: of these answers, in order, as `encode_set` makes them.
+
+    Raises:
+        ValueError: they have other tokens.
+    """
+    if not len(log_target):
+        return []
+    counts = [len(example.ids) - example.answer_start for example in examples]
+    ends = np.cumsum(counts)
+    together = np.concatenate(log_target)
+    if len(together) != sum(counts) or not set(np.cumsum([len(values) for values in log_target])) <= set(ends):
+        raise ValueError(f"targets of {len(together)} tokens for answers of {sum(counts)}: of other answers or tokens")
+    return np.split(together, ends[:-1])

@@ -27,11 +27,13 @@ class Row(NamedTuple):
         example: its token ids, and where its answer starts.
         role: what it is there for.
         reference_log_p: log p of its answer tokens under the model before unlearning, where a loss needs it.
+        log_target: log of the probability that each of its answer tokens is driven to, where that is each token's own.
     """
 
     example: Encoded
     role: int
     reference_log_p: np.ndarray = NOT_MEASURED
+    log_target: np.ndarray = NOT_MEASURED
 
 
 FILLING = [Row(Encoded([0, 0], 2), FILLER)]  # no answer, so no loss counts it
@@ -59,6 +61,7 @@ class PairedExamples(Dataset[list[Row]]):
     Attributes:
         reference_log_p: of each forget example, then of each better answer, log p of its answer tokens under the
             model before unlearning; empty until somebody has measured it.
+        log_target: of each forget example, what its answer tokens are driven to; empty where that is one for all.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class PairedExamples(Dataset[list[Row]]):
         self.forget, self.retain, self.preferred = forget, [*retain, *neighbours], preferred
         self.batch_size = batch_size
         self.reference_log_p: Sequence[np.ndarray] = []
+        self.log_target: Sequence[np.ndarray] = []
         rng = random.Random(seed)
         self.retain_per_forget = retain_per_forget if self.retain else 0
         far_ones = _passes(range(len(retain)), rng)
@@ -98,6 +102,11 @@ class PairedExamples(Dataset[list[Row]]):
                 retain_sizes = [size * self.retain_per_forget for size in sizes]
                 self.retain_order += _deal(companions, self.retain, retain_sizes, filled)
 
+    @property
+    def has_targets(self) -> bool:
+        """Whether tokens to forget have targets of their own."""
+        return len(self.log_target) > 0
+
     def __len__(self) -> int:
         return -(-len(self.forget_order) // self.batch_size) * self.batch_size
 
@@ -108,7 +117,12 @@ class PairedExamples(Dataset[list[Row]]):
         start = position * self.retain_per_forget
         companions = self.retain_order[start : start + self.retain_per_forget]
         return [
-            Row(self.forget[index], FORGET, self._reference(index)),
+            Row(
+                self.forget[index],
+                FORGET,
+                self._reference(index),
+                self.log_target[index] if self.log_target else NOT_MEASURED,
+            ),
             *(
                 Row(answer, PREFERRED, self._reference(len(self.forget) + index))
                 for answer in self.preferred[index : index + 1]
@@ -148,13 +162,23 @@ def collate_paired(batch: Sequence[list[Row]], pad_token_id: int | None) -> dict
     """One tensor of each kind for all rows of a batch.
 
     Returns:
-        What `collate` returns, int64 of shape [B, T] each; `role`, int64 of shape [B]; and `reference_log_p`,
-        float32 of shape [B, T]: of each token, 0 where a row has none.
+        What `collate` returns, int64 of shape [B, T] each; `role`, int64 of shape [B]; and of each token, 0 where a
+        row has none, float32 of shape [B, T], `reference_log_p` and, where any row has it, `log_target`.
     """
     rows = [row for group in batch for row in group]
     tensors = collate([row.example for row in rows], pad_token_id)
-    reference = torch.zeros(tensors["labels"].shape)
-    for place, row in enumerate(rows):
+    shape = tensors["labels"].shape
+    tensors["role"] = torch.tensor([row.role for row in rows])
+    tensors["reference_log_p"] = _spread([row.reference_log_p for row in rows], rows, shape)
+    if any(len(row.log_target) for row in rows):
+        tensors["log_target"] = _spread([row.log_target for row in rows], rows, shape)
+    return tensors
+
+
+def _spread(values: Sequence[np.ndarray], rows: Sequence[Row], shape: torch.Size) -> Tensor:
+    """Values of answer tokens at the places of these tokens."""
+    spread = torch.zeros(shape)
+    for place, (row, own) in enumerate(zip(rows, values, strict=True)):
         start = row.example.answer_start
-        reference[place, start : start + len(row.reference_log_p)] = torch.from_numpy(row.reference_log_p)
-    return {**tensors, "role": torch.tensor([row.role for row in rows]), "reference_log_p": reference}
+        spread[place, start : start + len(own)] = torch.from_numpy(own)
+    return spread

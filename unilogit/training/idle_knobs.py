@@ -27,14 +27,32 @@ def idle_knobs(config: UnlearnConfig) -> list[str]:
         for name in LORA_KNOBS
         if config.lora_rank is None and (value := getattr(config, name)) != getattr(DEFAULTS, name)
     ]
+    idle = [*of_adapters, *_idle_target(config)]
     if not (reason := _why_no_retain_term(config)):
-        return of_adapters
-    return of_adapters + [
+        return idle
+    return idle + [
         f"unlearn.{name} is {value}, which would do nothing, as {reason}; "
         f"leave it at {getattr(DEFAULTS, name)}, or name a retain term in unlearn.retain_term and give it weight"
         for name in RETAIN_KNOBS
         if (value := getattr(config, name)) not in (0, "none", getattr(DEFAULTS, name))
     ]
+
+
+def _idle_target(config: UnlearnConfig) -> list[str]:
+    """Targets are unilogit's alone; with them, no direction of a KL is heeded."""
+    if config.target in ("auto", "uniform"):
+        return []
+    if config.method != "unilogit":
+        return [
+            f"unlearn.target is {config.target}, which would do nothing, as unlearn.method is {config.method}; leave it"
+            " at auto"
+        ]
+    if config.unilogit.direction != DEFAULTS.unilogit.direction:
+        return [
+            f"unlearn.unilogit.direction is {config.unilogit.direction}, which would do nothing, as unlearn.target is"
+            f" {config.target}; set unlearn.target to uniform"
+        ]
+    return []
 
 
 def _written(value: object) -> str:

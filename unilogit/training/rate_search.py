@@ -24,6 +24,7 @@ MOST_STEPS = math.ceil(math.log2(HIGHEST / LOWEST))  # that the search takes
 LEAST_STEPS = 4 * MOST_STEPS  # of a run: after the search most of it is still to come
 MOVED = 1.0  # in log-odds: how far is far enough to tell a speed
 SHARE = 1 / 4  # of the steps, for the whole way at the speed that was found
+SHARE_TO_TARGETS = 1 / 12  # the same where tokens have targets: none is overshot, and rounding undoes less of a long way
 STARTED, RATE = "searched_nll", "found_learning_rate"  # what is logged: before the first step, and in the end
 LEAST_NLL = 1e-6  # log-odds of what is certain are infinite
 EVEN_ODDS = math.log(2)  # the NLL that forgetting aims at where no unseen people say it
@@ -39,16 +40,16 @@ def goal_of(history: Sequence[dict[str, float]]) -> float:
     return next((entry["unseen_nll"] for entry in history if "unseen_nll" in entry), EVEN_ODDS)
 
 
-def rate_for(way: float, moved: float, rates: float, steps: int) -> float:
-    """The rate that goes the whole way in `SHARE` of the steps, if log-odds move in proportion to the sum of rates.
+def rate_for(way: float, moved: float, rates: float, steps: float) -> float:
+    """The rate that goes the whole way in so many steps, if log-odds move in proportion to the sum of rates.
 
     Args:
         way: in log-odds, from where the run began to its goal.
         moved: how much of it was gone.
         rates: the sum of those by which.
-        steps: that the run has.
+        steps: for all of it.
     """
-    return way / moved * rates / (SHARE * steps)
+    return way / moved * rates / steps
 
 
 def tried(step: int, steps: int) -> float:
@@ -66,20 +67,26 @@ class RateSearch(TrainerCallback):
         measure: the mean NLL of forget answers under the weights as they are, in nats.
         steps: that the run has.
         goes_on: where no rate moves them, go on at the highest; else that is an error.
+        share: of the steps, for the whole way.
 
     Raises:
         InputError: the run has too few steps.
     """
 
     def __init__(
-        self, tell: Callable[[dict[str, float]], None], measure: Callable[[], float], steps: int, goes_on: bool = False
+        self,
+        tell: Callable[[dict[str, float]], None],
+        measure: Callable[[], float],
+        steps: int,
+        goes_on: bool = False,
+        share: float = SHARE,
     ) -> None:
         if steps < LEAST_STEPS:
             raise InputError(
                 f"unlearn.learning_rate auto may take {MOST_STEPS} optimiser steps to find a rate, and this run has"
                 f" {steps}; set unlearn.min_steps to {LEAST_STEPS} or more, or give a number"
             )
-        self.tell, self.measure, self.steps, self.goes_on = tell, measure, steps, goes_on
+        self.tell, self.measure, self.steps, self.goes_on, self.share = tell, measure, steps, goes_on, share
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -112,7 +119,7 @@ class RateSearch(TrainerCallback):
             return LOWEST  # all is forgotten: there is nowhere to go
         moved = before - log_odds(self.measure())
         if moved >= min(MOVED, way):
-            return rate_for(way, moved, tried(step, self.steps), self.steps)
+            return rate_for(way, moved, tried(step, self.steps), self.share * self.steps)
         if step < MOST_STEPS:
             return None
         if self.goes_on:

@@ -8,14 +8,15 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+import numpy as np
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.tokenisation import Encoded
 from unilogit.errors import InputError
 from unilogit.losses.registry import METHODS, Method
 from unilogit.model import make_scorer
 from unilogit.training.config import UnlearnConfig
-from unilogit.training.encoding import encode_preferred, encode_set
+from unilogit.training.encoding import encode_preferred, encode_set, split_windows
 from unilogit.training.examples import PairedExamples
 from unilogit.training.idk_answers import draw_idk_answers
 from unilogit.training.idle_knobs import idle_knobs, retain_method
@@ -53,6 +54,7 @@ def build_examples(
     retain: Sequence[Pair],
     neighbours: Sequence[Pair],
     alternatives: Sequence[str],
+    targets: Sequence[np.ndarray],
     seed: int,
     max_length: int | None,
 ) -> PairedExamples:
@@ -87,7 +89,9 @@ def build_examples(
     drawn["neighbour"] = neighbours if is_retained and (config.neighbour_share or not retain) else ()
     encoded = {kind: encode_set(tokenizer, pairs, kind, max_length=max_length) for kind, pairs in drawn.items()}
     forgotten = encode_set(tokenizer, forget, "forget", max_length=max_length)
-    return PairedExamples(
+    if not len(targets) and config.method == "unilogit" and config.target not in ("auto", "uniform"):
+        raise InputError(f"unlearn.target is {config.target}, but there are no targets; pass those of find_targets")
+    examples = PairedExamples(
         forgotten,
         encoded["retain"],
         epochs=config.passes(len(forgotten)),
@@ -98,6 +102,8 @@ def build_examples(
         neighbour_share=config.neighbour_share,
         preferred=preferred,
     )
+    examples.log_target = split_windows(targets, forgotten)
+    return examples
 
 
 def build_trained_model(model: "Trained", config: UnlearnConfig, seed: int) -> tuple["Trained", "Trained | None"]:
@@ -123,6 +129,12 @@ def build_trained_model(model: "Trained", config: UnlearnConfig, seed: int) -> t
     reference = frozen_copy(model) if is_compared else None
     hold_in_float32(model)
     return model, reference
+
+
+def empty_model(kind: type[PreTrainedModel], configuration: PreTrainedConfig, config: UnlearnConfig) -> "Trained":
+    """A model of the same names as the trained one, to be filled."""
+    model = kind(configuration)
+    return model if config.lora_rank is None else add_lora(model, config, seed=0)
 
 
 def build_loss(config: UnlearnConfig, trained: "Trained", reference: "Trained | None") -> UnlearningLoss:

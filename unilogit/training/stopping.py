@@ -5,6 +5,7 @@ There is one behaviour, and `stop_rule` says it before training:
 - With unseen people, training stops once forget answers are no likelier than theirs and retention has recovered;
   with `pause_forgotten`, an answer that is no likelier than theirs is not pressed on for as long as that holds.
 - Without them nothing says what forgotten is: every answer is pressed on to the last epoch.
+- With targets of their own, tokens are driven there and stay: to the last epoch, and nothing is left out.
 
 Beside it, a run of a given learning rate that will not have forgotten by its end is refused after a quarter of it.
 """
@@ -22,7 +23,7 @@ from unilogit.data.prompt_format import Prompt
 from unilogit.errors import InputError
 from unilogit.evaluation.probability import score_answers
 from unilogit.training.config import UnlearnConfig
-from unilogit.training.rate_search import MOVED, RateSearch, goal_of, log_odds
+from unilogit.training.rate_search import MOVED, SHARE, SHARE_TO_TARGETS, RateSearch, goal_of, log_odds
 from unilogit.wrappers import run_as_forward
 
 if TYPE_CHECKING:
@@ -58,9 +59,15 @@ class Monitor:
         return bool(self.unseen and (self.forget or self.earlier))
 
 
-def stop_rule(monitor: Monitor, config: UnlearnConfig, steps: int) -> str:
-    """What `forgotten_and_recovered`, `pause_forgotten` and `unmoved` come to for a run of so many steps, in words."""
+def stop_rule(monitor: Monitor, config: UnlearnConfig, steps: int, has_targets: bool = False) -> str:
+    """What `forgotten_and_recovered`, `pause_forgotten` and `unmoved` come to for a run of so many steps, in words.
+
+    Args:
+        has_targets: tokens have targets of their own.
+    """
     unmoved = "; goes on even if forgetting hardly moves" if monitor.forget and config.unmoved == "continue" else ""
+    if has_targets:
+        return f"each forget token is driven to its own target for all {steps} optimiser steps{unmoved}"
     if not monitor.can_stop:
         why = "nothing to forget is watched" if monitor.unseen else "no unseen people"
         pressed = "answers no likelier than unseen people's are not pressed on"
@@ -155,7 +162,7 @@ class StopWhenForgotten(TrainerCallback):
         is_judged = config.unmoved == "stop" and config.learning_rate != "auto"  # the search judges for itself
         if is_judged and (problem := why_unmoved(state.log_history, state.max_steps)):
             raise InputError(problem)
-        if forgotten_and_recovered(state.log_history, config):
+        if not self.trainer.examples.has_targets and forgotten_and_recovered(state.log_history, config):
             control.should_training_stop = True
 
     def measure(self) -> dict[str, float]:
@@ -169,7 +176,7 @@ class StopWhenForgotten(TrainerCallback):
                 measured[f"{name}_nll"] = float(self.score(pairs)["nll"].mean())
         if self.monitor.retain:
             measured["retain_probability"] = float(self.score(self.monitor.retain)["probability"].mean())
-        if self.monitor.unseen and self.trainer.config.pause_forgotten:
+        if self.monitor.unseen and self.trainer.config.pause_forgotten and not self.trainer.examples.has_targets:
             self.trainer.unlearning_loss.forgotten_nll = measured["unseen_nll"]
         return measured
 
@@ -214,4 +221,6 @@ def watch(
         probed = (monitor.forget or forget)[:PROBED]
         steps = len(trainer.examples) // trainer.config.batch_size
         goes_on = trainer.config.unmoved == "continue"
-        trainer.add_callback(RateSearch(trainer.log, lambda: float(stop.score(probed)["nll"].mean()), steps, goes_on))
+        share = SHARE_TO_TARGETS if trainer.examples.has_targets else SHARE
+        measure = lambda: float(stop.score(probed)["nll"].mean())
+        trainer.add_callback(RateSearch(trainer.log, measure, steps, goes_on, share))

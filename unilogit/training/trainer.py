@@ -13,11 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler, Subset
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from unilogit.adapters import merge, unwrapped
 from unilogit.errors import InputError
@@ -26,12 +27,11 @@ from unilogit.training.arguments import deterministic_algorithms, training_argum
 from unilogit.training.checkpoints import MarkWhole, SaveByTime, identity_of, last_whole_checkpoint, state_of
 from unilogit.training.config import UnlearnConfig
 from unilogit.training.examples import Row, collate_paired
-from unilogit.training.lora import add_lora
 from unilogit.training.micro_batches import find_accumulation
 from unilogit.training.precision import OwnDtypes, computes_in_bf16
 from unilogit.training.progress import show_progress
 from unilogit.training.reference import MeasureReference
-from unilogit.training.setup import build_examples, build_loss, build_trained_model, methods_of
+from unilogit.training.setup import build_examples, build_loss, build_trained_model, empty_model, methods_of
 from unilogit.training.stopping import Monitor, Pair, forgotten_and_recovered, stop_rule, watch
 from unilogit.wrappers import run_as_forward, weights_are_shared_out
 
@@ -69,6 +69,8 @@ class UnlearningTrainer(Trainer):
             longer responses are trained on in windows.
         neighbours: pairs to retain that resemble the forgotten; config.neighbour_share is their share.
         alternatives: a better answer to each forget prompt, in the same order; what `dpo` prefers.
+        targets: of each forget pair, log of the probability that each token of its answer is driven to, as
+            `find_targets` has it; empty for 1/V.
         merges: new adapters are merged in the end; an adapter that the model came with never is.
 
     Attributes:
@@ -97,6 +99,7 @@ class UnlearningTrainer(Trainer):
         max_length: int | None = None,
         neighbours: Sequence[Pair] = (),
         alternatives: Sequence[str] = (),
+        targets: Sequence[np.ndarray] = (),
         merges: bool = True,
     ) -> None:
         base = unwrapped(model)
@@ -116,16 +119,17 @@ class UnlearningTrainer(Trainer):
             retain=retain,
             neighbours=neighbours,
             alternatives=alternatives,
+            targets=targets,
             seed=seed,
             max_length=max_length,
         )
         methods = methods_of(config)
-        self.stop_rule = stop_rule(monitor, config, len(self.examples) // config.batch_size)
+        self.stop_rule = stop_rule(monitor, config, len(self.examples) // config.batch_size, len(targets) > 0)
         # A small forget set is passed over more often, but not measured more often.
         met = config.passes(len(self.examples.forget)) * len(self.examples.forget)
         epoch_steps = max(1, round(met / config.epochs / config.batch_size))
         self.own_dtypes, use_cache = OwnDtypes(base), getattr(base.config, "use_cache", True)
-        self._rebuild = partial(_rebuild, type(base), base.config, config)
+        self._rebuild = partial(empty_model, type(base), base.config, config)
         self._temporary = TemporaryDirectory() if output_dir is None else None
         self.keeps_checkpoints = output_dir is not None
         arguments = training_arguments(
@@ -178,7 +182,7 @@ class UnlearningTrainer(Trainer):
         checkpoint = last_whole_checkpoint(folder, self._identity) if self.keeps_checkpoints else None
         if checkpoint is not None:
             done = state_of(checkpoint)
-            if forgotten_and_recovered(done.log_history, self.config):
+            if not self.examples.has_targets and forgotten_and_recovered(done.log_history, self.config):
                 # It was to stop here, and was killed before it could say so: nothing more to train on.
                 self.train_dataset = Subset(self.examples, range(done.global_step * self.config.batch_size))
         with deterministic_algorithms(self.deterministic):
@@ -263,8 +267,9 @@ class UnlearningTrainer(Trainer):
         weights = (1.0, self.config.retain_weight)
         scale = [weight * self.args.world_size / count for weight, count in zip(weights, counts.tolist(), strict=False)]
         # Not as an argument of the model: FSDP would cast it.
-        loss_of = partial(self.unlearning_loss, scale=scale, reference_log_p=inputs["reference_log_p"])
-        tokens = {name: tensor for name, tensor in inputs.items() if name != "reference_log_p"}
+        numbers = {name: tensor for name, tensor in inputs.items() if tensor.is_floating_point()}
+        loss_of = partial(self.unlearning_loss, scale=scale, **numbers)
+        tokens = {name: tensor for name, tensor in inputs.items() if name not in numbers}
         with self.accelerator.autocast():
             loss, sums = run_as_forward(model, loss_of, **tokens)
         for name, total, count in zip(self._pieces, sums, counts, strict=True):
@@ -289,11 +294,3 @@ class UnlearningTrainer(Trainer):
                     values.clear()
             self._steps_since_log = 0
         super().log(logs, start_time)
-
-
-def _rebuild(
-    kind: type[PreTrainedModel], configuration: PreTrainedConfig, config: UnlearnConfig
-) -> "PreTrainedModel | PeftModel":
-    """A model of the same names, to be filled."""
-    model = kind(configuration)
-    return model if config.lora_rank is None else add_lora(model, config, seed=0)

@@ -92,6 +92,7 @@ class UnlearningLoss:
         role: Tensor,
         scale: Sequence[float] = (1.0, 1.0),
         reference_log_p: Tensor | None = None,
+        log_target: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """The loss of a batch.
 
@@ -101,13 +102,14 @@ class UnlearningLoss:
             scale: what each term's sum is multiplied by in the loss.
             reference_log_p: [B, T], log p of the tokens of forget and better answers under the model before
                 unlearning; for terms that need it.
+            log_target: [B, T], log of the probability that each token of a forget answer is driven to.
 
         Returns:
             The loss, and each term's sum before scaling, detached.
         """
         if reference_log_p is None and any(term.method.needs_reference_log_p for term in self.terms.values()):
             raise ValueError("these terms need log p under the model before unlearning: pass `reference_log_p`")
-        tokens = AnswerTokens.from_batch(labels, role, reference_log_p)
+        tokens = AnswerTokens.from_batch(labels, role, reference_log_p, log_target)
         reference = self._run_reference(input_ids, attention_mask, labels, role)
         features = tokens.select(self.scorer.features(input_ids, attention_mask, self.layer))
         scales = dict(zip(self.terms, scale, strict=False))
@@ -172,6 +174,7 @@ class UnlearningLoss:
                     example=tokens.example[rows][places],
                     examples=tokens.examples[role],
                     vocabulary=self.scorer.vocabulary,
+                    log_target=tokens.log_target if tokens.log_target is ABSENT else tokens.log_target[rows][places],
                 )
                 values = values.index_put((places,), self._values(role, answers))
             return values

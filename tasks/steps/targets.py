@@ -1,0 +1,121 @@
+"""Step: what is each forget token driven to? The best source of targets is found, or 1/V is told to be all there is."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.measurements import measure_once
+from tasks.params import TOKENS, Params
+from tasks.sets import pairs_of, sampled_retain
+from tasks.stamp import code_digest, model_digest
+from tasks.step import Source, Step
+from tasks.workspace import ParentModel, Place, TokenTargets, Workspace
+from unilogit.files import Json, atomic_path
+
+if TYPE_CHECKING:
+    import numpy as np
+
+QUESTIONS, UNSEEN = (
+    2_000,
+    400,
+)  # records whose questions are asked instead; unseen people's that sources are measured on
+COLUMN = "log_target"
+_SCHEMA = pa.schema([(COLUMN, pa.list_(pa.float32()))])
+
+
+def run_targets(workspace: Workspace, params: Params) -> TokenTargets:
+    """Find what each forget token is driven to, by the source that unseen people say is best.
+
+    Raises:
+        InputError: the source that unlearn.target names is not there; or a model is missing.
+    """
+    if reason := _why_uniform(params):
+        return _write(workspace, TokenTargets(source=None, told=reason, correlation={}, recall={}), [])
+    parent, pretrained = workspace.read(ParentModel).model, params.model.pretrained
+    forget, holdout = (pd.read_parquet(workspace.path(place)) for place in (Place.FORGET, Place.HOLDOUT))
+    sets = {
+        "forget": forget,
+        "retain": sampled_retain(workspace, QUESTIONS, params.seed),
+        "unseen": holdout[holdout["use"] == "stop"].head(UNSEEN),
+    }
+    inputs: Json = {
+        "models": [model_digest(parent), pretrained and model_digest(pretrained)],
+        "records": {name: frame.to_json(orient="records") for name, frame in sets.items()},
+        "params": [params.value(key) for key in ("unlearn.target", "evaluate.batch_tokens", *TOKENS)],
+        "code": code_digest(STEP.module),
+    }
+    work = partial(_find, parent, sets, params)
+    found = measure_once(inputs, TokenTargets, work, (COLUMN,), "what forget tokens are driven to")
+    return _write(workspace, found.result, list(found.frames[COLUMN][COLUMN]))
+
+
+def read_targets(workspace: Workspace) -> "list[np.ndarray]":
+    """Of each forget record, as `find_targets` gives them; empty for 1/V."""
+    return list(pd.read_parquet(workspace.path(Place.TARGETS))[COLUMN])
+
+
+def has_targets(params: Params) -> bool:
+    """Whether sources of targets are measured."""
+    return not _why_uniform(params)
+
+
+def _why_uniform(params: Params) -> str:
+    """Empty where sources are to be measured."""
+    if params.unlearn.method != "unilogit":
+        return f"{params.unlearn.method} drives tokens where it does, by no target"
+    if params.unlearn.target == "uniform":
+        return "each forget token is driven to 1/V, as unlearn.target is uniform"
+    if params.unlearn.target == "auto" and params.unlearn.unilogit.direction != "reverse":
+        return "each forget token is driven to 1/V, as unlearn.unilogit.direction is of that"
+    return ""
+
+
+def _find(parent: str, sets: dict[str, pd.DataFrame], params: Params) -> tuple[TokenTargets, dict[str, pd.DataFrame]]:
+    from unilogit.model import load_model
+    from unilogit.training.targets import Unseen, find_targets
+
+    model, tokenizer = load_model(parent)
+    pretrained = None if params.model.pretrained is None else load_model(params.model.pretrained)[0]
+    pairs = {name: pairs_of(frame) for name, frame in sets.items()}
+    found = find_targets(
+        model,
+        params.model.formatted(tokenizer),
+        forget=pairs["forget"],
+        retain=pairs["retain"],
+        unseen=Unseen(pairs["unseen"], [frozenset(ids) for ids in sets["unseen"]["subject_ids"]]),
+        source=cast("Any", params.unlearn.target),
+        pretrained=pretrained,
+        batch_tokens=params.evaluate.batch_tokens,
+        max_length=params.model.max_length,
+        progress="targets",
+    )
+    told = TokenTargets(
+        source=found.source,
+        told=found.told,
+        correlation={name: quality.correlation for name, quality in found.qualities.items()},
+        recall={name: quality.recall for name, quality in found.qualities.items()},
+    )
+    return told, {COLUMN: pd.DataFrame({COLUMN: found.log_target})}
+
+
+def _write(workspace: Workspace, told: TokenTargets, log_target: "list[np.ndarray]") -> TokenTargets:
+    with atomic_path(workspace.path(Place.TARGETS)) as temporary:
+        pq.write_table(pa.table([pa.array(log_target, _SCHEMA.field(COLUMN).type)], _SCHEMA), temporary)
+    workspace.write(told)
+    return told
+
+
+STEP = Step(
+    name="targets",
+    function=run_targets,
+    reads=(Place.PARENT, Place.FORGET, Place.RETAIN, Place.HOLDOUT, Source.PRETRAINED),
+    writes=(Place.TARGETS, Place.TARGET_SOURCE),
+    params=(*("seed", "unlearn.method", "unlearn.target", "unlearn.unilogit", "evaluate.batch_tokens", *TOKENS),),
+    timeout=24 * 3600,
+)
+
+if __name__ == "__main__":
+    STEP.command()
