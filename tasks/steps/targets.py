@@ -14,6 +14,7 @@ from tasks.stamp import code_digest, model_digest
 from tasks.step import Source, Step
 from tasks.workspace import ParentModel, Place, TokenTargets, Workspace
 from unilogit.files import Json, atomic_path
+from unilogit.training.idle_knobs import knobs_of_uniform
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,8 +69,8 @@ def _why_uniform(params: Params) -> str:
         return f"{params.unlearn.method} drives tokens where it does, by no target"
     if params.unlearn.target == "uniform":
         return "each forget token is driven to 1/V, as unlearn.target is uniform"
-    if params.unlearn.target == "auto" and params.unlearn.unilogit.direction != "reverse":
-        return "each forget token is driven to 1/V, as unlearn.unilogit.direction is of that"
+    if params.unlearn.target == "auto" and (knobs := knobs_of_uniform(params.unlearn)):
+        return f"each forget token is driven to 1/V, as {knobs[0]}, which is of that alone"
     return ""
 
 

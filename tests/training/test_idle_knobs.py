@@ -22,6 +22,7 @@ from unilogit.training.trainer import UnlearningTrainer
 BASE = UnlearnConfig(epochs=1, min_steps=1, checkpoint_minutes=0, batch_size=4, rmu=Rmu(layer=0))
 OTHER_VALUES = {
     "method": "ceu",
+    "target": "base",
     "epochs": 2,
     "min_steps": 7,
     "checkpoint_minutes": 60.0,

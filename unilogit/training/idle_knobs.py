@@ -38,21 +38,27 @@ def idle_knobs(config: UnlearnConfig) -> list[str]:
     ]
 
 
+def knobs_of_uniform(config: UnlearnConfig) -> list[str]:
+    """The knobs, each with its value, that are not at their defaults and heeded with 1/V as the target alone."""
+    told = [
+        ("unilogit.direction", config.unilogit.direction, DEFAULTS.unilogit.direction),
+        ("retain_recovery", config.retain_recovery, DEFAULTS.retain_recovery),
+        ("pause_forgotten", config.pause_forgotten, DEFAULTS.pause_forgotten),
+    ]
+    return [f"unlearn.{name} is {value}" for name, value, default in told if value != default]
+
+
 def _idle_target(config: UnlearnConfig) -> list[str]:
-    """Targets are unilogit's alone; with them, no direction of a KL is heeded."""
+    """Targets of their own are unilogit's alone; with them, there is no KL and no early stop."""
     if config.target in ("auto", "uniform"):
         return []
+    named = f"unlearn.target is {config.target}"
     if config.method != "unilogit":
-        return [
-            f"unlearn.target is {config.target}, which would do nothing, as unlearn.method is {config.method}; leave it"
-            " at auto"
-        ]
-    if config.unilogit.direction != DEFAULTS.unilogit.direction:
-        return [
-            f"unlearn.unilogit.direction is {config.unilogit.direction}, which would do nothing, as unlearn.target is"
-            f" {config.target}; set unlearn.target to uniform"
-        ]
-    return []
+        return [f"{named}, which would do nothing, as unlearn.method is {config.method}; set it to uniform"]
+    return [
+        f"{knob}, which would do nothing, as {named}; set unlearn.target to uniform"
+        for knob in knobs_of_uniform(config)
+    ]
 
 
 def _written(value: object) -> str:

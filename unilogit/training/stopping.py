@@ -222,5 +222,6 @@ def watch(
         steps = len(trainer.examples) // trainer.config.batch_size
         goes_on = trainer.config.unmoved == "continue"
         share = SHARE_TO_TARGETS if trainer.examples.has_targets else SHARE
-        measure = lambda: float(stop.score(probed)["nll"].mean())
-        trainer.add_callback(RateSearch(trainer.log, measure, steps, goes_on, share))
+        trainer.add_callback(
+            RateSearch(trainer.log, lambda: float(stop.score(probed)["nll"].mean()), steps, goes_on, share)
+        )
