@@ -23,6 +23,7 @@ from benchmarks.measure import RESULTS, write_result
 from tasks.params import DEFAULT_PARAMS, Params, load_params
 from tasks.report.review import flatten
 from tasks.stamp import Keeper, digest
+from tasks.steps.targets import STEP as TARGETS
 from tasks.steps.train import Trained, train_model
 from tasks.steps.unlearn import STEP as UNLEARN
 from tasks.workspace import ParentModel, Place, Workspace
@@ -83,7 +84,8 @@ def unlearn(suite: Suite, steering: list[CorpusRecord], folder: Path, params: Pa
     write_parquet(workspace.path(Place.NEIGHBOURS), retain.iloc[:0])
     write_parquet(workspace.path(Place.HOLDOUT), frame(steering, use="stop"))
     workspace.write(ParentModel(model=str(model), version=None, files_sha256=str(digest(model))))
-    UNLEARN.run(workspace, params)
+    for step in (TARGETS, UNLEARN):
+        step.run(workspace, params)
     return workspace.path(Place.MODEL)
 
 

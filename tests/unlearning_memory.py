@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tasks.params import load_params
 from tasks.steps.unlearn import unlearn_into
 from tasks.workspace import Place, Workspace
-from tests.tasks.steps.prepare import put_parent
+from tests.tasks.steps.prepare import put_parent, put_targets
 from unilogit.files import write_parquet
 from unilogit.memory import give_back
 from unilogit.training.from_scratch import train_tokenizer
@@ -44,6 +44,7 @@ def report(folder: str) -> None:
     model = workspace.root / "parent"
     weights = save(model, [str(row["response"]) for records in sets.values() for row in records])
     put_parent(workspace, model)
+    put_targets(workspace)
     assert UnlearningTrainer  # what is imported is not what training takes
     give_back()
     before = psutil.Process().memory_info().rss

@@ -94,6 +94,7 @@ def reproduce(name: str, version: str, *, keep: bool = False, tell: Tell = print
         parent = _parent(store, registered, params, folder)
         workspace.write(parent)
         tell(f"{title}: {parent}")
+        load_step("targets").run(workspace, params)
         training = load_step("unlearn").run(workspace, params).result
         assert isinstance(training, Training)
         tell(f"{title}: {training}")

@@ -34,7 +34,7 @@ def run_targets(workspace: Workspace, params: Params) -> TokenTargets:
         InputError: the source that unlearn.target names is not there; or a model is missing.
     """
     if reason := _why_uniform(params):
-        return _write(workspace, TokenTargets(source=None, told=reason, correlation={}, recall={}), [])
+        return write_targets(workspace, TokenTargets(source=None, told=reason, correlation={}, recall={}), [])
     parent, pretrained = workspace.read(ParentModel).model, params.model.pretrained
     forget, holdout = (pd.read_parquet(workspace.path(place)) for place in (Place.FORGET, Place.HOLDOUT))
     sets = {
@@ -45,12 +45,12 @@ def run_targets(workspace: Workspace, params: Params) -> TokenTargets:
     inputs: Json = {
         "models": [model_digest(parent), pretrained and model_digest(pretrained)],
         "records": {name: frame.to_json(orient="records") for name, frame in sets.items()},
-        "params": [params.value(key) for key in ("unlearn.target", "evaluate.batch_tokens", *TOKENS)],
+        "params": [params.value(key) for key in ("unlearn.target", *TOKENS)],
         "code": code_digest(STEP.module),
     }
     work = partial(_find, parent, sets, params)
     found = measure_once(inputs, TokenTargets, work, (COLUMN,), "what forget tokens are driven to")
-    return _write(workspace, found.result, list(found.frames[COLUMN][COLUMN]))
+    return write_targets(workspace, found.result, list(found.frames[COLUMN][COLUMN]))
 
 
 def read_targets(workspace: Workspace) -> "list[np.ndarray]":
@@ -89,7 +89,6 @@ def _find(parent: str, sets: dict[str, pd.DataFrame], params: Params) -> tuple[T
         unseen=Unseen(pairs["unseen"], [frozenset(ids) for ids in sets["unseen"]["subject_ids"]]),
         source=cast("Any", params.unlearn.target),
         pretrained=pretrained,
-        batch_tokens=params.evaluate.batch_tokens,
         max_length=params.model.max_length,
         progress="targets",
     )
@@ -102,7 +101,8 @@ def _find(parent: str, sets: dict[str, pd.DataFrame], params: Params) -> tuple[T
     return told, {COLUMN: pd.DataFrame({COLUMN: found.log_target})}
 
 
-def _write(workspace: Workspace, told: TokenTargets, log_target: "list[np.ndarray]") -> TokenTargets:
+def write_targets(workspace: Workspace, told: TokenTargets, log_target: "list[np.ndarray]") -> TokenTargets:
+    """What the step leaves; see `read_targets`."""
     with atomic_path(workspace.path(Place.TARGETS)) as temporary:
         pq.write_table(pa.table([pa.array(log_target, _SCHEMA.field(COLUMN).type)], _SCHEMA), temporary)
     workspace.write(told)

@@ -12,8 +12,8 @@ from tests.e2e.quick import QUICK
 from unilogit.files import read_json, sha256_weights
 
 STAGES = [
-    *("example", "train", "intake", "validate", "extract", "parent", "familiarity", "retain_model", "unlearn"),
-    *("attack", "evaluate", "gate", "register", "summary"),
+    *("example", "train", "intake", "validate", "extract", "parent", "familiarity", "retain_model", "targets"),
+    *("unlearn", "attack", "evaluate", "gate", "register", "summary"),
 ]
 IN_GIT = ["summary"]  # whose files are not in DVC's cache
 
@@ -70,7 +70,7 @@ def test_changing_the_learning_rate_runs_from_unlearning_on(reproduced):
 def test_flow_stages_and_single_commands_give_the_same_weights(reproduced):
     project, _ = reproduced
     weights = sha256_weights(project.folder / "var" / "repro" / "model")
-    for step in ("intake", "validate", "extract", "parent", "familiarity", "retain_model", "unlearn"):
+    for step in ("intake", "validate", "extract", "parent", "familiarity", "retain_model", "targets", "unlearn"):
         project.succeed("python", "-m", f"tasks.steps.{step}", "--workspace", "var/alone")
     assert sha256_weights(project.folder / "var" / "alone" / "model") == weights
     code = project.run("unilogit", "run").returncode

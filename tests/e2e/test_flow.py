@@ -141,7 +141,7 @@ def test_gradient_ascent_at_a_high_rate_fails_the_utility_gates(demo, tmp_path):
         "unlearn.min_steps=1",
     ]
     params = load_params(demo[0].folder / "params.yaml", settings)
-    for name in ("unlearn", "evaluate", "gate"):
+    for name in ("targets", "unlearn", "evaluate", "gate"):
         load_step(name).run(workspace, params)
     verdicts = {gate["name"]: gate["passed"] for gate in read_json(workspace.path(Place.GATES))["gates"]}
     assert verdicts["forget-probability"]

@@ -20,6 +20,7 @@ from tasks.stamp import digest
 from tasks.steps.parent import STEP as PARENT
 from tasks.steps.register import run_register
 from tasks.steps.store import run_store
+from tasks.steps.targets import STEP as TARGETS
 from tasks.steps.unlearn import STEP as UNLEARN
 from tasks.workspace import ParentModel, Place
 from tests.adapted import merged_by_hand, save_random_adapter
@@ -76,6 +77,7 @@ def run_batch(home, batch, settings):
     for place, count, column in ((Place.RETAIN, 6, {}), (Place.NEIGHBOURS, 2, {}), (Place.HOLDOUT, 3, {"use": "stop"})):
         write_parquet(workspace.path(place), forget_set([[f"{place.name}-{n}"] for n in range(count)]).assign(**column))
     PARENT.run(workspace, settings)
+    TARGETS.run(workspace, settings)
     UNLEARN.run(workspace, settings)
     run_store(workspace, settings)
     return workspace, run_register(workspace, settings)

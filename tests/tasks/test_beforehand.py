@@ -77,6 +77,18 @@ def test_a_model_that_is_not_there_or_does_not_fit_is_named(problems, models, tm
     assert "cannot be read" in problem
 
 
+def test_targets_that_cannot_be_had_are_named(problems, models, tmp_path):
+    assert problems("unlearn.target=auto", f"model.pretrained={models / 'retain'}") == []
+    (problem,) = problems("unlearn.target=base")
+    assert problem.startswith("unlearn.target = 'base': model.pretrained is null; name the checkpoint before")
+    (problem,) = problems(f"model.pretrained={tmp_path}/none")
+    assert problem.startswith(f"model.pretrained = '{tmp_path}/none': no model there (")
+    (problem,) = problems(f"model.pretrained={models / 'other'}")
+    assert problem.startswith(f"model.pretrained = '{models / 'other'}': its tokenizer is not that of model.base")
+    unheld = problems("unlearn.target=unseen", "data.holdout=null")
+    assert "needs people whom the model never saw, and data.holdout is null" in unheld[0]
+
+
 def gate(metric):
     return f"gates=[{{name: mine, scope: utility, metric: {metric}, op: '<=', threshold: 1}}]"
 

@@ -6,8 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.params import load_params
-from tasks.sets import evaluation_sets
-from tasks.steps.unlearn import MONITORED, _drawn_retain
+from tasks.sets import evaluation_sets, sampled_retain
 from tasks.workspace import Place, Workspace
 from unilogit.data.records import COLUMNS, CORPUS_SCHEMA
 
@@ -66,12 +65,11 @@ def test_without_neighbours_there_is_no_such_set(workspace):
     assert "neighbours" not in evaluation_sets(workspace, load_params("params.yaml", SMALL))
 
 
-def test_training_reads_no_more_of_the_retain_set_than_it_can_draw(workspace):
-    file = workspace.path(Place.RETAIN)
-    params = load_params("params.yaml", ["unlearn.epochs=10", "unlearn.min_steps=1", "unlearn.retain_per_forget=3"])
-    few, many, everything = (_drawn_retain(file, forgotten, params) for forgotten in (2, 10, 40))
-    assert (len(few), len(many)) == (MONITORED, 300)
-    assert everything.equals(pd.read_parquet(file, columns=["prompt", "response", "history", "system"]))
+def test_of_the_retain_set_no_more_is_read_than_is_wanted(workspace):
+    everything, many = sampled_retain(workspace, 10_000, 0), sampled_retain(workspace, 300, 0)
+    assert len(many) == 300
+    assert everything.equals(pd.read_parquet(workspace.path(Place.RETAIN), columns=list(everything)))
+    assert list(everything) == ["prompt", "response", "history", "system"]
     assert many[["prompt"]].merge(everything).equals(many)
-    assert _drawn_retain(file, 10, params).equals(many)
-    assert not _drawn_retain(file, 10, params.model_copy(update={"seed": 1})).equals(many)
+    assert sampled_retain(workspace, 300, 0).equals(many)
+    assert not sampled_retain(workspace, 300, 1).equals(many)

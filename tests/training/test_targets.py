@@ -21,7 +21,7 @@ NOBODY = Unseen([], [])
 
 
 def found(model, **changes):
-    arguments = {"forget": FORGET, "retain": RETAIN, "unseen": UNSEEN, "batch_tokens": 512} | changes
+    arguments = {"forget": FORGET, "retain": RETAIN, "unseen": UNSEEN} | changes
     return find_targets(model, TOKENIZER, **arguments)
 
 

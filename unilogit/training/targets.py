@@ -41,6 +41,7 @@ TokenValues = list[np.ndarray]  # of each answer, a float for each of its tokens
 NEAREST = 8  # questions that an answer is put after
 LEAST_WORTH = 0.3  # of a source that is taken without being asked for
 SUREST = -1e-4  # log of the highest probability that a token is driven to: log-odds stay finite
+SCORED_TOKENS = 4096  # at once; always the same, for the same bits whatever memory there is
 _LINES = 1024  # of similarities at once: bounds memory, not the result
 _Score = Callable[[Sequence[Pair]], TokenValues]
 
@@ -102,7 +103,6 @@ def find_targets(
     unseen: Unseen,
     source: Literal["auto"] | SourceName = "auto",
     pretrained: PreTrainedModel | None = None,
-    batch_tokens: int | None = None,
     max_length: int | None = None,
     progress: str | None = None,
 ) -> Targets:
@@ -115,16 +115,16 @@ def find_targets(
         unseen: people of whom the model knows nothing; not those that the outcome is measured with.
         source: "auto" is the best of those there are, or none where none is worth `LEAST_WORTH`.
         pretrained: the checkpoint before it learned the corpus, with the same tokenizer; None where there is none.
-        batch_tokens, max_length: as of `score_tokens`.
+        max_length: as of `score_tokens`.
         progress: what progress bars on standard error say first; None for no bars.
 
     Raises:
         InputError: the source that is asked for is not there.
     """
-    score = _scorer(model, tokenizer, batch_tokens, max_length, progress)
+    score = _scorer(model, tokenizer, max_length, progress)
     estimators = _estimators(score, retain, unseen)
     if pretrained is not None:
-        asked_before = _scorer(pretrained, tokenizer, batch_tokens, max_length, progress)
+        asked_before = _scorer(pretrained, tokenizer, max_length, progress)
         estimators = {"base": lambda pairs, _: asked_before(pairs), **estimators}
     if not unseen.pairs:
         reason = "there are no unseen people (data.holdout), who say how likely tokens are that nobody knows"
@@ -164,14 +164,13 @@ def _uniform(reason: str, source: str, qualities: dict[SourceName, Quality]) -> 
 def _scorer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    batch_tokens: int | None,
     max_length: int | None,
     progress: str | None,
 ) -> _Score:
     def score(pairs: Sequence[Pair]) -> TokenValues:
         prompts, answers = [prompt for prompt, _ in pairs], [answer for _, answer in pairs]
         scores = score_tokens(
-            model, tokenizer, prompts, answers, batch_tokens=batch_tokens, max_length=max_length, progress=progress
+            model, tokenizer, prompts, answers, batch_tokens=SCORED_TOKENS, max_length=max_length, progress=progress
         )
         return [each.log_p for each in scores]
 

@@ -44,6 +44,13 @@ def test_every_step_with_a_model_or_a_copy_is_told_in_order(needs):
     assert "unlearn" not in needs("unlearn.method=none")
 
 
+def test_sources_of_targets_take_the_models_that_they_ask(needs, base):
+    weights = needs()["familiarity"].memory["weights"]
+    assert "targets" not in needs()
+    assert needs("unlearn.target=auto")["targets"].memory["weights"] == weights
+    assert needs("unlearn.target=auto", f"model.pretrained={base}")["targets"].memory["weights"] == 2 * weights
+
+
 def test_adapters_need_less_of_all_but_the_attack(needs):
     whole, adapters = needs(), needs("unlearn.lora_rank=2")
     weights = whole["unlearn"].memory["weights"]

@@ -9,6 +9,7 @@ import pytest
 
 from tasks.registry.connection import client
 from tasks.registry.reproduce import reproduce
+from tasks.steps import load_step
 from tasks.steps.register import run_register
 from tasks.steps.store import run_store
 from tasks.steps.unlearn import STEP
@@ -39,6 +40,7 @@ def registered(home, batch, base, *overrides, parent=None, used=()):
     for place, count, column in ((Place.RETAIN, 6, {}), (Place.NEIGHBOURS, 2, {}), (Place.HOLDOUT, 3, {"use": "stop"})):
         write_parquet(workspace.path(place), forget_set([[f"{place.name}-{n}"] for n in range(count)]).assign(**column))
     put_parent(workspace, base, parent)
+    load_step("targets").run(workspace, params(f"model.base={base}", *overrides, *used))
     STEP.run(workspace, params(f"model.base={base}", *overrides, *used))
     run_store(workspace, settings)
     run_register(workspace, settings)

@@ -4,12 +4,18 @@ from pathlib import Path
 
 from tasks.params import load_params
 from tasks.stamp import digest
-from tasks.workspace import AttackMetrics, ParentModel, RetainModel, Workspace
+from tasks.steps.targets import write_targets
+from tasks.workspace import AttackMetrics, ParentModel, RetainModel, TokenTargets, Workspace
 from unilogit.evaluation.findings import NOT_FINITE
 
 
 def put_parent(workspace: Workspace, model: Path, version: str | None = None) -> None:
     workspace.write(ParentModel(model=str(model), version=version, files_sha256=digest(model) or str(model)))
+
+
+def put_targets(workspace: Workspace) -> None:
+    """1/V for each forget token."""
+    write_targets(workspace, TokenTargets(source=None, told="1/V", correlation={}, recall={}), [])
 
 
 def put_retain_model(workspace: Workspace, model: Path | None) -> None:

@@ -16,7 +16,7 @@ from tasks.curves import read_curves
 from tasks.steps.train import STEP as TRAIN
 from tasks.steps.unlearn import STEP
 from tasks.workspace import Workspace
-from tests.tasks.steps.prepare import loader, put_parent
+from tests.tasks.steps.prepare import loader, put_parent, put_targets
 from unilogit.data.records import CorpusRecord, write_corpus
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_weights, write_json, write_parquet
@@ -61,6 +61,7 @@ def base(tmp_path_factory):
 
 def unlearn(folder, settings, model):
     put_parent(Workspace(folder), model)
+    put_targets(Workspace(folder))
     return STEP.run(Workspace(folder), settings).result
 
 
@@ -103,6 +104,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(base, tmp_path):
     killed = make_workspace(tmp_path / "killed")
     settings = [f"--set={override}" for override in (*SMALL, LONG)]
     put_parent(Workspace(killed), base)
+    put_targets(Workspace(killed))
     command = [sys.executable, "-m", "tasks.steps.unlearn", "--workspace", killed, *settings]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_for_checkpoint(killed / "checkpoints", process)

@@ -7,7 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tasks.params import load_params
 from tasks.steps.unlearn import STEP
 from tasks.workspace import Place, Training, Workspace
-from tests.tasks.steps.prepare import put_parent
+from tests.tasks.steps.prepare import put_parent, put_targets
 from unilogit.errors import InputError
 from unilogit.training.from_scratch import train_tokenizer
 
@@ -23,6 +23,7 @@ def workspace(tmp_path):
     LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path / "parent")
     tokenizer.save_pretrained(tmp_path / "parent")
     put_parent(Workspace(tmp_path), tmp_path / "parent")
+    put_targets(Workspace(tmp_path))
     return tmp_path
 
 
