@@ -49,8 +49,8 @@ def run_targets(workspace: Workspace, params: Params) -> TokenTargets:
         "code": code_digest(STEP.module),
     }
     work = partial(_find, parent, sets, params)
-    found = measure_once(inputs, TokenTargets, work, (COLUMN,), "what forget tokens are driven to")
-    return write_targets(workspace, found.result, list(found.frames[COLUMN][COLUMN]))
+    measured = measure_once(inputs, TokenTargets, work, (COLUMN,), "what forget tokens are driven to")
+    return write_targets(workspace, measured.result, list(measured.frames[COLUMN][COLUMN]))
 
 
 def read_targets(workspace: Workspace) -> "list[np.ndarray]":
@@ -81,7 +81,7 @@ def _find(parent: str, sets: dict[str, pd.DataFrame], params: Params) -> tuple[T
     model, tokenizer = load_model(parent)
     pretrained = None if params.model.pretrained is None else load_model(params.model.pretrained)[0]
     pairs = {name: pairs_of(frame) for name, frame in sets.items()}
-    found = find_targets(
+    targets = find_targets(
         model,
         params.model.formatted(tokenizer),
         forget=pairs["forget"],
@@ -93,12 +93,12 @@ def _find(parent: str, sets: dict[str, pd.DataFrame], params: Params) -> tuple[T
         progress="targets",
     )
     told = TokenTargets(
-        source=found.source,
-        told=found.told,
-        correlation={name: quality.correlation for name, quality in found.qualities.items()},
-        recall={name: quality.recall for name, quality in found.qualities.items()},
+        source=targets.source,
+        told=targets.told,
+        correlation={name: quality.correlation for name, quality in targets.qualities.items()},
+        recall={name: quality.recall for name, quality in targets.qualities.items()},
     )
-    return told, {COLUMN: pd.DataFrame({COLUMN: found.log_target})}
+    return told, {COLUMN: pd.DataFrame({COLUMN: targets.log_target})}
 
 
 def write_targets(workspace: Workspace, told: TokenTargets, log_target: "list[np.ndarray]") -> TokenTargets:

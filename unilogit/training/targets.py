@@ -143,7 +143,7 @@ def find_targets(
         estimates[name] = of_forget
         qualities[name] = _quality(np.concatenate(of_forget), np.concatenate(of_unseen), own, own_unseen)
     told = "; ".join([*(f"{name}: {quality}" for name, quality in qualities.items()), *why_not])
-    worthwhile = [name for name, each in qualities.items() if source != "auto" or each.worth >= LEAST_WORTH]
+    worthwhile = [name for name, quality in qualities.items() if source != "auto" or quality.worth >= LEAST_WORTH]
     if not worthwhile:
         return _uniform(f"no source is worth it ({told})", source, qualities)
     best = max(worthwhile, key=lambda name: qualities[name].worth)
@@ -172,7 +172,7 @@ def _scorer(
         scores = score_tokens(
             model, tokenizer, prompts, answers, batch_tokens=SCORED_TOKENS, max_length=max_length, progress=progress
         )
-        return [each.log_p for each in scores]
+        return [answer_scores.log_p for answer_scores in scores]
 
     return score
 
@@ -231,10 +231,10 @@ def _nearest(
     if not questions:
         yield from [np.empty(0, dtype=np.int64)] * len(pairs)
         return
-    own, others = [_text(prompt) for prompt, _ in pairs], [_text(prompt) for prompt in questions]
-    vectorizer = TfidfVectorizer(preprocessor=str, analyzer="char_wb", ngram_range=(2, 4)).fit([*others, *own, "--"])
-    vectors = vectorizer.transform(others).T
-    texts = np.array(others, dtype=object)
+    own, asked = [_text(prompt) for prompt, _ in pairs], [_text(prompt) for prompt in questions]
+    vectorizer = TfidfVectorizer(preprocessor=str, analyzer="char_wb", ngram_range=(2, 4)).fit([*asked, *own, "--"])
+    vectors = vectorizer.transform(asked).T
+    texts = np.array(asked, dtype=object)
     for first in range(0, len(own), _LINES):
         block = own[first : first + _LINES]
         similarity = (vectorizer.transform(block) @ vectors).toarray()

@@ -61,7 +61,6 @@ def base(tmp_path_factory):
 
 def unlearn(folder, settings, model):
     put_parent(Workspace(folder), model)
-    put_targets(Workspace(folder))
     return STEP.run(Workspace(folder), settings).result
 
 
@@ -71,6 +70,7 @@ def make_workspace(folder):
     write_parquet(folder / "data" / "retain.parquet", pd.DataFrame(people(RETAIN)))
     write_parquet(folder / "data" / "holdout.parquet", pd.DataFrame(people(UNSEEN)).assign(use="stop"))
     write_parquet(folder / "data" / "neighbours.parquet", pd.DataFrame(people(RETAIN[:2])))
+    put_targets(Workspace(folder))
     return folder
 
 
@@ -104,7 +104,6 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(base, tmp_path):
     killed = make_workspace(tmp_path / "killed")
     settings = [f"--set={override}" for override in (*SMALL, LONG)]
     put_parent(Workspace(killed), base)
-    put_targets(Workspace(killed))
     command = [sys.executable, "-m", "tasks.steps.unlearn", "--workspace", killed, *settings]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_for_checkpoint(killed / "checkpoints", process)
@@ -161,7 +160,8 @@ def test_nothing_is_finished_before_all_of_it_is_written(finished):
     workspace, _ = finished
     written = {file.relative_to(workspace): file.stat().st_mtime_ns for file in workspace.rglob("*") if file.is_file()}
     assert max(written, key=written.__getitem__) == Path(".stamps/unlearn.json")
-    kept = {"data", "parent.json", "model", "loss.csv", "curves.jsonl", "training.json", ".stamps"}
+    before = {"data", "parent.json", "targets.json", "targets.parquet"}
+    kept = before | {"model", "loss.csv", "curves.jsonl", "training.json", ".stamps"}
     assert {path.parts[0] for path in written} == kept
 
 
