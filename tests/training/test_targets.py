@@ -109,6 +109,14 @@ def test_a_source_that_is_not_there_is_refused():
     assert "unseen" not in found(knowing_model(), unseen=alone).qualities
 
 
+def test_a_checkpoint_that_gives_no_numbers_is_named():
+    broken = tiny_model()
+    broken.name_or_path = "models/broken"
+    broken.lm_head.weight.data.fill_(float("nan"))
+    with pytest.raises(InputError, match=r"models/broken: gives answers no probability \(NaN\)"):
+        found(knowing_model(), source="base", pretrained=broken)
+
+
 def test_neither_the_own_question_nor_one_about_the_same_people_is_asked_instead():
     questions = ["Where does Ada live?", "WHERE  does Ada live?", "Where does Bo live?", "Who?", "Where does Cy live?"]
     people = [frozenset(ids) for ids in ({"a"}, {"a"}, {"b", "c"}, {"d"}, {"c"})]

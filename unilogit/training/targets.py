@@ -119,7 +119,7 @@ def find_targets(
         progress: what progress bars on standard error say first; None for no bars.
 
     Raises:
-        InputError: the source that is asked for is not there.
+        InputError: the source that is asked for is not there, or a model gives no numbers.
     """
     score = _scorer(model, tokenizer, max_length, progress)
     estimators = _estimators(score, retain, unseen)
@@ -172,6 +172,11 @@ def _scorer(
         scores = score_tokens(
             model, tokenizer, prompts, answers, batch_tokens=SCORED_TOKENS, max_length=max_length, progress=progress
         )
+        if not all(np.isfinite(answer_scores.log_p).all() for answer_scores in scores):
+            name = model.name_or_path or "the model"
+            raise InputError(
+                f"{name}: gives answers no probability (NaN), so no targets can be told by it; use another"
+            )
         return [answer_scores.log_p for answer_scores in scores]
 
     return score
