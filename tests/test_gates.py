@@ -5,8 +5,9 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from unilogit.gates import Gate, judge
+from unilogit.gates import Gate, GateReport, judge
 
 finite = st.floats(-1e6, 1e6)
 
@@ -86,3 +87,42 @@ def test_a_number_that_leaves_records_out_says_so_whether_it_passes_or_fails(thr
     verdict = judge([gate(metric="forget.rouge_l_recall", threshold=threshold)], metrics).gates[0]
     assert verdict.passed == (threshold == 0.3)
     assert verdict.reason.endswith(f"{threshold:g}; {told}")
+
+
+@given(value=finite, reference=finite, allowance=st.floats(0, 1e6), op=st.sampled_from(["<", "<=", ">", ">="]))
+def test_with_an_allowance_a_model_may_be_that_much_worse_than_the_retain_model(value, reference, allowance, op):
+    metrics = {role: {"forget": {"probability": one}} for role, one in [("after", value), ("retain_model", reference)]}
+    demanded = Gate(**gate(op).model_dump() | {"allowance": allowance})
+    verdict = judge([demanded], metrics).gates[0]
+    limit = round(reference + (allowance if op.startswith("<") else -allowance), 4)
+    assert verdict.threshold == limit
+    assert verdict.passed == eval(f"{value!r} {op} {limit!r}")
+    assert f"the retain model's {reference:.4g}" in verdict.reason
+    assert verdict.gate() == demanded
+    if op in ("<=", ">=") and allowance >= 1e-4:
+        metrics["after"] = metrics["retain_model"]
+        assert judge([demanded], metrics).passed, "a retain model is no worse than itself"
+
+
+@pytest.mark.parametrize(
+    "retain_model", [None, {}, {"forget": {"probability": None}}, {"forget": {"probability": math.nan}}]
+)
+def test_without_a_number_of_the_retain_model_the_threshold_counts_and_that_is_said(retain_model):
+    demanded = Gate(**gate(threshold=0.5).model_dump() | {"allowance": 0.2})
+    metrics = {"after": {"forget": {"probability": 0.4}}, "retain_model": retain_model}
+    verdict = judge([demanded], metrics).gates[0]
+    assert (verdict.passed, verdict.threshold, verdict.gate()) == (True, 0.5, demanded)
+    assert verdict.reason.endswith("<= 0.5 (of the retain model there is no such number)")
+
+
+def test_verdicts_written_before_there_were_allowances_are_read():
+    old = judge([gate()], {"after": {"forget": {"probability": 0.4}}}).model_dump()
+    for verdict in old["gates"]:
+        del verdict["allowance"], verdict["absolute"]
+    assert GateReport.model_validate(old).gates[0].gate() == gate()
+
+
+@pytest.mark.parametrize("allowance", [-0.1, math.inf, math.nan])
+def test_an_allowance_is_a_finite_number_from_0_on(allowance):
+    with pytest.raises(ValidationError, match="allowance"):
+        Gate(**gate().model_dump() | {"allowance": allowance})

@@ -1,6 +1,7 @@
 """Gates: what a model must show before it may be promoted.
 
-Compares measured metrics with thresholds; reads them and changes nothing. Knows nothing of how they were measured.
+Compares measured metrics with thresholds, and with the retain model's; reads them and changes nothing. Knows nothing of
+how they were measured.
 """
 
 import math
@@ -29,6 +30,8 @@ class Gate(BaseModel):
         metric: dotted path in the `after` part of metrics.json, e.g. "forget.probability".
         op: how the metric must compare with the threshold.
         threshold: a finite number, in the metric's unit.
+        allowance: with it, where the retain model has the metric, the threshold is its value and so much more (for
+            ">=": less), to four decimals: a model that never knew is no worse than itself. None: always `threshold`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -38,13 +41,25 @@ class Gate(BaseModel):
     metric: Annotated[str, Field(min_length=1)]
     op: Operator
     threshold: float
+    allowance: Annotated[float, Field(ge=0)] | None = Field(None, exclude_if=lambda allowance: allowance is None)
+
+    def __str__(self) -> str:
+        demand = f"{self.metric} {self.op} {self.threshold:g}"
+        if self.allowance is None:
+            return demand
+        sign = "-" if self.op.startswith(">") else "+"
+        return (
+            f"{self.metric} {self.op} the retain model's {sign} {self.allowance:g}, or {self.threshold:g} without one"
+        )
 
 
 class GateVerdict(BaseModel):
     """One gate's outcome.
 
     Attributes:
-        name, scope, metric, op, threshold: the gate's own.
+        name, scope, metric, op, allowance: the gate's own.
+        threshold: what the value was compared with.
+        absolute: the gate's own threshold, where the retain model's value and the allowance took its place.
         value: the measured metric; None when there is none, which fails the gate.
         margin: how far on the passing side of the threshold the value lies (negative: failed), in the metric's unit.
         passed: whether value `op` threshold holds.
@@ -58,10 +73,17 @@ class GateVerdict(BaseModel):
     metric: str
     op: str
     threshold: float
+    allowance: float | None = None
+    absolute: float | None = None
     value: float | None
     margin: float | None
     passed: bool
     reason: str
+
+    def gate(self) -> Gate:
+        """The gate that was judged by."""
+        fields = {name: getattr(self, name) for name in Gate.model_fields}
+        return Gate.model_validate(fields | ({} if self.absolute is None else {"threshold": self.absolute}))
 
 
 class GateReport(BaseModel):
@@ -98,37 +120,62 @@ def judge(gates: Sequence[Gate], metrics: Mapping[str, Json]) -> GateReport:
 
     Args:
         gates: what is demanded.
-        metrics: what metrics.json holds: the paths of gates are looked up in its `after` part, in `unavailable` the
-            reasons of those without a number, and in `incomplete` what a number leaves out.
+        metrics: what metrics.json holds: the paths of gates are looked up in its `after` part, where they have an
+            allowance in `retain_model` too, in `unavailable` the reasons of those without a number, and in
+            `incomplete` what a number leaves out.
     """
     verdicts = [_judge_one(gate, metrics) for gate in gates]
     return GateReport(passed=all(verdict.passed for verdict in verdicts), gates=verdicts)
 
 
 def _judge_one(gate: Gate, metrics: Mapping[str, Json]) -> GateVerdict:
-    value = metrics.get("after")
-    for name in gate.metric.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    value = _number(metrics.get("after"), gate.metric)
+    limit, origin = _limit(gate, _number(metrics.get("retain_model"), gate.metric))
+    demanded = gate.model_dump() | {"threshold": limit, "absolute": None if limit == gate.threshold else gate.threshold}
+    if value is None:
         return GateVerdict(
-            **gate.model_dump(),
+            **demanded,
             value=None,
             margin=None,
             passed=False,
             reason=f"{gate.metric} is not available: {_why_unavailable(gate.metric, metrics)}",
         )
-    margin = value - gate.threshold if gate.op.startswith(">") else gate.threshold - value
-    passed = holds(value, gate.op, gate.threshold)
+    margin = value - limit if gate.op.startswith(">") else limit - value
+    passed = holds(value, gate.op, limit)
     incomplete = metrics.get("incomplete")
     left_out = f"; {incomplete[gate.metric]}" if isinstance(incomplete, Mapping) and gate.metric in incomplete else ""
     return GateVerdict(
-        **gate.model_dump(),
+        **demanded,
         value=value,
         margin=margin,
         passed=passed,
-        reason=f"{gate.metric} = {value:.4g}, {'which is' if passed else 'but must be'} {gate.op} {gate.threshold:g}"
+        reason=f"{gate.metric} = {value:.4g}, {'which is' if passed else 'but must be'} {gate.op} {limit:g}{origin}"
         + left_out,
     )
+
+
+def _limit(gate: Gate, reference: float | None) -> tuple[float, str]:
+    """What a gate's value is compared with, and where that is from, if the gate has an allowance.
+
+    Args:
+        reference: the retain model's value; None where there is none.
+    """
+    if gate.allowance is None:
+        return gate.threshold, ""
+    if reference is None:
+        return gate.threshold, " (of the retain model there is no such number)"
+    is_least = gate.op.startswith(">")
+    limit = round(reference - gate.allowance if is_least else reference + gate.allowance, 4)
+    return limit, f" (the retain model's {reference:.4g} {'-' if is_least else '+'} {gate.allowance:g})"
+
+
+def _number(node: Json, path: str) -> float | None:
+    """The finite number at a dotted path; None where there is none."""
+    for name in path.split("."):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    if isinstance(node, bool) or not isinstance(node, int | float) or not math.isfinite(node):
+        return None
+    return node
 
 
 def _why_unavailable(path: str, metrics: Mapping[str, Json]) -> str:

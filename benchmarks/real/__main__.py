@@ -23,6 +23,7 @@ from tasks.params import load_params
 from tasks.report.review import flatten
 from tasks.workspace import Metrics, Place, Training, Workspace
 from unilogit.files import read_json
+from unilogit.gates import GateReport
 
 ROOT = Path(__file__).parents[2]
 # Beside what README says: a corpus as small as this, and a run as short as that on two cores.
@@ -69,15 +70,14 @@ def step_seconds(workspace: Workspace, began: float) -> dict[str, float]:
 def claims(metrics: Metrics, workspace: Workspace, seconds: float) -> dict[str, bool]:
     """What is claimed → whether it holds."""
     before, after = flatten(metrics.before), flatten(metrics.after)
-    gates, defaults = read_json(workspace.path(Place.GATES))["gates"], load_params(ROOT / "params.yaml").gates
-    demanded = [(gate.name, gate.metric, gate.op, gate.threshold) for gate in defaults]
+    verdicts = GateReport.model_validate(read_json(workspace.path(Place.GATES))).gates
+    defaults = load_params(ROOT / "params.yaml").gates
     accuracy, perplexity = (
         [measured[f"general.{name}"] for measured in (before, after)] for name in ("accuracy", "perplexity")
     )
     return {
-        "the gates are the default ones": [(g["name"], g["metric"], g["op"], g["threshold"]) for g in gates]
-        == demanded,
-        **{f"gate {gate['name']}": gate["passed"] for gate in gates},
+        "the gates are the default ones": [verdict.gate() for verdict in verdicts] == defaults,
+        **{f"gate {verdict.name}": verdict.passed for verdict in verdicts},
         "10 records were forgotten": after["forget.n"] == 10,
         "general questions are answered as before, within 2%": accuracy[1] >= accuracy[0] - TOLERANCE,
         "the perplexity of general text is as before, within 2%": perplexity[1] <= perplexity[0] * (1 + TOLERANCE),

@@ -34,9 +34,7 @@ def param_points(params: Params) -> list["Param"]:
     """Every knob, and each gate as one."""
     from mlflow.entities import Param
 
-    gates = {
-        f"gates.{gate.name}": f"{gate.metric} {gate.op} {gate.threshold:g} ({gate.scope})" for gate in params.gates
-    }
+    gates = {f"gates.{gate.name}": f"{gate} ({gate.scope})" for gate in params.gates}
     values = {key: value for key, value in flatten(params.shown()).items() if key != "gates"}
     return [Param(_key(key), str(value)) for key, value in {**values, **gates}.items()]
 

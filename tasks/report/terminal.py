@@ -63,7 +63,7 @@ def print_gates(gates: Sequence[Gate] | None, workspace: Workspace | None, conso
         table.add_column(column)
     for gate, verdict in zip(gates, verdicts, strict=True):
         known = METRICS.get(gate.metric) or METRICS.get(gate.metric.split(".")[-1])
-        row = [escape(gate.name), gate.scope, escape(_demand(gate)), known.scope if known else "–"]
+        row = [escape(gate.name), gate.scope, escape(str(gate)), known.scope if known else "–"]
         if verdict is not None:
             hint = "" if verdict.passed else f"; {advice(verdict)}"
             row += [number(verdict.margin), f"{_verdict(verdict)}: {escape(verdict.reason + hint)}"]
@@ -81,11 +81,7 @@ def own_gates(workspace: Workspace) -> list[Gate]:
     if not file.is_file():
         raise InputError(f"{file}: no such file; the run was not judged yet")
     verdicts = GateReport.model_validate(read_json(file)).gates
-    return [Gate.model_validate({name: getattr(verdict, name) for name in Gate.model_fields}) for verdict in verdicts]
-
-
-def _demand(gate: Gate) -> str:
-    return f"{gate.metric} {gate.op} {gate.threshold:g}"
+    return [verdict.gate() for verdict in verdicts]
 
 
 def _verdict(gate: GateVerdict) -> str:

@@ -14,6 +14,7 @@ from tasks.sets import RETAIN_MODEL, UNLEARNED, current_forget_set, digest_of_re
 from tasks.stamp import code_digest, model_digest
 from tasks.step import Step
 from tasks.workspace import AttackMetrics, Place, RetainModel, Workspace
+from unilogit.data.parquet_rows import sample_rows
 from unilogit.data.records import CorpusRecord, frame_records
 from unilogit.files import Json, write_parquet, write_text
 
@@ -28,7 +29,8 @@ def run_attack(workspace: Workspace, params: Params) -> AttackMetrics:
 
     config = params.evaluate.robustness
     workspace.path(Place.ATTACKS).mkdir(parents=True, exist_ok=True)
-    records = frame_records(current_forget_set(workspace))[: config.max_examples]
+    forget = current_forget_set(workspace)
+    records = frame_records(forget.iloc[sample_rows(len(forget), config.max_examples, params.seed)])
     retain_model = workspace.read(RetainModel).model
     models = {UNLEARNED: str(workspace.path(Place.MODEL))} | ({RETAIN_MODEL: retain_model} if retain_model else {})
     curves = {

@@ -97,15 +97,17 @@ def _train(workspace: Workspace, params: Params) -> RetainModel:
 
 
 def _check(workspace: Workspace, params: Params, model: str) -> "Contamination":
-    """Whether a model knows whom this batch forgets; both halves of the holdout count, as neither has steered it."""
+    """Whether a model knows whom this batch forgets, or, beside unseen people, whom any has forgotten.
+
+    Both halves of the holdout count, as neither has steered it.
+    """
     from unilogit.evaluation.contamination import Contamination
 
     sets = evaluation_sets(workspace, params)
-    forget = sets["forget"]
     retain = sets["retain"] or [record for group in params.data.utility_groups for record in sets[group]]
     unseen = frame_records(pd.read_parquet(workspace.path(Place.HOLDOUT)))
     has_people = len({tuple(record.subject_ids) or record.conversation_id or record.record_id for record in unseen}) > 1
-    compared = [forget, retain, unseen] if has_people else [forget, retain]
+    compared = [sets["forget_all"], retain, unseen] if has_people else [sets["forget"], retain]
     models = [model] if has_people else [model, workspace.read(ParentModel).model]
     inputs: Json = {
         "models": [model_digest(name) for name in models],

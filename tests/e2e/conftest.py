@@ -56,7 +56,7 @@ class Project:
 
     def change_gate(self, name: str, threshold: float) -> None:
         gates = self.gates()
-        next(gate for gate in gates if gate["name"] == name)["threshold"] = threshold
+        next(gate for gate in gates if gate["name"] == name).update(threshold=threshold, allowance=None)
         self._write_gates(gates)
 
     def drop_gate(self, name: str) -> None:

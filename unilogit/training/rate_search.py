@@ -24,9 +24,8 @@ MOST_STEPS = math.ceil(math.log2(HIGHEST / LOWEST))  # that the search takes
 LEAST_STEPS = 4 * MOST_STEPS  # of a run: after the search most of it is still to come
 MOVED = 1.0  # in log-odds: how far is far enough to tell a speed
 SHARE = 1 / 4  # of the steps, for the whole way at the speed that was found
-SHARE_TO_TARGETS = (
-    1 / 12
-)  # the same where tokens have targets: none is overshot, and rounding undoes less of a long way
+# The same where tokens have targets: what is overshot comes back, and rounding undoes less of a long way.
+SHARE_TO_TARGETS = 1 / 24
 STARTED, RATE = "searched_nll", "found_learning_rate"  # what is logged: before the first step, and in the end
 LEAST_NLL = 1e-6  # log-odds of what is certain are infinite
 EVEN_ODDS = math.log(2)  # the NLL that forgetting aims at where no unseen people say it

@@ -114,7 +114,12 @@ def test_what_is_switched_off_leaves_nothing(workspace, loaded):
     assert len(loaded) == 2
 
 
-def test_at_most_so_many_records(workspace):
-    attack(workspace, "evaluate.robustness.attacks=[quantisation]", "evaluate.robustness.max_examples=2")
-    frame = pd.read_parquet(workspace.attacked("after", "quantisation"))
-    assert frame["record_id"].unique().tolist() == ["a-0", "a-1"]
+def test_at_most_so_many_records_drawn_with_the_seed(workspace):
+    drawn = set()
+    for seed in range(4):
+        quantisation = "evaluate.robustness.attacks=[quantisation]"
+        attack(workspace, quantisation, "evaluate.robustness.max_examples=2", f"seed={seed}")
+        frame = pd.read_parquet(workspace.attacked("after", "quantisation"))
+        assert frame["record_id"].nunique() == 2
+        drawn |= set(frame["record_id"])
+    assert len(drawn) > 2, "always the same ones"
