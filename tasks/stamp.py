@@ -193,6 +193,7 @@ def _is_module(root: Path, name: str) -> bool:
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
+@cache
 def _imports(file: Path) -> list[str]:
     """Every module that a file names in an import that runs; a name imported from a package may be a module too."""
     names: list[str] = []

@@ -6,6 +6,7 @@ Knows nothing of what any step does.
 import inspect
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,7 +23,7 @@ from tasks.steps import step_that_writes
 from tasks.workspace import Place, Workspace
 from unilogit.data.locations import fingerprint, is_url
 from unilogit.errors import InputError
-from unilogit.files import Json
+from unilogit.files import Json, atomic_folder, atomic_path
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -106,6 +107,23 @@ class Step(Generic[Result]):
         if _is_first_process():
             keeper.done(result)
         return Outcome(result, kept=False)
+
+    def take_over(self, workspace: Workspace, params: Params, earlier: Workspace) -> bool:
+        """Copy what the step made in another workspace, if from the same inputs and still whole; whether it was so."""
+        keeper, made = self.keeper(workspace, params), self.keeper(earlier, params)
+        kept = made.kept() if made.inputs == keeper.inputs else None
+        if kept is None:
+            return False
+        for place in self.writes:
+            source, target = earlier.path(place), workspace.path(place)
+            if source.is_dir():
+                with atomic_folder(target) as folder:
+                    shutil.copytree(source, folder, dirs_exist_ok=True)
+            elif source.exists():
+                with atomic_path(target) as file:
+                    shutil.copyfile(source, file)
+        keeper.done(kept.result)
+        return True
 
     def keeper(self, workspace: Workspace, params: Params) -> Keeper[Result]:
         inputs: Json = {

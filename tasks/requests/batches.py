@@ -217,6 +217,7 @@ def take_batch(params: Params, retry_failed: bool, run: str) -> TakenBatch | Non
         if not workspace.has(place):
             write(workspace.path(place))
     _put_earlier_counts(workspace)
+    _take_over_validation(workspace, params)
     return TakenBatch(batch.batch_id, workspace, len(batch.requests), batch.resumed, corpus)
 
 
@@ -228,12 +229,24 @@ def _snapshots(workspace: Workspace) -> list[str]:
 
 def _put_earlier_counts(workspace: Workspace) -> None:
     """Choose, once, the validated corpus that the batch's is compared with: that of the latest run."""
-    chosen = workspace.path(Place.EARLIER_CORPUS_COUNTS)
+    chosen, latest = workspace.path(Place.EARLIER_CORPUS_COUNTS), _latest_validation(workspace)
+    if latest and not chosen.exists() and not workspace.has(Place.CORPUS_COUNTS):
+        write_text(chosen, latest.path(Place.CORPUS_COUNTS).read_text(encoding="utf-8"))
+
+
+def _take_over_validation(workspace: Workspace, params: Params) -> None:
+    """Where the latest run has validated the corpus as it is now, it is not validated again."""
+    from tasks.steps.validate import STEP
+
+    latest = _latest_validation(workspace)
+    if latest and not workspace.has(Place.CORPUS_COUNTS):
+        STEP.take_over(workspace, params, latest)
+
+
+def _latest_validation(workspace: Workspace) -> Workspace | None:
     runs = [Workspace(folder) for folder in workspace.root.parent.iterdir() if folder != workspace.root]
-    counts = [run.path(Place.CORPUS_COUNTS) for run in runs if run.has(Place.CORPUS_COUNTS)]
-    if counts and not chosen.exists() and not workspace.has(Place.CORPUS_COUNTS):
-        latest = max(counts, key=lambda file: file.stat().st_mtime_ns)
-        write_text(chosen, latest.read_text(encoding="utf-8"))
+    validated = [run for run in runs if run.has(Place.CORPUS_COUNTS)]
+    return max(validated, key=lambda run: run.path(Place.CORPUS_COUNTS).stat().st_mtime_ns, default=None)
 
 
 def record_extraction(batch: TakenBatch, extraction: Extraction, run: str) -> None:

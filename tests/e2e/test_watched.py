@@ -4,6 +4,7 @@ Real servers and a real worker, with something planted in every field, of which 
 """
 
 import json
+import re
 import urllib.request
 
 import pytest
@@ -32,7 +33,7 @@ class Watched:
             url = self.project.environment["PREFECT_API_URL"]
             self.flow_runs = ask(f"{url}/flow_runs/filter", {"sort": "START_TIME_ASC"})
             self.artifacts = ask(f"{url}/artifacts/filter", {})
-            links = [each["data"].partition("](")[2].rstrip(")") for each in self.artifacts if "](" in each["data"]]
+            links = [link for one in self.artifacts for link in re.findall(r"\]\((http[^)]*)\)", one["data"])]
             self.answers = {link: self.status(link) for link in links}
 
     @staticmethod

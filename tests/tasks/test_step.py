@@ -92,6 +92,26 @@ def test_what_a_killed_run_was_writing_is_swept_away(workspace, params):
     assert files == [".stamps/gate.json", "data/forget.parquet", "training.json"]
 
 
+def test_what_another_workspace_has_made_from_the_same_is_taken_over(workspace, params, tmp_path):
+    later = Workspace(tmp_path / "later")
+    assert not STEP.take_over(later, params(), workspace)  # nothing is made there
+    STEP.run(workspace, params())
+    later.path(Place.FORGET).parent.mkdir(parents=True)
+    later.path(Place.FORGET).write_text("other")
+    assert not STEP.take_over(later, params(), workspace)
+    later.path(Place.FORGET).write_text("abc")
+    assert not STEP.take_over(later, params("unlearn.epochs=3"), workspace)
+    made = workspace.path(Place.TRAINING)
+    made.write_text(whole := made.read_text() + " by hand")
+    assert not STEP.take_over(later, params(), workspace)
+    assert not later.path(Place.TRAINING).exists()
+    made.write_text(whole.removesuffix(" by hand"))
+    assert STEP.take_over(later, params(), workspace)
+    assert later.path(Place.TRAINING).read_bytes() == made.read_bytes()
+    assert str(STEP.run(later, params())) == "kept: counted 36"
+    assert len(RUNS) == 1
+
+
 def test_a_kept_step_says_so(workspace, params):
     assert str(STEP.run(workspace, params())) == "counted 36"
     assert str(STEP.run(workspace, params())) == "kept: counted 36"

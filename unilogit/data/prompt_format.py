@@ -119,19 +119,24 @@ def render(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, answer: str | N
     question = _apply(tokenizer, messages, add_generation_prompt=True)
     if answer is None:
         return Rendered(question, "", None, is_chat(tokenizer))
-    whole, probe = (
-        _apply(tokenizer, [*messages, {"role": "assistant", "content": content}], add_generation_prompt=False)
-        for content in (answer, _PROBE)
-    )
-    after_content = probe.rpartition(_PROBE)[2]
+    whole = _answered(tokenizer, messages, answer)
+    if answer == answer.strip() and whole.startswith(question + answer):
+        after_content = whole[len(question) + len(answer) :]
+    else:  # the template may write an answer otherwise than it is given, without the spaces around it, say
+        probe = _answered(tokenizer, messages, _PROBE)
+        after_content = probe.rpartition(_PROBE)[2]
+        if not (whole.startswith(question) and whole.endswith(after_content) and _PROBE in probe):
+            where = tokenizer.name_or_path or "the tokenizer"
+            raise InputError(
+                f"{where}: its chat template renders an answer otherwise than it asks for one, so it cannot be told "
+                "which tokens are the answer; write the format that the model was trained on into model.prompt_format"
+            )
     turn_end, rest = _after_turn_end(tokenizer, after_content)
-    if not (whole.startswith(question) and whole.endswith(after_content) and _PROBE in probe):
-        where = tokenizer.name_or_path or "the tokenizer"
-        raise InputError(
-            f"{where}: its chat template renders an answer otherwise than it asks for one, so it cannot be told which "
-            "tokens are the answer; write the format that the model was trained on into model.prompt_format"
-        )
     return Rendered(question, whole[len(question) : len(whole) - len(rest)], turn_end, is_chat(tokenizer))
+
+
+def _answered(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]], answer: str) -> str:
+    return _apply(tokenizer, [*messages, {"role": "assistant", "content": answer}], add_generation_prompt=False)
 
 
 def _messages(prompt: Prompt) -> list[dict[str, str]]:

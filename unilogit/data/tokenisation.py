@@ -254,8 +254,9 @@ class _Encoder:
             return known
         prompt = text.prompt.rstrip(" ")
         alone = self._after_start(text, prompt)
-        letter, digit = (self._after_start(text, text.prompt + begun) for begun in _BEGINNINGS)
+        letter = self._after_start(text, text.prompt + _BEGINNINGS[0])
         if letter[: len(alone)] != alone:  # two line breaks are one token at the end of a text, and two before a word
+            digit = self._after_start(text, text.prompt + _BEGINNINGS[1])
             pairs = zip(letter, digit, strict=False)
             shared = [token for token, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
             if self.tokenizer.decode(shared) == self.tokenizer.decode(alone):

@@ -11,6 +11,7 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.prompt_format import Prompt
+from unilogit.data.tokenisation import Encoded
 from unilogit.evaluation.token_scores import score_tokens
 from unilogit.model import Scorer
 
@@ -25,11 +26,12 @@ def score_answers(
     max_length: int | None = None,
     names: Sequence[str] | None = None,
     progress: str | None = None,
+    windows: Sequence[list[Encoded]] | None = None,
 ) -> pd.DataFrame:
     """Score each whole answer, end-of-sequence included, after its prompt.
 
     Args:
-        model, batch_tokens, max_length, names: as in `score_tokens`.
+        model, batch_tokens, max_length, names, windows: as in `score_tokens`.
         progress: what a progress bar on standard error says; None for no bar.
 
     Returns:
@@ -48,6 +50,7 @@ def score_answers(
         max_length=max_length,
         names=names,
         progress=progress,
+        windows=windows,
     )
     sum_nll = np.array([-answer.log_p.sum() for answer in scores], dtype=np.float64)
     n_tokens = np.array([len(answer.log_p) for answer in scores], dtype=np.int64)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.prompt_format import Prompt
-from unilogit.data.tokenisation import IGNORED, collate, encode_all
+from unilogit.data.tokenisation import IGNORED, Encoded, collate, encode_all
 from unilogit.evaluation.batching import in_batches
 from unilogit.model import Scorer, context_length, make_scorer
 
@@ -76,6 +76,7 @@ def score_tokens(
     names: Sequence[str] | None = None,
     with_distribution: bool = False,
     progress: str | None = None,
+    windows: Sequence[list[Encoded]] | None = None,
 ) -> list[TokenScores]:
     """Score the tokens of each answer, end-of-sequence included, after its prompt.
 
@@ -89,12 +90,14 @@ def score_tokens(
         names: what an error calls each pair; by default "pair 1", "pair 2", …
         with_distribution: mean and deviation as well, which cost some work on every logit.
         progress: what a progress bar on standard error says; None for no bar.
+        windows: what `encode_all` makes of the pairs, where they are scored more than once.
 
     Raises:
         InputError: a prompt leaves its answer no room, the tokenizer has no end-of-sequence token, or as `in_batches`.
     """
     plain_model = model.model if isinstance(model, Scorer) else model
-    windows = encode_all(tokenizer, prompts, answers, context_length(plain_model, max_length), names)
+    if windows is None:
+        windows = encode_all(tokenizer, prompts, answers, context_length(plain_model, max_length), names)
     encoded = [window for answer in windows for window in answer]
     scores: dict[int, TokenScores] = {}
     if not encoded:

@@ -20,6 +20,7 @@ import pandas as pd
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from unilogit.data.prompt_format import Prompt
+from unilogit.data.tokenisation import Encoded, encode_all
 from unilogit.errors import InputError
 from unilogit.evaluation.probability import score_answers
 from unilogit.training.config import UnlearnConfig
@@ -139,6 +140,7 @@ class StopWhenForgotten(TrainerCallback):
         self, trainer: "UnlearningTrainer", monitor: Monitor, epoch_steps: int, max_length: int | None
     ) -> None:
         self.trainer, self.monitor, self.epoch_steps, self.max_length = trainer, monitor, epoch_steps, max_length
+        self._encoded: dict[tuple[Pair, ...], list[list[Encoded]]] = {}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -189,7 +191,9 @@ class StopWhenForgotten(TrainerCallback):
         prompts, answers = zip(*pairs, strict=True)
         trainer = self.trainer
         scorer, tokenizer = trainer.unlearning_loss.scorer, trainer.tokenizer
-        scoring = partial(score_answers, batch_tokens=SCORED_TOKENS, max_length=self.max_length)
+        if tuple(pairs) not in self._encoded:
+            self._encoded[tuple(pairs)] = encode_all(tokenizer, prompts, answers, self.max_length)
+        scoring = partial(score_answers, batch_tokens=SCORED_TOKENS, windows=self._encoded[tuple(pairs)])
         with trainer.accelerator.autocast():
             scores: pd.DataFrame = run_as_forward(trainer.model, scoring, scorer, tokenizer, prompts, answers)
         if scores["nll"].isna().any():

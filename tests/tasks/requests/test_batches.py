@@ -28,6 +28,7 @@ from tasks.requests.batches import (
     take_in_new,
 )
 from tasks.requests.outlook import outlook
+from tasks.steps.validate import STEP as VALIDATE
 from tasks.workspace import Extraction, Place
 from unilogit.errors import AnotherRuns, InputError
 from unilogit.files import read_json, write_json
@@ -207,6 +208,28 @@ def test_a_batchs_corpus_is_compared_with_that_of_the_latest_run(inbox, params):
     write_json(first.workspace.path(Place.CORPUS_COUNTS), {"rows": 9})
     assert take_batch(params, False, RUN).resumed
     assert compared(third) == 2  # it was chosen once
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_corpus_that_has_not_changed_is_not_validated_again(tmp_path, inbox, params, is_changed):
+    corpus = tmp_path / "corpus.jsonl"
+    records = [
+        {"record_id": name, "subject_ids": [name], "prompt": "Who?", "response": name} for name in ("ann", "bob")
+    ]
+    corpus.write_text("".join(json.dumps(record) + "\n" for record in records))
+    take_in(str(write(inbox, "a.jsonl", "ann")), params, RUN)
+    failed = take_batch(params, False, RUN)
+    assert not VALIDATE.run(failed.workspace, params).kept
+    record_unlearned(failed, RUN)
+    finish(failed, RUN, passed=False)
+    if is_changed:
+        corpus.write_text(corpus.read_text() + json.dumps(records[0] | {"record_id": "new"}) + "\n")
+    retried = take_batch(params, True, RUN)
+    outcome = VALIDATE.run(retried.workspace, params, once=True)
+    assert (outcome.kept, outcome.result.good) == ((False, 3) if is_changed else (True, 2))
+    validated = [pd.read_parquet(batch.workspace.path(Place.CORPUS)) for batch in (failed, retried)]
+    assert validated[0].equals(validated[1]) != is_changed
+    assert retried.workspace.path(Place.CORPUS_DOCS).is_dir()
 
 
 def test_a_failed_batch_is_taken_again_only_when_told_to(inbox, params):

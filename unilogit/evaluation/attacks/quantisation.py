@@ -18,8 +18,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from unilogit.data.records import CorpusRecord
+from unilogit.data.tokenisation import encode_all
 from unilogit.errors import InputError
 from unilogit.evaluation.probability import score_answers
+from unilogit.model import context_length
 
 COLUMNS = ["record_id", "bits", "nll", "probability"]
 
@@ -53,16 +55,17 @@ def quantisation(
         InputError: a width is out of range, the body has no linear layers, or as `score_tokens`.
     """
     own_bits = torch.finfo(model.dtype).bits
+    pairs = [record.context for record in records], [record.response for record in records]
+    names = [f"record {record.record_id}" for record in records]
+    windows = encode_all(tokenizer, *pairs, context_length(model, max_length), names)
     frames = []
     for width in [own_bits, *sorted(set(bits), reverse=True)] if records else []:
         scores = score_answers(
             model if width == own_bits else quantised_copy(model, width, None if width == 8 else group_size),
             tokenizer,
-            [record.context for record in records],
-            [record.response for record in records],
+            *pairs,
             batch_tokens=batch_tokens,
-            max_length=max_length,
-            names=[f"record {record.record_id}" for record in records],
+            windows=windows,
             progress=progress and f"{progress}: score at {width} bits",
         )
         frame = scores[["nll", "probability"]].assign(record_id=[record.record_id for record in records], bits=width)

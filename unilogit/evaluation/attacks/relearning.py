@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.records import CorpusRecord
-from unilogit.data.tokenisation import collate, encode_windows
+from unilogit.data.tokenisation import collate, encode_all
 from unilogit.evaluation.probability import score_answers
 from unilogit.model import context_length
 from unilogit.progress import track
@@ -63,13 +63,9 @@ def relearning(
     random = np.random.default_rng(seed)
     chosen = random.permutation(len(records))[: max(1, round(share * len(records)))]
     limit, names = context_length(model, max_length), [f"record {record.record_id}" for record in records]
-    windows = [
-        window
-        for place in chosen
-        for window in encode_windows(
-            tokenizer, records[place].context, records[place].response, limit, name=names[place]
-        )
-    ]
+    pairs = [record.context for record in records], [record.response for record in records]
+    answers = encode_all(tokenizer, *pairs, limit, names)
+    windows = [window for place in chosen for window in answers[place]]
     relearner = copy.deepcopy(model).float().requires_grad_(True).eval()  # eval: no dropout, so no random state
     optimizer = torch.optim.AdamW(relearner.parameters(), lr=learning_rate, weight_decay=0.0)
     device = relearner.device
@@ -86,11 +82,9 @@ def relearning(
         scores = score_answers(
             relearner,
             tokenizer,
-            [record.context for record in records],
-            [record.response for record in records],
+            *pairs,
             batch_tokens=batch_tokens,
-            max_length=max_length,
-            names=names,
+            windows=answers,
             progress=progress and f"{progress}: score after step {step}",
         )
         frames.append(
