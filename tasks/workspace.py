@@ -571,14 +571,14 @@ class Metrics(FileModel):
 
 
 class Verdict(FileModel):
-    """Whether the gates passed, as a whole and by scope."""
+    """Whether the gates passed, as a whole and by scope; None of a scope without a gate."""
 
     place = Place.VERDICT
 
     passed: bool
-    forget: bool
-    utility: bool
-    robustness: bool
+    forget: bool | None
+    utility: bool | None
+    robustness: bool | None
 
 
 class Registration(FileModel):

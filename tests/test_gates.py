@@ -78,6 +78,8 @@ def test_scopes_are_judged_apart():
     assert not report.passed
     assert not report.scope_passed("forget", "forget_all")
     assert report.scope_passed("utility")
+    assert report.scope_passed("robustness") is None, "no gate, no verdict"
+    assert report.scope_passed("utility", "robustness")
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.3])

@@ -105,9 +105,10 @@ class GateReport(BaseModel):
         failed = [f"failed: {gate.name}: {gate.reason}" for gate in self.gates if not gate.passed]
         return "\n".join([*failed, f"{len(self.gates) - len(failed)} of {len(self.gates)} gates passed"])
 
-    def scope_passed(self, *scopes: str) -> bool:
-        """Whether every gate of these scopes passed."""
-        return all(gate.passed for gate in self.gates if gate.scope in scopes)
+    def scope_passed(self, *scopes: str) -> bool | None:
+        """Whether every gate of these scopes passed; None where no gate is of them."""
+        verdicts = [gate.passed for gate in self.gates if gate.scope in scopes]
+        return all(verdicts) if verdicts else None
 
 
 def holds(value: float, op: str, threshold: float) -> bool:

@@ -100,8 +100,8 @@ def _tags(workspace: Workspace, params: Params, review: Review) -> dict[str, str
     }
 
 
-def _verdict(passed: bool) -> str:
-    return PASSED if passed else FAILED
+def _verdict(passed: bool | None) -> str:
+    return "none" if passed is None else PASSED if passed else FAILED
 
 
 def _describe(store: "MlflowClient", review: Review, version: "ModelVersion", workspace: Workspace) -> str:

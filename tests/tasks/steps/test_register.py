@@ -11,7 +11,7 @@ from mlflow.entities import LoggedModelStatus
 from tasks.registry.versions import CANDIDATE
 from tasks.steps.register import STEP, run_register
 from tasks.workspace import Place, Registration
-from tests.tasks.workspaces import PERSONAL, build_registrable, save_model
+from tests.tasks.workspaces import PERSONAL, build_registrable, gate, save_model
 from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_weights
 
@@ -146,6 +146,14 @@ def test_failed_gates_give_no_alias_and_take_none_away(store, home, workspace, p
     assert version.description.startswith("**Failed: 2 of 13 gates.")
     assert "--retry-failed" in version.description
     assert candidate(store) == "1"
+
+
+def test_a_scope_without_a_gate_did_not_pass(store, home, params):
+    few = params.model_copy(update={"gates": [gate()]})
+    workspace = build_registrable(home / "runs" / "batch-1", few)
+    version = store.get_model_version(NAME, run_register(workspace, few).version)
+    tags = [version.tags[tag] for tag in ("gates", "gate.forget", "gate.utility")]
+    assert tags == ["passed", "passed", "none"]
 
 
 def test_other_weights_of_a_batch_are_a_new_version(store, home, params):
