@@ -17,6 +17,7 @@ COUNTS = {
 SECTIONS = {
     "forget": "To forget: this batch",
     "forget_all": "To forget: every batch so far",
+    "people": "To forget: person by person",
     "retain": "To retain",
     "neighbours": "To retain: what reads most like the forgotten",
     "holdout": "Unseen people",
@@ -33,6 +34,7 @@ SECTION_OF = {"privleak": "membership_inference"}  # of numbers that stand alone
 NOTES = {
     "forget": "Low is good, but no lower than the retain model: a model that never saw an answer still guesses some.",
     "forget_all": "As above, with the people of earlier batches: nobody may come back.",
+    "people": "Whom of every batch the model knows: who is to it as its training records are, and not as unseen people.",
     "retain": "Should stay as it was before.",
     "neighbours": "Retained records like the forgotten, which unlearning endangers first: should stay as they were.",
     "holdout": "People whom no model ever saw: forgotten ones should look like them.",
@@ -51,6 +53,8 @@ NOTES = {
 _GROUP_NOTE = "General knowledge, which nobody asked to forget: should stay as it was before."
 METRICS = {
     "probability": "answer probability",
+    "known": "how many are known",
+    "worst_probability": "highest answer probability of a person",
     "normalised_probability": "normalised probability",
     "rouge_l_recall": "ROUGE-L recall",
     "truth_ratio": "truth ratio",

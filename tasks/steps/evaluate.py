@@ -6,7 +6,7 @@ batch measures anything twice.
 
 from collections.abc import Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pydantic import BaseModel
@@ -82,6 +82,7 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
         evaluations.get(RETAIN_MODEL),
         no_retain_model=retain_model.description,
     )
+    _put_people(metrics, evaluations, sets)
     attacks = workspace.read(AttackMetrics)
     for role, robustness in attacks.metrics.items():
         metrics[role]["robustness"] = robustness
@@ -101,6 +102,28 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
         model_utility=(before["model_utility"], after["model_utility"]),
         took=took,
     )
+
+
+def _put_people(
+    metrics: dict[str, Any], evaluations: "Mapping[str, Evaluation]", sets: Mapping[str, list[CorpusRecord]]
+) -> None:
+    """Add what each model knows of single people; a record that names nobody is a person of its own."""
+    from unilogit.evaluation.people import people_findings
+
+    records = [record for name in ("forget_all", "retain", "holdout") for record in sets.get(name, ())]
+    subjects = {
+        record.record_id: record.subject_ids or [record.conversation_id or record.record_id] for record in records
+    }
+    for role in sorted(evaluations, key=UNLEARNED.__ne__):  # what is so of all models is told once
+        findings, prefix = (
+            people_findings(evaluations[role].examples, subjects),
+            "" if role == UNLEARNED else f"{role}.",
+        )
+        metrics[role] |= findings.metrics
+        for told, reasons in (("unavailable", findings.unavailable), ("incomplete", findings.incomplete)):
+            metrics[told] |= {
+                f"{prefix}{path}": reason for path, reason in reasons.items() if metrics[told].get(path) != reason
+            }
 
 
 def _compare_methods(workspace: Workspace, sets: Mapping[str, list[CorpusRecord]], params: Params) -> None:

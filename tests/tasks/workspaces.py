@@ -155,6 +155,7 @@ def build_registrable(root: Path, params: Params, seed=0, forget_probability=0.0
     after = {
         "forget": {"probability": forget_probability, "rouge_l_recall": 0.2, "extraction_strength": 0.1, "n": 7},
         "forget_all": {"probability": forget_probability},
+        "people": {"known": 0},
         "retain": {"probability": 0.95, "rouge_l_recall": 0.96},
         "world_facts": {"probability": 0.97},
         "membership_inference": {"loss_auc": 0.5},

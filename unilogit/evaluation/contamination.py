@@ -1,4 +1,4 @@
-"""Does a retain model know what it must never have seen? If it does, a comparison with it proves nothing.
+"""Does a model know people whom it must not? Of a retain model: if it does, a comparison with it proves nothing.
 
 Told by how likely it finds the right answers (mean NLL of a person's records): those of the people to be forgotten must
 be to it as those of unseen people are, not as those that it was trained on. Knows nothing of files or of how that was
@@ -31,44 +31,81 @@ class Contamination(NamedTuple):
     told: str
 
 
-def find_contamination(forget: pd.DataFrame, retain: pd.DataFrame, unseen: pd.DataFrame) -> Contamination:
-    """Compare the people to be forgotten with unseen people: each of them, and all together.
+class People(NamedTuple):
+    """The people to be forgotten, each beside the unseen ones.
 
-    Each: one-sided t test of one more person of the population of the unseen (its variance between people, and within
-    them by the number of records), at `LEVEL` over all people (Holm 1979), and nearer to what the model was trained on
-    than to what it never saw. Together: one-sided t test of the people's scores, at `LEVEL`, with an AUC of
-    `KNOWING_AUC` at least; by ranks, three people could never be told from a dozen.
+    Attributes:
+        people, known, strangers: those to be forgotten, those that the model was trained on, and the unseen: `nll` (mean
+            over the records) and `records` (how many), a row for each.
+        is_known: whether the model knows the person.
+        is_decided: whether it could be told, had the model been trained on the person.
+    """
+
+    people: pd.DataFrame
+    known: pd.DataFrame
+    strangers: pd.DataFrame
+    is_known: np.ndarray
+    is_decided: np.ndarray
+
+    def undecided(self) -> str:
+        """Of how many it could not be told and why, in a sentence; "" for none."""
+        missing = int((~self.is_decided).sum())
+        if not missing:
+            return ""
+        return (
+            f"for {missing} of them alone it could not be told: too few records, or unseen people too few or too unlike"
+            " each other"
+        )
+
+
+def find_known_people(forget: pd.DataFrame, retain: pd.DataFrame, unseen: pd.DataFrame) -> People:
+    """Which of the people to be forgotten a model knows.
+
+    One-sided t test of one more person of the population of the unseen (its variance between people, and within them by
+    the number of records), at `LEVEL` over all people (Holm 1979), and nearer to what the model was trained on than to
+    what it never saw.
 
     Args:
         forget, retain, unseen: columns record_id, subject_ids (a record without any is a person of its own) and `nll`
-            (mean over the answer's tokens, nats), a row for each record; two people in `unseen` at least.
+            (mean over the answer's tokens, nats; finite), a row for each record; two people in `unseen` at least.
+    """
+    forget, retain, unseen = (_by_person(records) for records in (forget, retain, unseen))
+    people, known, strangers = _people(forget), _people(retain), _people(unseen)
+    trained, untrained = float(known["nll"].median()), float(strangers["nll"].median())
+    population = _Population.of_people(unseen)
+    is_known = _holm(population.p_values(people["nll"], people["records"]))
+    is_known &= (people["nll"] <= (trained + untrained) / 2).to_numpy()
+    is_decided = population.p_values(np.full(len(people), trained), people["records"]) < LEVEL / len(people)
+    return People(people, known, strangers, is_known, is_decided)
+
+
+def find_contamination(forget: pd.DataFrame, retain: pd.DataFrame, unseen: pd.DataFrame) -> Contamination:
+    """Compare the people to be forgotten with unseen people: each of them, and all together.
+
+    Each: as in `find_known_people`. Together: one-sided t test of the people's scores, at `LEVEL`, with an AUC of
+    `KNOWING_AUC` at least; by ranks, three people could never be told from a dozen.
+
+    Args:
+        forget, retain, unseen: as in `find_known_people`; NLLs that are not finite are told.
     """
     from scipy.stats import ttest_ind
 
     if not all(np.isfinite(records["nll"]).all() for records in (forget, retain, unseen)):
         return Contamination(None, NO_NUMBERS)
-    forget, retain, unseen = (_by_person(records) for records in (forget, retain, unseen))
-    people, known, strangers = _people(forget), _people(retain), _people(unseen)
+    found = find_known_people(forget, retain, unseen)
+    people, strangers = found.people, found.strangers
     p_value = float(ttest_ind(people["nll"], strangers["nll"], alternative="less").pvalue)
     auc = attack_auc(people["nll"].to_numpy(), strangers["nll"].to_numpy())
-    trained, untrained = float(known["nll"].median()), float(strangers["nll"].median())
-    population = _Population.of_people(unseen)
-    is_known = _holm(population.p_values(people["nll"], people["records"]))
-    is_known &= (people["nll"] <= (trained + untrained) / 2).to_numpy()
-    decided = population.p_values(np.full(len(people), trained), people["records"]) < LEVEL / len(people)
     told = (
         f"membership inference of {len(people)} people to be forgotten against {len(strangers)} unseen ones has"
         f" AUC {auc:.2f} (p = {p_value:.1g})"
     )
-    if not decided.all():
-        told += (
-            f"; for {int((~decided).sum())} of them alone it could not be told: too few records, or unseen people too"
-            " few or too unlike each other"
-        )
-    if trained >= untrained:
+    if undecided := found.undecided():
+        told += f"; {undecided}"
+    if found.known["nll"].median() >= strangers["nll"].median():
         told += "; it knows what it was to be trained on no better than unseen people"
-    if is_known.any():
-        return Contamination(f"{int(is_known.sum())} of the {len(people)} people to be forgotten", told)
+    if found.is_known.any():
+        return Contamination(f"{int(found.is_known.sum())} of the {len(people)} people to be forgotten", told)
     if p_value < LEVEL and auc >= KNOWING_AUC:
         return Contamination("the people to be forgotten, as a whole", told)
     return Contamination(None, told)

@@ -23,7 +23,7 @@ from unilogit.evaluation.stopwatch import Stopwatch
 from unilogit.evaluation.token_scores import TokenScores, score_tokens
 from unilogit.evaluation.truth_ratio import truth_ratio
 
-FORGET, RETAIN, NEIGHBOURS, HOLDOUT = "forget", "retain", "neighbours", "holdout"
+FORGET, FORGET_ALL, RETAIN, NEIGHBOURS, HOLDOUT = "forget", "forget_all", "retain", "neighbours", "holdout"
 ATTACKS_ON_ONE_MODEL = tuple(attack for attack in ATTACKS if attack != "reference")
 DIVERGENCES = ("kl_retain_model_to_model", "kl_model_to_retain_model")
 _NUMBERS = ("nll", "probability", "rouge_l_recall", "truth_ratio", "normalised_probability", *RECORD_METRICS)

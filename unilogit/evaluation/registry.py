@@ -127,6 +127,14 @@ METRICS: dict[str, Metric] = {
     "membership_inference.gradient_norm_auc": Metric(
         "forget, holdout", "0 … 1", "0.5", "Duan et al. 2024, arXiv 2402.07841", needs=(Need.HOLDOUT,)
     ),
+    "people.known": Metric(
+        "people of every batch, holdout",
+        "0 … people",
+        "0",
+        "t test of one more person of a population, at 0.001 over all (Holm 1979)",
+        needs=(Need.HOLDOUT,),
+    ),
+    "people.worst_probability": Metric("people of every batch", "0 … 1", "low", _TOFU),
     "privleak": Metric(
         "forget, holdout, needs a retain model", "-100 … ∞", "0", _MUSE, needs=(Need.HOLDOUT, Need.RETAIN_MODEL)
     ),
