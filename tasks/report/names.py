@@ -34,7 +34,7 @@ SECTION_OF = {"privleak": "membership_inference"}  # of numbers that stand alone
 NOTES = {
     "forget": "Low is good, but no lower than the retain model: a model that never saw an answer still guesses some.",
     "forget_all": "As above, with the people of earlier batches: nobody may come back.",
-    "people": "Whom of every batch the model knows: who is to it as its training records are, and not as unseen people.",
+    "people": "Whom of every batch the model knows: who is to it as its training records are, not as unseen people.",
     "retain": "Should stay as it was before.",
     "neighbours": "Retained records like the forgotten, which unlearning endangers first: should stay as they were.",
     "holdout": "People whom no model ever saw: forgotten ones should look like them.",

@@ -37,7 +37,7 @@ def test_nobody_is_known_to_a_model_that_was_trained_on_nobody_of_them(seed):
 def test_of_whom_it_cannot_be_told_is_said():
     random = np.random.default_rng(0)
     forget = pd.concat([people(random, "many", 9, 2.0), people(random, "one", 1, 2.0, records=1, within=3.0)])
-    _, retain, unseen = populations(within=1.2)
+    _, retain, unseen = populations(within=0.8)
     findings = people_findings(*measured(forget, retain, unseen))
     assert findings.metrics["people"]["known"] == 0
     assert findings.incomplete["people.known"].startswith("for 1 of them alone it could not be told: too few records")

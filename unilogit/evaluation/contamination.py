@@ -35,8 +35,8 @@ class People(NamedTuple):
     """The people to be forgotten, each beside the unseen ones.
 
     Attributes:
-        people, known, strangers: those to be forgotten, those that the model was trained on, and the unseen: `nll` (mean
-            over the records) and `records` (how many), a row for each.
+        people, known, strangers: those to be forgotten, those that the model was trained on, and the unseen: `nll`
+            (mean over the records) and `records` (how many), a row for each.
         is_known: whether the model knows the person.
         is_decided: whether it could be told, had the model been trained on the person.
     """
