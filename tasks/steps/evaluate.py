@@ -115,15 +115,12 @@ def _put_people(
         record.record_id: record.subject_ids or [record.conversation_id or record.record_id] for record in records
     }
     for role in sorted(evaluations, key=UNLEARNED.__ne__):  # what is so of all models is told once
-        findings, prefix = (
-            people_findings(evaluations[role].examples, subjects),
-            "" if role == UNLEARNED else f"{role}.",
-        )
+        findings = people_findings(evaluations[role].examples, subjects)
+        prefix = "" if role == UNLEARNED else f"{role}."
         metrics[role] |= findings.metrics
         for told, reasons in (("unavailable", findings.unavailable), ("incomplete", findings.incomplete)):
-            metrics[told] |= {
-                f"{prefix}{path}": reason for path, reason in reasons.items() if metrics[told].get(path) != reason
-            }
+            new = {path: reason for path, reason in reasons.items() if metrics[told].get(path) != reason}
+            metrics[told] |= {f"{prefix}{path}": reason for path, reason in new.items()}
 
 
 def _compare_methods(workspace: Workspace, sets: Mapping[str, list[CorpusRecord]], params: Params) -> None:

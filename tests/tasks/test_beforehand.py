@@ -101,7 +101,7 @@ def test_every_metric_of_its_own_can_be_gated_and_is_refused_without_what_it_nee
     without = problems(
         f"gates=[{gates}]", "data.holdout=null", "model.retain=null", "evaluate.robustness.attacks=[]", *chat
     )
-    needy = ("forget_quality", "membership_inference", "privleak", "retain_divergence", "robustness")
+    needy = ("forget_quality", "membership_inference", "people.known", "privleak", "retain_divergence", "robustness")
     needy += ("general", "retained.general")
     refused = [name for name in metrics if name.startswith(needy)]
     assert [problem.partition(" needs ")[0] for problem in without] == [f"gate {name}: {name}" for name in refused]

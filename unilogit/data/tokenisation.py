@@ -257,8 +257,7 @@ class _Encoder:
         letter = self._after_start(text, text.prompt + _BEGINNINGS[0])
         if letter[: len(alone)] != alone:  # two line breaks are one token at the end of a text, and two before a word
             digit = self._after_start(text, text.prompt + _BEGINNINGS[1])
-            pairs = zip(letter, digit, strict=False)
-            shared = [token for token, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+            shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(letter, digit, strict=False))]
             if self.tokenizer.decode(shared) == self.tokenizer.decode(alone):
                 alone = shared
         return self._before.setdefault(text.prompt, (alone, text.prompt[len(prompt) :]))

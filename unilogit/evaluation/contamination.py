@@ -92,20 +92,20 @@ def find_contamination(forget: pd.DataFrame, retain: pd.DataFrame, unseen: pd.Da
 
     if not all(np.isfinite(records["nll"]).all() for records in (forget, retain, unseen)):
         return Contamination(None, NO_NUMBERS)
-    found = find_known_people(forget, retain, unseen)
-    people, strangers = found.people, found.strangers
+    compared = find_known_people(forget, retain, unseen)
+    people, strangers = compared.people, compared.strangers
     p_value = float(ttest_ind(people["nll"], strangers["nll"], alternative="less").pvalue)
     auc = attack_auc(people["nll"].to_numpy(), strangers["nll"].to_numpy())
     told = (
         f"membership inference of {len(people)} people to be forgotten against {len(strangers)} unseen ones has"
         f" AUC {auc:.2f} (p = {p_value:.1g})"
     )
-    if undecided := found.undecided():
+    if undecided := compared.undecided():
         told += f"; {undecided}"
-    if found.known["nll"].median() >= strangers["nll"].median():
+    if compared.known["nll"].median() >= strangers["nll"].median():
         told += "; it knows what it was to be trained on no better than unseen people"
-    if found.is_known.any():
-        return Contamination(f"{int(found.is_known.sum())} of the {len(people)} people to be forgotten", told)
+    if compared.is_known.any():
+        return Contamination(f"{int(compared.is_known.sum())} of the {len(people)} people to be forgotten", told)
     if p_value < LEVEL and auc >= KNOWING_AUC:
         return Contamination("the people to be forgotten, as a whole", told)
     return Contamination(None, told)
