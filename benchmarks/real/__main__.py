@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 TOLERANCE = 0.02  # of ordinary chat
 LIMIT = 30 * 60  # seconds
+GATES_FAILED = 1  # exit code
 
 
 class Spent(NamedTuple):
@@ -51,7 +52,7 @@ def spend(command: list[str], folder: Path, environment: dict[str, str]) -> Spen
     process = subprocess.Popen(command, cwd=folder, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode not in (0, GATES_FAILED):  # which gates did, the claims say
         raise SystemExit(f"{shlex.join(command)}: exit code {process.returncode}")
     return Spent(time.monotonic() - began, usage.ru_maxrss * 1024)
 
