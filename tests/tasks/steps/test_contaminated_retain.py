@@ -91,6 +91,13 @@ def test_one_that_knows_them_is_refused_by_name(workspace, models, name, number)
     assert not workspace.has(Place.RETAIN_MODEL)
 
 
+def test_one_that_knows_somebody_of_an_earlier_batch_is_refused_as_well(workspace, models):
+    batches = [frame(FORGOTTEN[:1], batch="current"), frame(FORGOTTEN[1:], batch="earlier")]
+    write_parquet(workspace.path(Place.FORGET), pd.concat(batches))
+    with pytest.raises(InputError, match="knows 1 of the 3 people to be forgotten"):
+        find(workspace, models, f"model.retain={models / 'knowing_one'}")
+
+
 @pytest.mark.slow
 def test_one_that_knows_them_is_refused_without_unseen_people_too(workspace, models):
     without_unseen(workspace)
