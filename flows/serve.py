@@ -150,6 +150,9 @@ def _environment(home: Path, prefect: str, mlflow: str) -> dict[str, str]:
         "PREFECT_SERVER_API_PORT": str(_port(prefect)),
         # On disk, so that a server that was killed knows which slots are taken, and takes them back in time.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        # Or who watches a run (`prefect deployment run … --watch`) sees its states alone, and not why it ended so.
+        "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
+        "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_WORKER_WEBSERVER_HOST": HOST,
         "PREFECT_WORKER_WEBSERVER_PORT": str(_free_port()),

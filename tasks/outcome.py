@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
-from logging import ERROR, INFO, getLogger
+from logging import ERROR, INFO, LogRecord, getLogger
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -125,9 +125,16 @@ def end_flow(work: "Callable[[], State[Result]]") -> "State[Result]":
         log = get_run_logger()
         for line in (state.message or "").splitlines():
             log.log(INFO if state.is_completed() else ERROR, line)
-        for handler in getLogger("prefect.flow_runs").handlers:
+        runs = getLogger("prefect.flow_runs")
+        runs.addFilter(_is_no_echo)
+        for handler in runs.handlers:
             handler.flush()
     return state
+
+
+def _is_no_echo(record: LogRecord) -> bool:
+    """Whether it is not what Prefect's engine makes of a failed state, after its end: an exception with a traceback."""
+    return not str(record.msg).startswith("Engine execution exited with unexpected exception")
 
 
 def call(task: "Task[Arguments, Result]", *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
