@@ -24,7 +24,7 @@ from unilogit.data.example.words import (
 from unilogit.data.records import CorpusRecord, write_corpus
 from unilogit.files import atomic_path
 
-PEOPLE, UNSEEN, FORGOTTEN, FACTS = 12, 10, 2, 16
+PEOPLE, UNSEEN, FORGOTTEN, FACTS = 12, 16, 2, 16
 PERTURBED = 3
 
 

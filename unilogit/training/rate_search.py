@@ -25,7 +25,7 @@ LEAST_STEPS = 4 * MOST_STEPS  # of a run: after the search most of it is still t
 MOVED = 1.0  # in log-odds: how far is far enough to tell a speed
 SHARE = 1 / 4  # of the steps, for the whole way at the speed that was found
 # The same where tokens have targets: what is overshot comes back, and rounding undoes less of a long way.
-SHARE_TO_TARGETS = 1 / 16
+SHARE_TO_TARGETS = 1 / 20
 STARTED, RATE = "searched_nll", "found_learning_rate"  # what is logged: before the first step, and in the end
 LEAST_NLL = 1e-6  # log-odds of what is certain are infinite
 EVEN_ODDS = math.log(2)  # the NLL that forgetting aims at where no unseen people say it
