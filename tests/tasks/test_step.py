@@ -112,6 +112,23 @@ def test_what_another_workspace_has_made_from_the_same_is_taken_over(workspace, 
     assert len(RUNS) == 1
 
 
+def test_a_kill_while_it_is_taken_over_leaves_nothing_that_counts(workspace, params, tmp_path, monkeypatch):
+    STEP.run(workspace, params())
+    later = Workspace(tmp_path / "later")
+    later.path(Place.FORGET).parent.mkdir(parents=True)
+    later.path(Place.FORGET).write_text("abc")
+
+    def killed(keeper, result):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("tasks.step.Keeper.done", killed)
+        STEP.take_over(later, params(), workspace)
+    assert later.path(Place.TRAINING).exists()
+    assert not STEP.run(later, params()).kept
+    assert STEP.run(later, params()).kept
+
+
 def test_a_kept_step_says_so(workspace, params):
     assert str(STEP.run(workspace, params())) == "counted 36"
     assert str(STEP.run(workspace, params())) == "kept: counted 36"
