@@ -121,9 +121,10 @@ def test_a_kill_while_it_is_taken_over_leaves_nothing_that_counts(workspace, par
     def killed(keeper, result):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr("tasks.step.Keeper.done", killed)
-        STEP.take_over(later, params(), workspace)
+        with pytest.raises(KeyboardInterrupt):
+            STEP.take_over(later, params(), workspace)
     assert later.path(Place.TRAINING).exists()
     assert not STEP.run(later, params()).kept
     assert STEP.run(later, params()).kept
