@@ -67,6 +67,12 @@ def one_pass_cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor) -> No
     fused_target_loss(hidden, weight, target, every_row(lambda scores: -scores.log_p)).total.backward()
 
 
+def native_cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor, is_chunked: bool) -> None:
+    """PyTorch's own, from 2.13 on: its reference implementation, or the logits of some rows at a time."""
+    options = torch.nn.LinearCrossEntropyOptions() if is_chunked else None
+    torch.nn.functional.linear_cross_entropy(hidden, weight, target, reduction="sum", options=options).backward()
+
+
 def liger_cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor) -> None:
     from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
 
@@ -95,6 +101,9 @@ VARIANTS: dict[str, Step] = {
     "reference Unilogit": reference_unilogit,
     "naive Unilogit": naive_unilogit,
 }
+if hasattr(torch.nn, "LinearCrossEntropyOptions"):
+    VARIANTS["PyTorch's linear cross-entropy"] = partial(native_cross_entropy, is_chunked=False)
+    VARIANTS["PyTorch's linear cross-entropy, chunked"] = partial(native_cross_entropy, is_chunked=True)
 if torch.cuda.is_available() and find_spec("triton"):
     VARIANTS["one-pass Unilogit, without Triton"] = partial(one_pass_unilogit, spec=HeadSpec(implementation="chunked"))
 if torch.cuda.is_available() and find_spec("liger_kernel"):

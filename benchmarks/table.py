@@ -1,4 +1,4 @@
-"""docs/performance.md, tofu.md, batches.md, real.md and their pictures: `python -m benchmarks.table`.
+"""docs/performance.md, tofu.md, batches.md, gates.md, real.md and their pictures: `python -m benchmarks.table`.
 
 Made of benchmarks/results.
 
@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks import flow_cost_table, scale_table
 from benchmarks.batches_table import write_batches
 from benchmarks.measure import RESULTS
+from benchmarks.pools_table import write_gates
 from benchmarks.real.page import write_page
 from tasks.report.names import number
 from tasks.report.review import flatten
@@ -257,11 +258,11 @@ def draw(results: list[dict[str, Any]], file: Path) -> None:
 
 
 def main() -> None:
-    loss, step, evaluation, memory, threads, tofu, batches, flow_cost, ledger, extraction = (
+    loss, step, evaluation, memory, threads, tofu, batches, flow_cost, ledger, extraction, pools = (
         [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
         for kind in (
             *("loss", "step", "evaluation", "memory", "threads", "tofu", "batches", "flow-cost", "ledger"),
-            "extraction",
+            *("extraction", "pools"),
         )
     )
     DOCS.mkdir(exist_ok=True)
@@ -288,6 +289,8 @@ def main() -> None:
         print(DOCS / "tofu.md")
     if batches:
         print(write_batches(batches, DOCS))
+    if pools:
+        print(write_gates(pools, DOCS))
     write_page()
 
 

@@ -67,18 +67,26 @@ class Scorer(ABC):
         self.body: nn.Module = model.get_decoder()
         self.layers: int = model.config.get_text_config().num_hidden_layers
 
-    def features(self, input_ids: Tensor, attention_mask: Tensor, layer: int | None = None) -> Features:
+    def features(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        layer: int | None = None,
+        position_ids: Tensor | None = None,
+    ) -> Features:
         """Run the model on a batch.
 
         Args:
-            input_ids, attention_mask: [B, T], int64.
+            input_ids, attention_mask: [B, T], int64; a mask of the model's dtype and [B, 1, T, T] is added to scores.
             layer: of which the output is wanted as well, counted from 0.
+            position_ids: [B, T], int64; None for one after the other.
         """
         rows, hidden = self._run(
             input_ids=input_ids,
             attention_mask=attention_mask,
             use_cache=False,
             output_hidden_states=layer is not None,
+            **({} if position_ids is None else {"position_ids": position_ids}),
         )
         return Features(rows, None if layer is None else hidden[layer + 1])
 

@@ -207,15 +207,18 @@ class _Needs:
 
     def _attack(self) -> Need:
         """The attack that needs most, beside the model itself."""
+        from unilogit.evaluation.attacks.relearning import holds_copy
+
         attacks = self.params.evaluate.robustness.attacks
-        memory = {"weights": self.measured, **self._batch(1)}
-        if "relearning" in attacks:
-            whole = self._whole()
+        memory, hardest = {"weights": self.measured, **self._batch(1)}, "quantisation"
+        # Where memory does not hold it, relearning trains adapters.
+        if "relearning" in attacks and holds_copy(self.model.parameters, self.measured, self.machine.memory):
+            whole, hardest = self._whole(), "relearning"
             memory |= {"a copy to relearn": whole.pop("weights"), **whole}
-        elif "quantisation" in attacks:
+        elif hardest in attacks:
             memory["a copy in fewer bits"] = self.measured
-        remedy = "evaluate.robustness.attacks without " + ("relearning" if "relearning" in attacks else "quantisation")
-        return Need("attack", memory, remedies=(remedy, "a machine with more memory"))
+        remedies = (f"evaluate.robustness.attacks without {hardest}", "a machine with more memory")
+        return Need("attack", memory, remedies=remedies)
 
     def _evaluate(self, has_retain_model: bool) -> Need:
         memory = {"weights": self.measured, "gradients, of one record": self.measured}

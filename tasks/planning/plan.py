@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     from unilogit.pace import Pace
 
 RELEARNED = 20 * 8  # records that the relearning attack trains on: steps by records of each
-SCORED_BY = {"relearning": 6, "quantisation": 3, "paraphrased_prompts": 2}  # attack → times a record is scored
-ANSWERED_BY = {"prefix_attack": 5, "sampling": 16, "paraphrased_prompts": 2}  # and answered
+SCORED_BY = {
+    "relearning": 6,
+    "quantisation": 3,
+    "paraphrased_prompts": 2,
+    "question_formats": 3,
+}  # attack → times a record is scored
+ANSWERED_BY = {"prefix_attack": 5, "sampling": 16, "paraphrased_prompts": 2, "question_formats": 3}  # and answered
 
 SCORED_AS_OTHERS = 18  # times that an answer is scored after other questions, and after its own
 

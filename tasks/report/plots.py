@@ -25,6 +25,7 @@ ROBUSTNESS = {  # attack → title, what x is, which metric y is
     "relearning": ("relearning", "steps of fine-tuning", "probability"),
     "quantisation": ("quantisation", "bits of a weight", "probability"),
     "paraphrased_prompts": ("paraphrased prompts", "wording", "probability"),
+    "question_formats": ("question formats", "form of answer", "probability"),
     "prefix_attack": ("prefix attack", "answer tokens given", "rouge_l_recall"),
     "sampling": ("sampling", "answers drawn, best counts", "rouge_l_recall"),
 }

@@ -21,6 +21,8 @@ _ATTACKS = {  # metric of robustness → what the attacker does
     "quantised_4_bit_probability": "With weights of 4 bits",
     "paraphrased_probability": "Asked in other words",
     "paraphrased_rouge_l_recall": "Asked in other words",
+    "question_formats_probability": "Asked for another form of answer",
+    "question_formats_rouge_l_recall": "Asked for another form of answer",
     "prefix_attack_rouge_l_recall": "Given the start of the answer",
     "sampling_rouge_l_recall": "As the best of many sampled answers",
 }

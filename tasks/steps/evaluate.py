@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pydantic import BaseModel
 
+from tasks.fluency import put_fluency
 from tasks.general import measure_ordinary_chat
 from tasks.measurements import measure_once
 from tasks.params import TOKENS, Params
 from tasks.sets import PARENT, RETAIN_MODEL, UNLEARNED, digest_of_records, evaluation_sets
 from tasks.stamp import Keeper, code_digest, model_digest
-from tasks.step import Step
+from tasks.step import Source, Step
 from tasks.workspace import AttackMetrics, Measured, ParentModel, Place, RetainModel, Training, Workspace
 from unilogit.data.records import CorpusRecord
 from unilogit.errors import InputError
@@ -90,8 +91,9 @@ def run_evaluate(workspace: Workspace, params: Params) -> MeasuredModels:
         for told, reasons in (("unavailable", attacks.unavailable), ("incomplete", attacks.incomplete)):
             metrics[told] |= {f"{prefix}{name}": reason for name, reason in reasons[role].items()}
     models = {role: _model(workspace, role) for role in roles}
+    judged = put_fluency(metrics, models, evaluations, sets["forget"], params)
     for role, cost in measure_ordinary_chat(models, params, metrics).items():
-        took[role] += cost
+        took[role] += judged[role] + cost
         write_json(workspace.measured(role)[0], took[role].model_dump(mode="json"))
     _compare_methods(workspace, sets, params)
     write_json(workspace.path(Place.METRICS), metrics)
@@ -222,7 +224,7 @@ STEP = Step(
     function=run_evaluate,
     reads=(
         *SETS,
-        *(Place.PARENT, Place.MODEL, Place.RETAIN_MODEL, Place.ATTACK_METRICS),
+        *(Place.PARENT, Place.MODEL, Place.RETAIN_MODEL, Place.ATTACK_METRICS, Source.PRETRAINED),
     ),
     writes=(Place.METRICS, Place.MEASURED),
     params=("seed", "evaluate", "unlearn", "data.utility_groups", *TOKENS),

@@ -23,6 +23,9 @@ TINY = {
 TINY_GATES = {"membership-inference": 0.75, "not-over-forgotten": 0.1}
 
 
+GATED_ATTACKS = "[relearning,quantisation,paraphrased_prompts,question_formats]"
+
+
 class Project:
     """A folder in which commands run as a person would type them."""
 

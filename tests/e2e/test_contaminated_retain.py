@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.e2e.conftest import GATED_ATTACKS
 from unilogit.files import read_json
 
 
@@ -17,7 +18,8 @@ def test_a_run_stops_before_training_or_goes_on_without_a_retain_model(demo):
     assert not (workspace / "model").exists()
     assert "validated" in project.succeed("unilogit", "requests", "list", home=home)
 
-    choice = ("--set", "model.contaminated_retain=unavailable", "--set", "evaluate.robustness.attacks=[quantisation]")
+    attacks = f"evaluate.robustness.attacks={GATED_ATTACKS}"
+    choice = ("--set", "model.contaminated_retain=unavailable", "--set", attacks)
     went_on = project.run("unilogit", "run", "--set", knowing, *choice, home=home)
     assert went_on.returncode == 1
     newest = max((project.folder / home / "runs").glob("2*"))

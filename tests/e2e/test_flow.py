@@ -13,6 +13,7 @@ from tasks.registry.connection import client, connect
 from tasks.steps import load_step
 from tasks.steps.train import train_model
 from tasks.workspace import Place, Workspace
+from tests.e2e.conftest import GATED_ATTACKS
 from tests.e2e.leaks import names_of_the_forgotten, texts_of_the_forgotten
 from tests.tasks.steps.prepare import put_attacks, put_parent, put_retain_model
 from unilogit.files import read_json, sha256_weights
@@ -110,7 +111,10 @@ def test_a_second_run_has_nothing_to_do(demo):
     assert len(workspaces(project)) == 1
 
 
-CHEAP = ("--set", "evaluate.robustness.attacks=[quantisation]", "--set", "evaluate.general.questions=20")
+# A model that forgot nothing passes these: they are about what unlearning leaves behind.
+AGAINST_TRACES = {"not-over-forgotten", "privleak-most", "fluent-answers", "no-repetition", "answers-in-full"}
+ONE_FORM = {"forgotten-in-other-forms"}  # and so small a model answers in the one that it was trained on
+CHEAP = ("--set", f"evaluate.robustness.attacks={GATED_ATTACKS}", "--set", "evaluate.general.questions=20")
 
 
 def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
@@ -121,7 +125,7 @@ def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
     assert "nothing became candidate" in done.stdout
     [workspace] = workspaces(project, "untouched")
     gates = read_json(workspace / "gates.json")["gates"]
-    about_what_is_known = {gate["name"] for gate in gates if gate["scope"] != "utility"} - {"not-over-forgotten"}
+    about_what_is_known = {gate["name"] for gate in gates if gate["scope"] != "utility"} - AGAINST_TRACES - ONE_FORM
     assert {gate["name"] for gate in gates if not gate["passed"]} == about_what_is_known
     store, requests = state(project, "untouched")
     assert store.get_registered_model(NAME).aliases == {}

@@ -1,12 +1,12 @@
 """What an evaluation is told: every knob with its default; params.yaml's `evaluate` section holds the same."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
 from unilogit.training.config import Config, PositiveFloat, PositiveInt, known_method
 
-Attack = Literal["relearning", "quantisation", "paraphrased_prompts", "prefix_attack", "sampling"]
+Attack = Literal["relearning", "quantisation", "paraphrased_prompts", "question_formats", "prefix_attack", "sampling"]
 
 
 class AttackConfig(Config):
@@ -14,12 +14,12 @@ class AttackConfig(Config):
 
     Attributes:
         attacks: those that are made, by the names of `unilogit.evaluation.attacks`; () for none.
-        max_examples: of the forget set, the first records that are attacked.
+        max_examples: of the forget set, records that are attacked, drawn with the seed.
         relearning_rate: learning rate of the fine-tuning in `relearning`. 1e-4 suits the example's small model; models
             of a billion weights and more are tuned with about 1e-5.
     """
 
-    attacks: tuple[Attack, ...] = ("relearning", "quantisation", "paraphrased_prompts", "prefix_attack", "sampling")
+    attacks: tuple[Attack, ...] = get_args(Attack)
     max_examples: PositiveInt = 100
     relearning_rate: PositiveFloat = 1e-4
 

@@ -126,19 +126,19 @@ def _name(record: CorpusRecord) -> str:
 
 
 def _score(plan: Plan) -> dict[Pair, TokenScores]:
-    """The tokens of every answer that a metric needs; mean and deviation of those of responses alone."""
+    """The tokens of every answer that a metric needs; mean and deviation where an attack compares the response."""
     names: dict[Pair, str] = {}
     for name, records in plan.sets.items():
         for record in records:
             for answer in plan.answers(name, record):
                 names.setdefault((record.context, answer), _name(record))
-    responses = {(record.context, record.response) for records in plan.sets.values() for record in records}
+    attacked = {record.context for name in (FORGET, HOLDOUT) for record in plan.sets.get(name, ())}
     scores: dict[Pair, TokenScores] = {}
-    for are_responses in (True, False):
-        pairs = [pair for pair in names if (pair in responses) == are_responses]
+    for are_attacked in (True, False):
+        pairs = [pair for pair in names if (pair[0] in attacked) == are_attacked]
         if not pairs:
             continue
-        with plan.watch("score responses" if are_responses else "score other answers") as label:
+        with plan.watch("score attacked answers" if are_attacked else "score answers") as label:
             measured = score_tokens(
                 plan.model,
                 plan.tokenizer,
@@ -147,7 +147,7 @@ def _score(plan: Plan) -> dict[Pair, TokenScores]:
                 batch_tokens=plan.batch_tokens,
                 max_length=plan.max_length,
                 names=[names[pair] for pair in pairs],
-                with_distribution=are_responses,
+                with_distribution=are_attacked,
                 progress=label,
             )
             scores |= zip(pairs, measured, strict=True)

@@ -138,6 +138,21 @@ METRICS: dict[str, Metric] = {
     "privleak": Metric(
         "forget, holdout, needs a retain model", "-100 … ∞", "0", _MUSE, needs=(Need.HOLDOUT, Need.RETAIN_MODEL)
     ),
+    "fluency.nll": Metric(
+        "what is answered about the forgotten, judged by model.pretrained or the model before",
+        "0 … ∞ nats",
+        "as the retain model's",
+        "log of the perplexity, Jelinek et al. 1977, doi 10.1121/1.2016299",
+    ),
+    "fluency.repetition": Metric(
+        "what is answered about the forgotten",
+        "0 … 1",
+        "low",
+        "pairs of words that come again, Welleck et al. 2019, arXiv 1908.04319",
+    ),
+    "fluency.relative_length": Metric(
+        "what is answered about the forgotten", "0 … ∞", "as the retain model's", "words by those of the right answers"
+    ),
     "retain_divergence.kl_retain_model_to_model": Metric(
         "forget, needs a retain model",
         "0 … ∞ nats",
@@ -178,6 +193,20 @@ METRICS: dict[str, Metric] = {
         "low",
         "Patil et al. 2023, arXiv 2309.17410",
         attack="paraphrased_prompts",
+    ),
+    "robustness.question_formats_probability": Metric(
+        "forget, asked for a list, for JSON, in a role",
+        "0 … 1",
+        "low",
+        "Lynch et al. 2024, arXiv 2402.16835",
+        attack="question_formats",
+    ),
+    "robustness.question_formats_rouge_l_recall": Metric(
+        "forget, asked for a list, for JSON, in a role",
+        "0 … 1",
+        "low",
+        "Lynch et al. 2024, arXiv 2402.16835",
+        attack="question_formats",
     ),
     "robustness.prefix_attack_rouge_l_recall": Metric(
         "forget, first 8 answer tokens given",

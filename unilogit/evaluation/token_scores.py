@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unilogit.data.prompt_format import Prompt
 from unilogit.data.tokenisation import IGNORED, Encoded, collate, encode_all
 from unilogit.evaluation.batching import in_batches
+from unilogit.evaluation.shared_prompts import can_share, rows_of, run_rows
 from unilogit.model import Scorer, context_length, make_scorer
 
 _LOGITS_AT_ONCE = 1 << 25  # bounds memory, not the result
@@ -80,7 +81,8 @@ def score_tokens(
 ) -> list[TokenScores]:
     """Score the tokens of each answer, end-of-sequence included, after its prompt.
 
-    An answer too long for the model is scored whole, over the windows of `encode_windows`.
+    An answer too long for the model is scored whole, over the windows of `encode_windows`. Answers to one prompt share
+    its way through the model, where the model can (`unilogit.evaluation.shared_prompts`).
 
     Args:
         model: a causal language model of transformers in any floating-point type, or a `Scorer` of one;
@@ -104,15 +106,25 @@ def score_tokens(
         return []
     with inference(plain_model):
         scorer = model if isinstance(model, Scorer) else make_scorer(model)
+        longest = max(len(window.ids) for window in encoded)
+        is_shared = len({tuple(ids[:start]) for ids, start in encoded}) < len(encoded) and can_share(scorer, longest)
+        rows = rows_of(encoded, together=is_shared)
 
         def score(batch: list[int]) -> None:
-            inputs = collate([encoded[place] for place in batch], tokenizer.pad_token_id)
-            columns = _score(scorer, inputs, with_distribution)
-            ends = np.cumsum([len(encoded[place].ids) - encoded[place].answer_start for place in batch])[:-1]
-            for place, *parts in zip(batch, *(np.split(column, ends) for column in columns), strict=True):
-                scores[place] = TokenScores(*parts)
+            chosen = [rows[number][0] for number in batch]
+            if is_shared:
+                scored = run_rows(scorer, chosen, tokenizer.pad_token_id)
+            else:
+                alone = [(row.ids, row.prompt) for row in chosen]
+                scored = answer_rows(scorer, collate(alone, tokenizer.pad_token_id))
+            columns, first = _score(scorer, *scored, with_distribution), 0
+            for number, row in zip(batch, chosen, strict=True):
+                for place, way in zip(rows[number][1], row.answers, strict=True):
+                    tokens = np.array(way) - row.prompt + first
+                    scores[place] = TokenScores(*(column[tokens] if len(column) else column for column in columns))
+                first += len(row.ids) - row.prompt
 
-        in_batches(score, [len(window.ids) for window in encoded], plain_model, batch_tokens, progress)
+        in_batches(score, [len(row.ids) for row, _ in rows], plain_model, batch_tokens, progress)
     in_order = iter(scores[place] for place in range(len(encoded)))
     return [TokenScores.concatenate(list(islice(in_order, len(answer)))) for answer in windows]
 
@@ -131,9 +143,8 @@ def rows_at_once(scorer: Scorer) -> int:
     return max(1, _LOGITS_AT_ONCE // scorer.vocabulary)
 
 
-def _score(scorer: Scorer, inputs: dict[str, Tensor], with_distribution: bool) -> list[np.ndarray]:
+def _score(scorer: Scorer, rows: Tensor, target: Tensor, with_distribution: bool) -> list[np.ndarray]:
     """The columns of TokenScores for all answer tokens of a batch."""
-    rows, target = answer_rows(scorer, inputs)
     parts = scorer.within_head(partial(_score_rows, scorer, with_distribution=with_distribution), rows, target)
     return [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
 

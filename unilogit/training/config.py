@@ -130,7 +130,7 @@ class UnlearnConfig(Config):
     """
 
     method: str = "unilogit"
-    target: Literal["auto", "uniform", "base", "neighbours", "unseen"] = "uniform"
+    target: Literal["auto", "uniform", "base", "neighbours", "unseen"] = "auto"
     epochs: PositiveInt = 12
     min_steps: PositiveInt = 96
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 5.0

@@ -94,7 +94,12 @@ def test_bars_name_the_attack_and_stay_away_unless_asked(knowing, tokenizer, rec
         assert f"after: {attack.replace('_', ' ')}" in shown
 
 
-ROUGE = ["paraphrased_rouge_l_recall", "prefix_attack_rouge_l_recall", "sampling_rouge_l_recall"]
+ROUGE = [
+    "paraphrased_rouge_l_recall",
+    "question_formats_rouge_l_recall",
+    "prefix_attack_rouge_l_recall",
+    "sampling_rouge_l_recall",
+]
 
 
 def hardest(model, tokenizer, records):
@@ -111,12 +116,12 @@ def test_answers_without_words_are_left_out_and_counted(knowing, tokenizer, reco
     asked = sum(record.paraphrased_prompt is not None for record in records[:6])
     for name in ROUGE:
         assert some.metrics[name] == pytest.approx(plain.metrics[name])
-    assert some.incomplete.keys() == {"paraphrased_rouge_l_recall", "sampling_rouge_l_recall"}
+    assert some.incomplete.keys() == set(ROUGE) - {"prefix_attack_rouge_l_recall"}
     assert some.incomplete["paraphrased_rouge_l_recall"].startswith(f"2 of {asked + 2} records are left out")
     assert some.incomplete["sampling_rouge_l_recall"].startswith("2 of 8 records are left out")
     assert some.unavailable == plain.unavailable == plain.incomplete == none.incomplete == {}
     assert none.unavailable.keys() == set(ROUGE)
-    assert [none.metrics[name] for name in ROUGE] == [None] * 3
+    assert [none.metrics[name] for name in ROUGE] == [None] * len(ROUGE)
     assert none.metrics["paraphrased_probability"] > 0
     assert "word to compare" in none.unavailable["sampling_rouge_l_recall"]
     assert "word left" in none.unavailable["prefix_attack_rouge_l_recall"]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from unilogit.evaluation.attacks.paraphrased_prompts import COLUMNS, paraphrased_prompts
+from unilogit.evaluation.attacks.paraphrased_prompts import paraphrased_prompts
+from unilogit.evaluation.attacks.wording import COLUMNS
 from unilogit.evaluation.generation import generate_greedily
 
 SETTINGS = {"batch_tokens": 200, "max_new_tokens": 20}

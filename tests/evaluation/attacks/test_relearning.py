@@ -1,13 +1,17 @@
 """Relearning against a plain loop of training, and on models that hide and that never knew."""
 
 import copy
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from unilogit.data.tokenisation import encode_pair
-from unilogit.evaluation.attacks.relearning import COLUMNS, _endless_batches, relearning
+from unilogit.errors import InputError
+from unilogit.evaluation.attacks import relearning as module
+from unilogit.evaluation.attacks.measure import robustness_curves, robustness_metrics
+from unilogit.evaluation.attacks.relearning import COLUMNS, _endless_batches, holds_copy, relearning
 
 SETTINGS = {"steps": (0, 1, 3), "share": 0.25, "learning_rate": 1e-3, "step_size": 8, "batch_tokens": 200, "seed": 0}
 
@@ -81,6 +85,39 @@ def test_half_precision_and_frozen_weights_are_trained_too(untrained, tokenizer,
     assert means[5] > means[0]
     assert model.dtype == torch.bfloat16
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """A device that holds the model, but not a copy to train."""
+    monkeypatch.setattr(module, "total_memory", lambda device: 0)
+
+
+def test_where_a_copy_does_not_fit_adapters_bring_back_what_is_hidden(
+    hiding, untrained, tokenizer, records, small_memory
+):
+    for model, comes_back in ((hiding, True), (untrained, False)):
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        state = torch.get_rng_state()
+        examples = relearning(model, tokenizer, records, **SETTINGS | {"steps": (0, 20)})
+        assert torch.equal(torch.get_rng_state(), state)
+        assert model.state_dict().keys() == before.keys()
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        assert all(parameter.requires_grad for parameter in model.parameters())
+        findings = robustness_metrics(robustness_curves({"relearning": examples}))
+        assert (findings.metrics["relearned_probability"] > 0.3) == comes_back
+        assert findings.incomplete["relearned_probability"].startswith("adapters were trained")
+
+
+def test_without_peft_adapters_are_refused_by_name(untrained, tokenizer, records, small_memory, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(InputError, match="adapters need PEFT; pip install"):
+        relearning(untrained, tokenizer, records, **SETTINGS)
+
+
+def test_a_copy_fits_where_all_of_its_sixteen_bytes_a_weight_do():
+    assert holds_copy(weights=9, held=18, memory=180)
+    assert not holds_copy(weights=9, held=19, memory=180)
 
 
 def test_no_records(untrained, tokenizer):

@@ -38,17 +38,17 @@ def disk(need):
 
 
 def test_every_step_with_a_model_or_a_copy_is_told_in_order(needs):
-    names = ["extract, store", "parent", "familiarity", "retain_model", "unlearn", "attack", "evaluate", "register"]
-    assert list(needs()) == names
+    names = ["extract, store", "parent", "familiarity", "retain_model", "targets", "unlearn", "attack", "evaluate"]
+    assert list(needs()) == [*names, "register"]
     assert "retain_model" not in needs("model.retain=null")
     assert "unlearn" not in needs("unlearn.method=none")
 
 
 def test_sources_of_targets_take_the_models_that_they_ask(needs, base):
     weights = needs()["familiarity"].memory["weights"]
-    assert "targets" not in needs()
-    assert needs("unlearn.target=auto")["targets"].memory["weights"] == weights
-    assert needs("unlearn.target=auto", f"model.pretrained={base}")["targets"].memory["weights"] == 2 * weights
+    assert "targets" not in needs("unlearn.target=uniform")
+    assert needs()["targets"].memory["weights"] == weights
+    assert needs(f"model.pretrained={base}")["targets"].memory["weights"] == 2 * weights
 
 
 def test_adapters_need_less_of_all_but_the_attack(needs):
@@ -60,6 +60,13 @@ def test_adapters_need_less_of_all_but_the_attack(needs):
     assert memory(adapters["attack"]) == memory(whole["attack"])  # relearning trains all weights
     without = needs("unlearn.lora_rank=2", "evaluate.robustness.attacks=[sampling]")
     assert memory(whole["attack"]) - memory(without["attack"]) == 4 * weights
+
+
+def test_relearning_takes_adapters_where_a_copy_does_not_fit(needs):
+    weights = needs()["attack"].memory["weights"]
+    large, small = (Machine("CPU", (), size * weights, 1 << 40, 1 << 40, 0) for size in (6, 5))
+    assert needs(machine=large)["attack"].memory["a copy to relearn"] == weights
+    assert needs(machine=small)["attack"].memory.keys() == {"weights", "a copy in fewer bits", "a batch"}
 
 
 def test_checkpoints_hold_weights_and_moments(needs):
@@ -134,7 +141,7 @@ def test_attacks_and_a_retain_model_that_do_not_fit_are_told(needs):
     small = Machine("CPU", (), 4 * weights - 1, 1 << 40, 1 << 40, 0)
     problems = told(needs, small, "unlearn.lora_rank=1")
     assert any("retain_model needs" in one and "model.retain: the folder of one, or null" in one for one in problems)
-    assert any("evaluate.robustness.attacks without relearning" in one for one in problems)
+    assert not any("attack needs" in one for one in problems)  # where a copy does not fit, relearning trains adapters
 
 
 def test_a_full_disk_is_told(needs):

@@ -15,7 +15,11 @@ params = loader(
     *("evaluate.max_new_tokens=16", "evaluate.max_examples=8", "evaluate.batch_tokens=1000"),
     "evaluate.general.questions=7",
 )
-ATTACKS = {"after": {"quantised_4_bit_probability": 0.25}, "retain_model": {"quantised_4_bit_probability": None}}
+_BROUGHT_BACK = {
+    **{"relearned_probability": 0.2, "paraphrased_probability": 0.3, "question_formats_rouge_l_recall": 0.4},
+    "quantised_4_bit_probability": 0.25,
+}
+ATTACKS = {"after": _BROUGHT_BACK, "retain_model": _BROUGHT_BACK | {"quantised_4_bit_probability": None}}
 
 
 def run(workspace, *overrides, retain_model=True, before=None):

@@ -9,6 +9,7 @@ from tests.tasks.steps.prepare import loader, put_retain_model
 from tests.tiny import save_model
 from unilogit import model
 from unilogit.data.records import CorpusRecord
+from unilogit.evaluation.attacks.measure import ATTACKS
 from unilogit.files import write_parquet
 
 RECORDS = [
@@ -57,7 +58,7 @@ def test_every_attack_has_its_curve_and_its_hardest_point(workspace, loaded):
     metrics = attack(workspace)
     assert workspace.read(AttackMetrics).metrics == metrics
     curves = {file.stem: pd.read_csv(file) for file in workspace.path(Place.ATTACKS).glob("*.csv")}
-    assert set(curves) == {"relearning", "quantisation", "paraphrased_prompts", "prefix_attack", "sampling"}
+    assert set(curves) == set(ATTACKS)
     for curve in curves.values():
         assert list(curve.columns) == ["model", "x", "value"]
         assert set(curve["model"]) == {"after", "retain_model"}
@@ -75,6 +76,8 @@ def test_every_attack_has_its_curve_and_its_hardest_point(workspace, loaded):
         "quantised_4_bit_probability",
         "paraphrased_probability",
         "paraphrased_rouge_l_recall",
+        "question_formats_probability",
+        "question_formats_rouge_l_recall",
         "prefix_attack_rouge_l_recall",
         "sampling_rouge_l_recall",
     }

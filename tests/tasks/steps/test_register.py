@@ -67,7 +67,7 @@ def assert_whole(store, workspace, registration):
     assert version.tags == registration.tags
     assert candidate(store) == "1"
     for part in (
-        "**Passed: all 14 gates.",
+        "**Passed: all 22 gates.",
         f"unilogit models promote {NAME} 1",
         f"[Run](#/experiments/1/runs/{registration.run_id})",
         f"[Report](#/experiments/1/runs/{registration.run_id}/artifacts/report.html)",
@@ -143,7 +143,7 @@ def test_failed_gates_give_no_alias_and_take_none_away(store, home, workspace, p
         *("failed", "failed", "passed"),
     )
     assert version.tags["parent_version"] == ""
-    assert version.description.startswith("**Failed: 2 of 14 gates.")
+    assert version.description.startswith("**Failed: 2 of 22 gates.")
     assert "--retry-failed" in version.description
     assert candidate(store) == "1"
 

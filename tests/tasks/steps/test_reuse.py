@@ -14,6 +14,7 @@ from unilogit.files import write_parquet
 FORGOTTEN, KEPT, FACTS, HOLDOUT = "forget and forget_all", "retain and neighbours", "world_facts", "holdout"
 SETS = {FORGOTTEN, KEPT, FACTS, HOLDOUT}
 CHAT = {"ordinary chat", "drift"}
+ANSWERS = {"fluency"}  # about the forgotten, and how they read
 QUICK = "evaluate.general.text=false"
 
 
@@ -74,7 +75,11 @@ def batch(made, tmp_path, monkeypatch):
 def test_a_retry_measures_the_unlearned_model_alone(batch):
     batch.retrain()
     earlier = batch.measure()
-    assert earlier == {"before": SETS | {"ordinary chat"}, "after": set(), "retain_model": SETS | CHAT}
+    assert earlier == {
+        "before": SETS | ANSWERS | {"ordinary chat"},
+        "after": set(),
+        "retain_model": SETS | ANSWERS | CHAT,
+    }
     assert batch.outcome() == batch.measured_alone()
 
 
@@ -101,19 +106,19 @@ def change_a_record(batch):
     records = rows("fact", 4, group="world_facts")
     records[2]["perturbed_responses"][0] += "?"
     batch.write("retain", rows("retain", 12) + records)
-    return expected(SETS - {FACTS} | CHAT)
+    return expected(SETS - {FACTS} | ANSWERS | CHAT)
 
 
 def change_the_retain_model(batch):
     batch.retrain("retain_model/model")
-    every = expected(SETS - {FORGOTTEN} | CHAT)
-    return every | {"retain_model": set()}
+    every = expected(SETS - {FORGOTTEN} | ANSWERS | CHAT)
+    return every | {"retain_model": ANSWERS}  # it says the same
 
 
 def change_the_code(batch):
     digest = stamp.code_digest
     batch.patch.setattr("tasks.steps.evaluate.code_digest", lambda module: f"{digest(module)} but for a line")
-    return expected(CHAT)
+    return expected(ANSWERS | CHAT)
 
 
 def expected(names):
@@ -129,9 +134,9 @@ def test_what_changed_is_measured_anew(batch, change):
     ("knob", "kept"),
     [
         ("evaluate.max_new_tokens=15", CHAT),
-        ("evaluate.general.questions=6", SETS),
+        ("evaluate.general.questions=6", SETS | ANSWERS),
         ("model.max_length=500", set()),
-        ("unlearn.learning_rate=1e-3", SETS | CHAT),
+        ("unlearn.learning_rate=1e-3", SETS | ANSWERS | CHAT),
     ],
 )
 def test_a_knob_counts_where_it_matters(batch, knob, kept):

@@ -16,7 +16,8 @@ from unilogit.errors import InputError
 from unilogit.evaluation.attacks.paraphrased_prompts import paraphrased_prompts
 from unilogit.evaluation.attacks.prefix_attack import prefix_attack
 from unilogit.evaluation.attacks.quantisation import quantisation
-from unilogit.evaluation.attacks.relearning import relearning
+from unilogit.evaluation.attacks.question_formats import question_formats
+from unilogit.evaluation.attacks.relearning import ADAPTERS, relearning
 from unilogit.evaluation.attacks.sampling import sampling
 from unilogit.evaluation.findings import Findings, left_out
 from unilogit.evaluation.rouge import NO_WORDS, WITHOUT_WORDS
@@ -24,22 +25,27 @@ from unilogit.evaluation.rouge import NO_WORDS, WITHOUT_WORDS
 # Attack -> the columns that its curve is drawn over.
 ATTACKS = {
     "paraphrased_prompts": ["wording"],
+    "question_formats": ["wording"],
     "prefix_attack": ["prefix_tokens"],
     "sampling": ["samples"],
     "quantisation": ["bits"],
-    "relearning": ["relearned", "step"],
+    "relearning": ["relearned", "trained", "step"],
 }
 CURVES = {  # attack -> what its curve goes over, and what it shows
     "relearning": ("step", "probability"),
     "quantisation": ("bits", "probability"),
     "paraphrased_prompts": ("wording", "probability"),
+    "question_formats": ("wording", "probability"),
     "prefix_attack": ("prefix_tokens", "rouge_l_recall"),
     "sampling": ("samples", "rouge_l_recall"),
 }
 _VALUES = ("probability", "rouge_l_recall")
+_BY_ADAPTERS = "adapters were trained, as memory does not hold a copy of all weights to train"
 _NO_PARAPHRASE = "no record has a paraphrased_prompt"
+_NO_QUESTION = "no record has a prompt to ask in another form"
 _WITHOUT_ROWS = {  # attack -> its metrics, and why they are none, where no record can be attacked
     "paraphrased_prompts": {f"paraphrased_{value}": _NO_PARAPHRASE for value in _VALUES},
+    "question_formats": {f"question_formats_{value}": _NO_QUESTION for value in _VALUES},
     "prefix_attack": {
         "prefix_attack_rouge_l_recall": "no record has an answer with a word left after the tokens that are given away"
     },
@@ -112,6 +118,7 @@ def measure_robustness(
     max_new_tokens, max_length = settings.max_new_tokens, settings.max_length
     measures: dict[str, Callable[..., pd.DataFrame]] = {
         "paraphrased_prompts": partial(paraphrased_prompts, max_new_tokens=max_new_tokens, max_length=max_length),
+        "question_formats": partial(question_formats, max_new_tokens=max_new_tokens, max_length=max_length),
         "prefix_attack": partial(prefix_attack, prefix_tokens=settings.prefix_tokens, max_new_tokens=max_new_tokens),
         "sampling": partial(sampling, samples=settings.samples, seed=settings.seed, max_new_tokens=max_new_tokens),
         "quantisation": partial(quantisation, bits=settings.quantisation_bits, group_size=settings.quantisation_group),
@@ -144,7 +151,7 @@ def robustness_curve(attack: str, examples: pd.DataFrame) -> pd.DataFrame:
         if one is) and rouge_l_recall (over the records that have one) that the attack measures, n, the records in it,
         and without_words, how many of them have no rouge_l_recall.
     """
-    points = ATTACKS[attack]
+    points = [name for name in ATTACKS[attack] if name in examples]  # an earlier release had fewer
     values = [name for name in _VALUES if name in examples]
     groups = examples.groupby(points, sort=True)
     curve = groups[values].agg(_mean).assign(n=groups.size())
@@ -182,6 +189,10 @@ def robustness_metrics(curves: Mapping[str, pd.DataFrame]) -> Findings:
         elif attack == "paraphrased_prompts":
             for name in _VALUES:
                 _put(findings, f"paraphrased_{name}", name, curve[curve["wording"] == "paraphrased"].iloc[-1])
+        elif attack == "question_formats":  # each number by the format that gives most away
+            for name in _VALUES:
+                worst = curve.sort_values(name, na_position="first").iloc[-1]
+                _put(findings, f"question_formats_{name}", name, worst)
         else:
             name = {"relearning": "relearned_probability"}.get(attack, f"{attack}_rouge_l_recall")
             _put(findings, name, CURVES[attack][1], curve.iloc[-1])
@@ -195,7 +206,8 @@ def _put(findings: Findings, name: str, measured: str, point: pd.Series) -> None
         value = float(point[measured]) if missing < total else None
         findings.put((name,), value, NO_WORDS, left_out(missing, total, WITHOUT_WORDS))
     else:
-        findings.put((name,), float(point[measured]))
+        by_adapters = point.get("trained") == ADAPTERS
+        findings.put((name,), float(point[measured]), left_out=_BY_ADAPTERS if by_adapters else "")
 
 
 def _mean(values: pd.Series) -> float:

@@ -10,11 +10,7 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.records import CorpusRecord
-from unilogit.evaluation.generation import generate_greedily, reachable_answers
-from unilogit.evaluation.probability import score_answers
-from unilogit.evaluation.rouge import rouge_l_recall
-
-COLUMNS = ["record_id", "wording", "nll", "probability", "rouge_l_recall"]
+from unilogit.evaluation.attacks.wording import Asked, ask
 
 
 def paraphrased_prompts(
@@ -31,48 +27,26 @@ def paraphrased_prompts(
 
     Args:
         records: those without `paraphrased_prompt` are left out, so that both wordings ask for the same answers.
-        max_new_tokens: where an answer without end is cut.
-        max_length: as in `score_tokens`.
-        progress: what progress bars on standard error begin with; None for no bars.
+        batch_tokens, max_new_tokens, max_length, progress: as in `ask`.
 
     Returns:
-        Two rows for each record that has a paraphrase: record_id, wording ("original" or "paraphrased"), nll
-        (per answer token, nats), probability and rouge_l_recall of the greedy answer (float64; NaN where the
-        response has no word).
+        As of `ask`, two rows for each record that has a paraphrase: wording "original", then "paraphrased".
 
     Raises:
-        InputError: as `score_tokens` and `generate_greedily`.
+        InputError: as `ask`.
     """
     asked = [
-        (record, wording, prompt)
+        Asked(record, wording, prompt)
         for record in records
         if record.paraphrased_prompt
         for wording, prompt in (("original", record.context), ("paraphrased", record.asked(record.paraphrased_prompt)))
     ]
-    prompts = [prompt for _, _, prompt in asked]
-    responses = [record.response for record, _, _ in asked]
-    names = [f"record {record.record_id} ({wording} prompt)" for record, wording, _ in asked]
-    scores = score_answers(
+    return ask(
         model,
         tokenizer,
-        prompts,
-        responses,
-        batch_tokens=batch_tokens,
-        max_length=max_length,
-        names=names,
-        progress=progress and f"{progress}: score answers",
-    )
-    texts = generate_greedily(
-        model,
-        tokenizer,
-        prompts,
+        asked,
         batch_tokens=batch_tokens,
         max_new_tokens=max_new_tokens,
-        names=names,
-        progress=progress and f"{progress}: generate",
+        max_length=max_length,
+        progress=progress,
     )
-    return scores.assign(
-        record_id=[record.record_id for record, _, _ in asked],
-        wording=[wording for _, wording, _ in asked],
-        rouge_l_recall=rouge_l_recall(reachable_answers(model, tokenizer, prompts, responses, max_new_tokens), texts),
-    )[COLUMNS]

@@ -1,0 +1,86 @@
+"""docs/gates.md from the result of benchmarks.pools. Measures nothing."""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.pools import NEVER
+from tasks.report.names import number
+from unilogit.gates import GateVerdict
+
+INTRODUCTION = """\
+# Gates on forgetting
+
+Written by `python -m benchmarks.table`; `python -m benchmarks.pools` measures it again. What each gate demands is in
+`params.yaml`; how one with an allowance is judged, and how single people are, is in [retain_model.md](retain_model.md).
+
+A gate is worth something where it tells a model that never knew the people from one that knows them, or that shows that
+it was made to forget them. So it is tried on pools of models of the example, several seeds each, all beside one retain
+model:
+
+- *never known*: retain models of other seeds. They have to pass.
+- *known*: trained on everybody.
+- *half forgotten*: unlearned to 1/V for a few steps.
+- *refusing*: taught to say that it does not know (`idk_dpo`).
+- *over-forgotten*: driven to 1/V long after it was enough.
+- *default*: what the shipped parameters make of a model that knows. It should pass, too.
+
+Values are the least and the most in a pool. *AUC* is how often a gate's margin is wider for a model that never knew
+than for one of another pool (1: always, 0.5: it cannot tell). A gate against what is still known need not see what is
+over-forgotten, nor the other way round: in bold are the pools that it tells apart.
+"""
+TELLS = 0.9
+
+
+def auc(never: list[float], known: list[float]) -> float:
+    """How often a margin of the first is wider than one of the second; ties count half."""
+    pairs = [(one, two) for one in never for two in known]
+    return sum((one > two) + (one == two) / 2 for one, two in pairs) / len(pairs)
+
+
+def pools_section(result: dict[str, Any]) -> str:
+    """A row for each gate: what it demands, its values in each pool, and its AUC against each other pool."""
+    pools: dict[str, list[dict[str, GateVerdict]]] = {
+        name: [{gate: GateVerdict.model_validate(verdict) for gate, verdict in model.items()} for model in models]
+        for name, models in result["pools"].items()
+    }
+    compared = [name for name in pools if name != NEVER]
+    titles = [NEVER, *(f"{name} (AUC)" for name in compared)]
+    lines = [
+        f"## The example: {result['hardware']}, {result['seeds']} seeds",
+        "",
+        f"| gate | metric | {' | '.join(titles)} |",
+        f"| --- | --- |{' ---: |' * len(titles)}",
+    ]
+    for gate, verdict in pools[NEVER][0].items():
+        margins = {name: [model[gate].margin for model in models] for name, models in pools.items()}
+        cells = [_values(pools[NEVER], gate)]
+        for name in compared:
+            told = "–"
+            if None not in (*margins[name], *margins[NEVER]):
+                value = auc([m for m in margins[NEVER] if m is not None], [m for m in margins[name] if m is not None])
+                told = f"**{value:.2f}**" if value >= TELLS else f"{value:.2f}"
+            cells.append(f"{_values(pools[name], gate)} ({told})")
+        lines.append(f"| {gate} | `{verdict.metric}` {verdict.op} | {' | '.join(cells)} |")
+    passed = {name: sum(_passes(model) for model in models) for name, models in pools.items()}
+    told = ", ".join(f"{count} of {len(pools[name])} *{name}*" for name, count in passed.items())
+    return "\n".join([*lines, "", f"Models that pass every gate on forgetting: {told}."]) + "\n"
+
+
+def _values(models: list[dict[str, GateVerdict]], gate: str) -> str:
+    values = [model[gate].value for model in models]
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return "–"
+    ends = dict.fromkeys((number(known[0]), number(known[-1])))
+    return " … ".join(ends)
+
+
+def _passes(model: dict[str, GateVerdict]) -> bool:
+    return all(verdict.passed for verdict in model.values())
+
+
+def write_gates(results: list[dict[str, Any]], folder: Path) -> Path:
+    """Write the page; where it is."""
+    page = folder / "gates.md"
+    page.write_text("\n".join([INTRODUCTION, *map(pools_section, results)]))
+    return page
