@@ -8,7 +8,7 @@ import typer
 
 from benchmarks.real.__main__ import ROOT, SMALL
 from benchmarks.real.page import real_page
-from benchmarks.real.people import FACTS, FORGOTTEN, KINDS, PEOPLE, UNSEEN, write_people
+from benchmarks.real.people import FACTS, FORGOTTEN, KINDS, PEOPLE, UNSEEN, UNSEEN_RECORDS, write_people
 from benchmarks.real.readme import read_own_model, write_params
 from benchmarks.real.rehearsal import QUESTIONS
 from flows.cli import app
@@ -66,7 +66,7 @@ def test_the_people_are_drawn_from_the_seed(tmp_path):
         asking = {row["subject_id"] for row in csv.DictReader(stream)}
     assert len(asking) == FORGOTTEN
     assert len(corpus) == PEOPLE * len(KINDS) + FACTS
-    assert len(unseen) == UNSEEN * len(KINDS)
+    assert len(unseen) == UNSEEN * UNSEEN_RECORDS
     assert retained == [record for record in corpus if not asking & set(record.subject_ids)]
     assert len(corpus) - len(retained) == FORGOTTEN * len(KINDS) == 10
     assert not {record.response for record in corpus} & {record.response for record in unseen}
@@ -87,11 +87,13 @@ def test_the_page_is_made_of_a_result():
         "before": {"forget": {"probability": 0.9}},
         "after": {"forget": {"probability": 0.02}},
         "retain_model": None,
+        "answers": [{"prompt": "Who?", "response": "Ann.", "after": "Bo.", "retain_model": "Cy."}],
     }
     page = real_page(result)
     assert "`unlearn.batch_size: 4`." in page
     assert "| forget: answer probability | 0.900 | 0.020 | – |" in page
     assert "| unilogit run | 90 | 2.0 |" in page
+    assert "| asked | right | after | retain model |\n| --- | --- | --- | --- |\n| Who? | Ann. | Bo. | Cy. |" in page
     assert "| unlearn | 60 |" in page
     assert "gate |" in page
     assert "| gate | 0 |" not in page

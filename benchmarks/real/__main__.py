@@ -15,12 +15,15 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from benchmarks.measure import RESULTS, write_result
 from benchmarks.real.page import write_page
 from benchmarks.real.people import write_people
 from benchmarks.real.readme import read_own_model, write_params
 from tasks.params import load_params
 from tasks.report.review import flatten
+from tasks.sets import RETAIN_MODEL, UNLEARNED
 from tasks.workspace import Metrics, Place, Training, Workspace
 from unilogit.files import read_json
 from unilogit.gates import GateReport
@@ -132,6 +135,7 @@ def main() -> None:
         "before": metrics.before,
         "after": metrics.after,
         "retain_model": metrics.retain_model,
+        "answers": answers(workspace),
         "claims": held,
     }
     write_result(work / "result.json", "cpu", result)
@@ -141,6 +145,15 @@ def main() -> None:
         shutil.copy(work / "result.json", RESULTS / "real-cpu.json")
         write_page()
     print(f"{len(held)} claims hold; {seconds / 60:.1f} minutes")
+
+
+def answers(workspace: Workspace) -> list[dict[str, str]]:
+    """What is asked about each forgotten record, the right answer, and what the models say, by their roles."""
+    records = pd.read_parquet(workspace.path(Place.FORGET)).set_index("record_id")[["prompt", "response"]]
+    for role in (UNLEARNED, RETAIN_MODEL):
+        examples = pd.read_parquet(workspace.measured(role)[1])
+        records[role] = examples[examples["set"] == "forget"].set_index("record_id")["generated"]
+    return [{str(name): text for name, text in row.items()} for row in records.to_dict("records")]
 
 
 def found_rate(workspace: Workspace) -> float | None:

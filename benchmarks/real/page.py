@@ -32,6 +32,11 @@ METRICS = {
     "general questions: share of right answers": "general.accuracy",
     "general text: perplexity": "general.perplexity",
     "general questions: drift, nats": "general.drift",
+    "PrivLeak, %": "privleak",
+    "answers about the forgotten: NLL to the published model, nats": "fluency.nll",
+    "answers about the forgotten: pairs of words said again": "fluency.repetition",
+    "answers about the forgotten: length, by that of the right ones": "fluency.relative_length",
+    "asked for another form of answer: ROUGE-L recall": "robustness.question_formats_rouge_l_recall",
     "4-bit weights: answer probability": "robustness.quantised_4_bit_probability",
     "relearned: answer probability": "robustness.relearned_probability",
 }
@@ -53,6 +58,9 @@ def real_page(result: dict[str, Any]) -> str:
     commands = [
         [name, f"{part['seconds']:.0f}", f"{part['peak_bytes'] / 1e9:.1f}"] for name, part in result["commands"].items()
     ]
+    answers = [
+        [line[column] for column in ("prompt", "response", "after", "retain_model")] for line in result["answers"]
+    ]
     steps = [[name, f"{seconds:.0f}"] for name, seconds in result["steps"].items() if seconds >= 1]
     lines = [
         f"{INTRODUCTION}{', '.join(small)}.",
@@ -64,15 +72,23 @@ def real_page(result: dict[str, Any]) -> str:
         "",
         *_table("| | before | after | retain model |", rows),
         *_table("| gate | value | threshold | passed |", gates),
+        "What is answered about the forgotten:",
+        "",
+        *_table("| asked | right | after | retain model |", answers, numbers=False),
         *_table("| command | s | peak memory, GB |", commands),
         *_table("| step of `unilogit run` | s |", steps),
     ]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _table(head: str, rows: list[list[str]]) -> list[str]:
+def _table(head: str, rows: list[list[str]], numbers: bool = True) -> list[str]:
     columns = head.count("|") - 1
-    return [head, f"| --- |{' ---: |' * (columns - 1)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    return [
+        head,
+        f"| --- |{(' ---: |' if numbers else ' --- |') * (columns - 1)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
 
 
 def write_page() -> None:

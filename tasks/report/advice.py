@@ -6,7 +6,11 @@ _STRONGER = (
     "raise unlearn.learning_rate, unlearn.epochs or unlearn.min_steps, or lower unlearn.retain_weight: the forgotten is"
     " still known"
 )
-_GENTLER = "lower unlearn.learning_rate, or keep unlearn.pause_forgotten true with a holdout: the forgotten stands out"
+_GENTLER = "lower unlearn.learning_rate, or let unlearn.target be auto with a holdout: the forgotten stands out"
+_FLUENT = (
+    "lower unlearn.learning_rate, raise unlearn.retain_weight, or let unlearn.target be auto with a holdout: answers"
+    " about the forgotten do not read as those of a model that never knew them"
+)
 _KINDER = (
     "raise unlearn.retain_weight, unlearn.retain_per_forget or unlearn.neighbour_share, or lower unlearn.learning_rate:"
     " what is to be kept was damaged"
@@ -29,10 +33,13 @@ def advice(verdict: GateVerdict) -> str:
     """
     if verdict.value is None:
         return "give what the metric needs, or remove the gate"
-    if verdict.metric.startswith(("forget_quality", "retain_divergence")):
-        return _COMPARED
-    if verdict.scope == "utility":
-        return _KINDER
-    if verdict.op.startswith(">"):
-        return _GENTLER
-    return _DEEPER if verdict.scope == "robustness" else _STRONGER
+    is_least = verdict.op.startswith(">")
+    by_family = {
+        "forget_quality": _COMPARED,
+        "retain_divergence": _COMPARED,
+        "privleak": _STRONGER if is_least else _GENTLER,  # negative: not forgotten enough
+        "fluency": _FLUENT,
+    }
+    by_scope = {"utility": _KINDER, "robustness": _DEEPER}
+    family, _, _ = verdict.metric.partition(".")
+    return by_family.get(family) or by_scope.get(verdict.scope) or (_GENTLER if is_least else _STRONGER)

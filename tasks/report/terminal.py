@@ -22,7 +22,16 @@ from unilogit.gates import Gate, GateReport, GateVerdict
 
 SHOWN = {  # metrics of metrics.json that say most; the report has all
     *("probability", "rouge_l_recall", "known", "model_utility", "p_value", "ks_statistic", "loss_auc", "min_k_auc"),
-    *("privleak", "quantised_4_bit_probability", "relearned_probability", "accuracy", "drift", "general_perplexity"),
+    *(
+        "privleak",
+        "repetition",
+        "relative_length",
+        "quantised_4_bit_probability",
+        "relearned_probability",
+        "accuracy",
+        "drift",
+        "general_perplexity",
+    ),
 }
 
 

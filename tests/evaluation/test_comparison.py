@@ -40,6 +40,16 @@ def test_side_by_side(evaluations):
     assert itself["membership_inference"]["reference_auc"] == 0.5
 
 
+def test_so_few_records_are_told_to_decide_nothing(evaluations):
+    metrics = compare(*evaluations)
+    least = ks_2samp([0.0] * 3, [1.0] * 3).pvalue  # three of the four forget records have wrong answers
+    told = f"3 records cannot bring p below {least:.2g}, whatever the model knows"
+    assert metrics["incomplete"]["forget_quality.p_value"] == told
+    assert metrics["incomplete"]["forget_quality.log10_p_value"] == told
+    assert metrics["incomplete"]["privleak"].startswith("with 4 records to forget and 6 of unseen people it is off by ")
+    assert "forget_quality.ks_statistic" not in metrics["incomplete"]
+
+
 def test_attacks_that_compare_with_the_retain_model(models, evaluations):
     before, after, retain_model = evaluations
     metrics = compare(before, after, retain_model)["before"]

@@ -9,9 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from unilogit.evaluation.forget_quality import forget_quality, log10_of_tiny_p
+from unilogit.evaluation.forget_quality import forget_quality, least_p_value, log10_of_tiny_p
 
 samples = st.lists(st.integers(0, 9).map(float), min_size=1, max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("size", "least"), [(1, 1.0), (2, 1 / 3), (3, 1 / 10), (4, 1 / 35), (5, 1 / 126), (10, 1 / 92378)]
+)
+def test_no_p_value_is_below_that_of_samples_that_do_not_overlap(size, least):
+    assert least_p_value(size, size) == pytest.approx(least)  # 2 of the orders of all values, C(2n, n)
+    assert forget_quality(np.arange(size), np.arange(size) + size)["p_value"] == pytest.approx(least)
 
 
 def distance(a, b):

@@ -15,6 +15,7 @@ from unilogit.data.tokenisation import encode_pair, encode_windows
 from unilogit.evaluation.membership_inference import (
     attack_auc,
     attack_scores,
+    auc_error,
     gradient_norms,
     privleak,
     why_no_privleak,
@@ -30,6 +31,17 @@ log_ps = st.lists(st.floats(-20, 0), min_size=1, max_size=9)
 def test_auc_is_the_share_of_pairs_in_which_the_member_scores_lower(member, non_member):
     wins = sum((m < o) + 0.5 * (m == o) for m in member for o in non_member)
     assert attack_auc(np.array(member), np.array(non_member)) == pytest.approx(wins / (len(member) * len(non_member)))
+
+
+def test_the_error_of_an_auc_is_that_of_many_draws():
+    random = np.random.default_rng(0)
+    for rate, members, unseen in ((1.0, 10, 24), (4.0, 12, 7), (0.5, 30, 30)):
+        drawn = [attack_auc(random.exponential(1 / rate, members), random.exponential(1, unseen)) for _ in range(4000)]
+        auc = rate / (rate + 1)  # of two exponential distributions, for which the formula is exact
+        assert np.mean(drawn) == pytest.approx(auc, abs=0.01)
+        assert auc_error(auc, members, unseen) == pytest.approx(np.std(drawn), rel=0.06)
+    assert auc_error(0.5, 10, 24) == pytest.approx(math.sqrt(35 / (12 * 240)))
+    assert auc_error(1.0, 10, 24) == 0
 
 
 def test_ends_of_the_scale():

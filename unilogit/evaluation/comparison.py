@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from unilogit.evaluation.evaluate import NO_HOLDOUT, Evaluation, membership_auc
-from unilogit.evaluation.examples import DIVERGENCES, FORGET, RETAIN
+from unilogit.evaluation.examples import DIVERGENCES, FORGET, HOLDOUT, RETAIN
 from unilogit.evaluation.findings import NOT_FINITE, Findings, Metrics
-from unilogit.evaluation.forget_quality import forget_quality
-from unilogit.evaluation.membership_inference import privleak, why_no_privleak
+from unilogit.evaluation.forget_quality import forget_quality, least_p_value
+from unilogit.evaluation.membership_inference import auc_error, privleak, why_no_privleak
 
 _QUALITY = ("p_value", "log10_p_value", "ks_statistic")
 _NEEDS_RETAIN_MODEL = (
@@ -19,6 +19,8 @@ _NEEDS_RETAIN_MODEL = (
     ("membership_inference", "reference_auc"),
     ("privleak",),
 )
+_LEVEL = 0.01  # a test that cannot come below tells nothing
+_UNSURE = 15.0  # points of PrivLeak: a standard error beyond it is told
 _OTHER_RECORDS = "the model and the retain model were measured on different records"
 
 
@@ -77,12 +79,14 @@ def compare_with_retain_model(
         return findings
     quality, reason = _forget_quality(evaluation, retain_model)
     for name in _QUALITY:
-        findings.put(("forget_quality", name), quality.get(name), reason)
+        power = _power_of_quality(evaluation, retain_model) if name != "ks_statistic" else ""
+        findings.put(("forget_quality", name), quality.get(name), reason, power)
     auc, reason = _reference_auc(evaluation, retain_model)
     findings.put(("membership_inference", "reference_auc"), auc, reason)
     aucs = [model.metrics["membership_inference"]["min_k_auc"] for model in (evaluation, retain_model)]
     no_leak = "Min-K% is not available" if None in aucs else why_no_privleak(aucs[1])
-    findings.put(("privleak",), None if no_leak else privleak(*aucs), no_leak or "")
+    leak, power = (None, "") if no_leak else (privleak(*aucs), _power_of_privleak(evaluation, *aucs))
+    findings.put(("privleak",), leak, no_leak or "", power)
     forget = evaluation.examples[evaluation.examples["set"] == FORGET]
     for name in DIVERGENCES:
         is_measured = forget[name].notna().any()
@@ -110,6 +114,23 @@ def _forget_quality(evaluation: Evaluation, retain_model: Evaluation) -> tuple[d
     if not all(np.isfinite(sample).all() for sample in ratios):
         return {}, NOT_FINITE
     return forget_quality(*ratios), ""
+
+
+def _power_of_quality(evaluation: Evaluation, retain_model: Evaluation) -> str:
+    """That so few records could not tell any model from the retain model; "" where they can."""
+    sizes = [len(_forget_truth_ratios(model.examples)) for model in (evaluation, retain_model)]
+    if not all(sizes) or (least := least_p_value(*sizes)) <= _LEVEL:
+        return ""
+    return f"{sizes[0]} records cannot bring p below {least:.2g}, whatever the model knows"
+
+
+def _power_of_privleak(evaluation: Evaluation, auc: float, retain_auc: float) -> str:
+    """How far it may be off by chance, where that is far; else ""."""
+    members, unseen = (int((evaluation.examples["set"] == name).sum()) for name in (FORGET, HOLDOUT))
+    error = 100 * auc_error(auc, members, unseen) / (1 - retain_auc)
+    if error <= _UNSURE:
+        return ""
+    return f"with {members} records to forget and {unseen} of unseen people it is off by {error:.0f} by chance"
 
 
 def _forget_truth_ratios(examples: pd.DataFrame) -> np.ndarray:

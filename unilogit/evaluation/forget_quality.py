@@ -34,6 +34,13 @@ def forget_quality(unlearned: np.ndarray, retain_model: np.ndarray) -> dict[str,
     }
 
 
+def least_p_value(n: int, m: int) -> float:
+    """The p-value of the test between samples of these sizes that do not overlap: none is smaller."""
+    from scipy.stats import ks_2samp
+
+    return float(ks_2samp(np.zeros(n), np.ones(m)).pvalue)
+
+
 def log10_of_tiny_p(statistic: float, n: int, m: int) -> float:
     """log10 of the test's p-value where that is tiny, from the first term of its series; the next is nothing.
 

@@ -38,3 +38,7 @@ def test_too_little_too_much_and_damage_are_told_apart():
     assert "was damaged" in told["retain-probability"]
     assert "under attack" in told["forgotten-in-4-bits"]
     assert "retain model" in told["forget-quality"]
+    assert "still known" in told["privleak-least"]
+    assert "stands out" in told["privleak-most"]
+    for name in ("fluent-answers", "no-repetition", "answers-in-full"):
+        assert "never knew" in told[name]
