@@ -81,7 +81,7 @@ def one_by_one(model):
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 @pytest.mark.parametrize("name", [*MODELS, *OTHERS])
-@pytest.mark.parametrize("batch_tokens", [1, 100, 1000])
+@pytest.mark.parametrize("batch_tokens", [1, 1000])
 def test_together_as_one_by_one(name, batch_tokens, implementation):
     model = model_of(name)
     if model._supports_sdpa or implementation == "eager":
