@@ -1,4 +1,4 @@
-"""Threads that wait sleep: asked of the OpenMP runtime itself, which prints what it works with."""
+"""Threads that wait look a while, then sleep: asked of the OpenMP runtime itself, which prints what it works with."""
 
 import os
 import re
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="torch brings li
 
 
 @pytest.mark.parametrize("package", ["unilogit", "tasks"])
-def test_threads_sleep_where_the_package_comes_before_torch(package):
-    assert spin_count(f"import {package}, torch") == 0
+def test_threads_soon_sleep_where_the_package_comes_before_torch(package):
+    assert spin_count(f"import {package}, torch") == 1000
 
 
 def test_after_torch_it_is_too_late():
-    assert spin_count("import torch, unilogit") > 0
+    assert spin_count("import torch, unilogit") > 1000
 
 
 def test_a_setting_already_made_is_kept():
     assert spin_count("import unilogit, torch", GOMP_SPINCOUNT="777") == 777
-    assert spin_count("import unilogit, torch", OMP_WAIT_POLICY="ACTIVE") > 0
+    assert spin_count("import unilogit, torch", OMP_WAIT_POLICY="ACTIVE") > 1000

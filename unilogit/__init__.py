@@ -3,16 +3,18 @@
 The names below are the library's surface. Each is imported when it is first used, so that what needs no model
 (`unilogit.errors`, `unilogit.gates`, …) is there at once.
 
-Importing this before torch makes torch's threads sleep while they wait for each other, instead of spinning, which
-makes a run beside another busy process many times slower. After torch it is too late: then set OMP_WAIT_POLICY=PASSIVE
-in the environment. A policy that is set already is kept.
+Importing this before torch makes torch's threads look for each other a thousand times (some 20 µs) and then sleep.
+Spinning on, as they do by themselves, makes a run beside another busy process many times slower; sleeping at once, one
+alone. After torch it is too late: then set GOMP_SPINCOUNT in the environment. What is set already is kept.
 """
 
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # of other runtimes than libgomp
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
     from unilogit.adapters import save_adapter

@@ -1,11 +1,15 @@
 """A chat model of one's own, as people make them: a published one, fine-tuned with LoRA on the company's records.
 
-    python -m benchmarks.real.teach BASE CORPUS OUTPUT
+    python -m benchmarks.real.teach BASE CORPUS OUTPUT [CORPUS OUTPUT …]
 
-Knows transformers and PEFT alone, nothing of unlearning: what is learned is what the tokenizer's chat template says.
+Several models are made at the same time, each by a process with its share of the cores: threads that wait for each
+other would leave a part of them idle. Knows transformers and PEFT alone, nothing of unlearning: what is learned is what
+the tokenizer's chat template says.
 """
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -70,5 +74,21 @@ def _example(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> 
     return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * len(asked) + ids[len(asked) :]}
 
 
+def teach_together(base: Path, models: list[tuple[Path, ...]]) -> None:
+    """`teach` for each corpus and output, in processes beside each other."""
+    threads = max(1, (os.cpu_count() or 1) // len(models))
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "benchmarks.real.teach", str(base)]
+    processes = [subprocess.Popen([*command, *map(str, model)], env=environment) for model in models]
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        raise SystemExit("a model could not be taught")
+
+
 if __name__ == "__main__":
-    teach(*(Path(argument) for argument in sys.argv[1:]))
+    start, *rest = (Path(argument) for argument in sys.argv[1:])
+    models = list(zip(rest[::2], rest[1::2], strict=True))
+    if len(models) > 1:
+        teach_together(start, models)
+    else:
+        teach(start, *models[0])

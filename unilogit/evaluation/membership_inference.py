@@ -142,7 +142,7 @@ def privleak(auc: float, retain_model_auc: float) -> float:
 def auc_error(auc: float, members: int, non_members: int) -> float:
     """Standard error of an AUC of so many members and non-members (Hanley and McNeil 1982, eq. 2, their Q1 and Q2)."""
     first, second = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = auc * (1 - auc) + (members - 1) * (first - auc**2) + (non_members - 1) * (second - auc**2)
+    variance = auc * (1 - auc) + (non_members - 1) * (first - auc**2) + (members - 1) * (second - auc**2)
     return float(np.sqrt(variance / (members * non_members)))
 
 
