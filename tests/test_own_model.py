@@ -8,7 +8,7 @@ import typer
 
 from benchmarks.real.__main__ import ROOT, SMALL
 from benchmarks.real.page import real_page
-from benchmarks.real.people import FACTS, FORGOTTEN, KINDS, PEOPLE, UNSEEN, UNSEEN_RECORDS, write_people
+from benchmarks.real.people import FACTS, FORGOTTEN, KINDS, PEOPLE, UNSEEN, write_people
 from benchmarks.real.readme import read_own_model, write_params
 from benchmarks.real.rehearsal import QUESTIONS
 from flows.cli import app
@@ -66,7 +66,7 @@ def test_the_people_are_drawn_from_the_seed(tmp_path):
         asking = {row["subject_id"] for row in csv.DictReader(stream)}
     assert len(asking) == FORGOTTEN
     assert len(corpus) == PEOPLE * len(KINDS) + FACTS
-    assert len(unseen) == UNSEEN * UNSEEN_RECORDS
+    assert len(unseen) == UNSEEN * len(KINDS)
     assert retained == [record for record in corpus if not asking & set(record.subject_ids)]
     assert len(corpus) - len(retained) == FORGOTTEN * len(KINDS) == 10
     assert not {record.response for record in corpus} & {record.response for record in unseen}

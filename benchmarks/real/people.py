@@ -25,7 +25,6 @@ from unilogit.data.records import CorpusRecord, write_corpus
 from unilogit.files import atomic_path
 
 PEOPLE, UNSEEN, FORGOTTEN, FACTS = 12, 16, 2, 16
-UNSEEN_RECORDS = 3  # of each unseen person: many people say more than many records of a few
 PERTURBED = 3
 
 
@@ -170,7 +169,7 @@ def write_people(folder: Path, seed: int = 0) -> None:
     random.shuffle(corpus)
     write_corpus(folder / "corpus.jsonl", corpus)
     write_corpus(folder / "retained.jsonl", [record for record in corpus if not set(asking) & set(record.subject_ids)])
-    write_corpus(folder / "unseen_people.jsonl", [record for records in unseen for record in records[:UNSEEN_RECORDS]])
+    write_corpus(folder / "unseen_people.jsonl", [record for records in unseen for record in records])
     with atomic_path(folder / "requests" / "requests.csv") as temporary, open(temporary, "w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["request_id", "received_at", "subject_id", "legal_basis"])

@@ -111,6 +111,13 @@ def test_a_prompt_goes_through_the_model_once(name, tokens_run):
     assert together < sum(alone) / 2
 
 
+def test_texts_that_have_only_their_start_in_common_stay_apart(tokens_run):
+    texts = [" ".join(f"{word} {number}" for number in range(12)) for word in ("Ada", "Rome", "nurse", "Oslo")]
+    score_tokens(model_of("llama"), TOKENIZER, [""] * 4, texts, batch_tokens=1)
+    assert len(tokens_run[-4:]) == 4
+    assert max(tokens_run[-4:]) < sum(tokens_run[-4:]) / 3
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_model_that_cannot_is_told(name):
     assert not can_share(make_scorer(model_of(name)), WINDOW + 1)

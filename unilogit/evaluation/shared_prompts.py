@@ -17,6 +17,7 @@ from unilogit.data.tokenisation import Encoded
 from unilogit.model import Scorer
 
 MOST_TOKENS = 2048  # of a row: its mask takes as much as their square
+_WORTH = 0.8  # of the tokens: with more, long rows and their masks cost more than they save
 _AGREES = 1e-3  # of the largest number: as far apart as rows of one model may be
 
 
@@ -72,6 +73,11 @@ def rows_of(encoded: Sequence[Encoded], together: bool) -> list[tuple[Row, list[
         rows[number][0].add(ids[start:])
         rows[number][1].append(place)
     return rows
+
+
+def saves(rows: Sequence[tuple[Row, list[int]]], encoded: Sequence[Encoded]) -> bool:
+    """Whether rows that are shared have so many fewer tokens than the answers one by one that it is worth it."""
+    return sum(len(row.ids) for row, _ in rows) <= _WORTH * sum(len(ids) for ids, _ in encoded)
 
 
 def run_rows(scorer: Scorer, rows: Sequence[Row], pad_token_id: int | None) -> tuple[Tensor, Tensor]:

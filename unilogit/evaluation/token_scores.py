@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unilogit.data.prompt_format import Prompt
 from unilogit.data.tokenisation import IGNORED, Encoded, collate, encode_all
 from unilogit.evaluation.batching import in_batches
-from unilogit.evaluation.shared_prompts import can_share, rows_of, run_rows
+from unilogit.evaluation.shared_prompts import can_share, rows_of, run_rows, saves
 from unilogit.model import Scorer, context_length, make_scorer
 
 _LOGITS_AT_ONCE = 1 << 25  # bounds memory, not the result
@@ -107,8 +107,10 @@ def score_tokens(
     with inference(plain_model):
         scorer = model if isinstance(model, Scorer) else make_scorer(model)
         longest = max(len(window.ids) for window in encoded)
-        is_shared = len({tuple(ids[:start]) for ids, start in encoded}) < len(encoded) and can_share(scorer, longest)
-        rows = rows_of(encoded, together=is_shared)
+        rows = rows_of(encoded, together=True)
+        is_shared = saves(rows, encoded) and can_share(scorer, longest)
+        if not is_shared:
+            rows = rows_of(encoded, together=False)
 
         def score(batch: list[int]) -> None:
             chosen = [rows[number][0] for number in batch]
