@@ -53,10 +53,10 @@ THREADS = """\
 
 An unlearning step of a model of the example's size, alone and beside a neighbour: the servers of `unilogit up` at
 rest, a Python loop that never rests, or another training run. *Spinning* is what torch's threads do while they wait
-for each other, *sleeping* is what unilogit has them do after a thousand looks; both use all cores. *One thread* waits
-for nobody (OMP_NUM_THREADS=1). A neighbour of one thread leaves two threads on two cores a fair share of 1.33 cores.
-*Other cores* is what processes that are not part of the measurement had meanwhile, the servers' children among them:
-far from 0 in other rows, the row says little.
+for each other, *sleeping* is what unilogit has them do: look a thousand times first, which the figures below are
+without. *One thread* waits for nobody (OMP_NUM_THREADS=1). A neighbour of one thread leaves two threads on two cores
+a fair share of 1.33 cores. *Other cores* is what processes that are not part of the measurement had meanwhile, the
+servers' children among them: far from 0 in other rows, the row says little.
 """
 TOFU = """\
 # Methods on TOFU

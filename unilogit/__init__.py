@@ -3,7 +3,7 @@
 The names below are the library's surface. Each is imported when it is first used, so that what needs no model
 (`unilogit.errors`, `unilogit.gates`, …) is there at once.
 
-Importing this before torch makes torch's threads look for each other a thousand times (some 20 µs) and then sleep.
+Importing this before torch makes torch's threads look for each other a thousand times and then sleep.
 Spinning on, as they do by themselves, makes a run beside another busy process many times slower; sleeping at once, one
 alone. After torch it is too late: then set GOMP_SPINCOUNT in the environment. What is set already is kept.
 """

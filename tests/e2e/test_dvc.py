@@ -29,7 +29,7 @@ def reproduced(tmp_path_factory):
     project.change_params(
         model={"unfamiliar": "continue"},
         train={"epochs": 5},
-        unlearn={"epochs": 2, "min_steps": 1},
+        unlearn={"epochs": 2, "min_steps": 1, "target": "uniform"},  # so short a run goes a part of the way alone
         evaluate={
             "max_examples": 20,
             "robustness": QUICK["evaluate"]["robustness"],
@@ -96,7 +96,7 @@ def test_the_loss_curve_has_every_logged_step_and_falls(reproduced):
     assert len(steps) >= 4
     assert steps == sorted(set(steps))
     assert steps[-1] == read_json(folder / "training.json")["steps"]
-    assert rows[-1]["forget_loss"] < rows[0]["forget_loss"]
+    assert rows[-1]["forget_loss"] < rows[0]["forget_loss"] / 2
     assert all(row["retain_loss"] > 0 for row in rows)
 
 
