@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.evaluation.measured import FORGET, TOKENIZER, build, train
 from unilogit.data.tokenisation import encode_prompt
-from unilogit.evaluation.fluency import NO_ANSWERS, measure_fluency, repetition
+from unilogit.evaluation.findings import NOT_FINITE
+from unilogit.evaluation.fluency import NO_ANSWERS, Fluency, measure_fluency, repetition
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,16 @@ def test_one_word_over_and_over_is_as_long_as_an_answer_but_repeats():
     assert (fluent.repetition, stuck.repetition) == (0, 3 / 4)
     assert fluent.relative_length == stuck.relative_length == 1
     assert stuck.nll > fluent.nll + 1
+
+
+def test_a_judge_that_gives_no_numbers_gives_no_nll():
+    judge = build()
+    with torch.no_grad():
+        judge.model.norm.weight.fill_(float("nan"))
+    broken = judged(["It is 1 times a."], judge)
+    assert Fluency.model_validate_json(broken.model_dump_json()) == broken
+    assert broken.findings().unavailable == {"nll": NOT_FINITE}
+    assert broken.repetition == 0
 
 
 def test_silence_is_no_fluency():

@@ -137,11 +137,7 @@ def test_half_precision_can():
 )
 def test_rows_hold_each_answer_once_after_its_prompt(drawn, most):
     encoded = [Encoded([number] * (number + 1) + answer, number + 1) for number, answer in drawn]
-    shared_prompts.MOST_TOKENS, before = most, shared_prompts.MOST_TOKENS
-    try:
-        rows = rows_of(encoded, together=True)
-    finally:
-        shared_prompts.MOST_TOKENS = before
+    rows = rows_of(encoded, most)
     assert sorted(place for _, places in rows for place in places) == list(range(len(encoded)))
     for row, places in rows:
         assert len(row.ids) <= most or len(places) == 1
@@ -151,5 +147,5 @@ def test_rows_hold_each_answer_once_after_its_prompt(drawn, most):
             assert [row.parents[step] for step in way] == [row.prompt - 1, *way[:-1]]
         branches = [(row.parents[step], row.ids[step]) for step in range(len(row.ids))]
         assert len(set(branches)) == len(branches)  # nothing is there twice
-    alone = rows_of(encoded, together=False)
+    alone = rows_of(encoded, 0)
     assert [places for _, places in alone] == [[place] for place in range(len(encoded))]

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unilogit.data.prompt_format import Prompt
 from unilogit.data.text import normal_form
 from unilogit.data.words import words
-from unilogit.evaluation.findings import Findings
+from unilogit.evaluation.findings import NOT_FINITE, Findings
 from unilogit.evaluation.stopwatch import Stopwatch
 from unilogit.evaluation.token_scores import score_tokens
 
@@ -31,7 +31,8 @@ class Fluency(BaseModel):
 
     Attributes:
         nll: of an answer's token to the model that judges, the mean over all of them, in nats; its exponential is the
-            perplexity. None where no answer has a token.
+            perplexity. None where there is no number.
+        no_nll: why there is none; empty where there is one.
         repetition: share of pairs of successive words of an answer that were in it before, the mean over the answers
             of two words at least; 0 where there is none, None where no answer has a word.
         relative_length: words of all answers by those of the right ones; None where these have none.
@@ -40,6 +41,7 @@ class Fluency(BaseModel):
 
     schema_version: Literal[1] = 1
     nll: float | None
+    no_nll: str
     repetition: float | None
     relative_length: float | None
     seconds: dict[str, float]
@@ -47,7 +49,7 @@ class Fluency(BaseModel):
     def findings(self) -> Findings:
         """Them as metrics."""
         findings = Findings()
-        findings.put(("nll",), self.nll, NO_ANSWERS)
+        findings.put(("nll",), self.nll, self.no_nll)
         findings.put(("repetition",), self.repetition, NO_ANSWERS)
         findings.put(("relative_length",), self.relative_length, _NO_REFERENCES)
         return findings
@@ -101,10 +103,12 @@ def measure_fluency(
                 progress=label,
             )
         log_p = np.concatenate([answer.without_end().log_p for answer in scores])
+    no_nll = NO_ANSWERS if not len(log_p) else "" if np.isfinite(log_p).all() else NOT_FINITE
     lengths = [sum(len(words(normal_form(text))) for text in texts) for texts in (answers, references)]
     repeated = [share for share in map(repetition, answers) if not math.isnan(share)]
     return Fluency(
-        nll=float(-log_p.mean()) if len(log_p) else None,
+        nll=float(-log_p.mean()) if not no_nll else None,
+        no_nll=no_nll,
         repetition=(float(np.mean(repeated)) if repeated else 0.0) if lengths[0] else None,
         relative_length=lengths[0] / lengths[1] if lengths[1] else None,
         seconds=watch.seconds,

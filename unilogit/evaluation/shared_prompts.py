@@ -56,18 +56,18 @@ class Row:
         self.answers.append(places)
 
 
-def rows_of(encoded: Sequence[Encoded], together: bool) -> list[tuple[Row, list[int]]]:
+def rows_of(encoded: Sequence[Encoded], limit: int) -> list[tuple[Row, list[int]]]:
     """Rows of all answers, each with the positions of its answers in `encoded`.
 
     Args:
-        together: whether answers to the same prompt share a row, up to `MOST_TOKENS`.
+        limit: tokens of a row that answers to the same prompt share; 0 for one by one.
     """
     rows: list[tuple[Row, list[int]]] = []
     latest: dict[tuple[int, ...], int] = {}
     for place, (ids, start) in enumerate(encoded):
         prompt = tuple(ids[:start])
-        number = latest.get(prompt) if together else None
-        if number is None or len(rows[number][0].ids) + len(ids) - start > MOST_TOKENS:
+        number = latest.get(prompt)
+        if number is None or len(rows[number][0].ids) + len(ids) - start > limit:
             number = latest[prompt] = len(rows)
             rows.append((Row.of_prompt(prompt), []))
         rows[number][0].add(ids[start:])
@@ -125,7 +125,7 @@ def _heeds_masks(scorer: Scorer) -> bool:
     last = model.config.get_text_config().vocab_size - 1
     prompt, answers = [0, last // 2, last], ([last // 3, 0, last], [last, last // 3, last // 2, 0])
     encoded = [Encoded([*prompt, *answer], len(prompt)) for answer in answers]
-    [(row, _)] = rows_of(encoded, together=True)
+    [(row, _)] = rows_of(encoded, MOST_TOKENS)
     try:
         shared, _ = run_rows(scorer, [row], None)
     except (TypeError, ValueError, RuntimeError):  # of a body that takes no such mask, or no positions

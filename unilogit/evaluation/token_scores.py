@@ -16,8 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.prompt_format import Prompt
 from unilogit.data.tokenisation import IGNORED, Encoded, collate, encode_all
-from unilogit.evaluation.batching import in_batches
-from unilogit.evaluation.shared_prompts import can_share, rows_of, run_rows, saves
+from unilogit.evaluation.batching import in_batches, tokens_at_once
+from unilogit.evaluation.shared_prompts import MOST_TOKENS, can_share, rows_of, run_rows, saves
 from unilogit.model import Scorer, context_length, make_scorer
 
 _LOGITS_AT_ONCE = 1 << 25  # bounds memory, not the result
@@ -107,10 +107,10 @@ def score_tokens(
     with inference(plain_model):
         scorer = model if isinstance(model, Scorer) else make_scorer(model)
         longest = max(len(window.ids) for window in encoded)
-        rows = rows_of(encoded, together=True)
+        rows = rows_of(encoded, min(MOST_TOKENS, batch_tokens or tokens_at_once(plain_model)))
         is_shared = saves(rows, encoded) and can_share(scorer, longest)
         if not is_shared:
-            rows = rows_of(encoded, together=False)
+            rows = rows_of(encoded, 0)
 
         def score(batch: list[int]) -> None:
             chosen = [rows[number][0] for number in batch]
