@@ -13,7 +13,7 @@ help:  ## This list
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,lora,s3,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,lora,s3,study,dev]'
 	@touch $@
 
 demo: $(READY)  ## From deletion requests to a gated, registered model (ARGS="--set unlearn.method=none" to vary)
@@ -34,6 +34,7 @@ test: $(READY)  ## Everything that is checked on every change
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 test-all: $(READY)  ## The slow checks as well
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dask,ray]'
 	$(BIN)/pytest -m '' $(ARGS)
 
 lint: $(READY)  ## ruff, mypy, import-linter

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands import certificates, corpus, models, requests
+from flows.commands import certificates, corpus, models, requests, study
 from flows.commands.options import PARAMS, Output, OutputKind, Overrides, ParamsFile, register
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ app.add_typer(requests.app, name="requests")
 app.add_typer(gates_app, name="gates")
 app.add_typer(models.app, name="models")
 app.add_typer(certificates.app, name="certificates")
+register(app)(study.study)
 
 
 @register(app)

@@ -45,7 +45,11 @@ def end_state(flow: "Flow[..., Any]", *arguments: Any) -> "State[Any]":
         return state
     # Prefect keeps what a flow is called with: this one is called with nothing.
     here: Flow[[], Any] = Flow(
-        fn=lambda: flow.fn(*arguments), name=flow.name, description=flow.description, log_prints=False
+        fn=lambda: flow.fn(*arguments),
+        name=flow.name,
+        description=flow.description,
+        log_prints=False,
+        task_runner=flow.task_runner,
     )
     try:
         with _recording(), tags("unilogit run"):

@@ -141,12 +141,21 @@ def call(task: "Task[Arguments, Result]", *args: Arguments.args, **kwargs: Argum
     """Run a task and return its result; outside a flow run, the function without Prefect.
 
     Raises:
+        as `result_of_task`.
+    """
+    state = task(*args, return_state=True, **kwargs) if is_recorded() else _plainly(task, *args, **kwargs)
+    return result_of_task(task, state)
+
+
+def result_of_task(task: "Task[..., Result]", state: "State[Result]") -> Result:
+    """What a task that has ended returned.
+
+    Raises:
         InputError: its input cannot be used.
         TemporaryError: something that may pass is in its way, or it took longer than its timeout; AnotherRuns where
             another process does the work.
         Defect: anything else went wrong.
     """
-    state = task(*args, return_state=True, **kwargs) if is_recorded() else _plainly(task, *args, **kwargs)
     match state.name:
         case "BadInput":
             raise InputError(*(state.message or "").splitlines())

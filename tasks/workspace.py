@@ -552,6 +552,18 @@ class Measured(BaseModel):
         return "; ".join(told) or "not measured"
 
 
+class WorstPerson(BaseModel):
+    """Whom of the forgotten a model remembers best.
+
+    Attributes:
+        person: pseudonym.
+        value: the metric over that person's records; None where it is of all people together.
+    """
+
+    person: str
+    value: float | None
+
+
 class Metrics(FileModel):
     """The models side by side, each as section → metric → number (None: not available), or a number that stands alone.
 
@@ -559,6 +571,7 @@ class Metrics(FileModel):
         before, after, retain_model: the parent, the unlearned model, and the retain model where there is one.
         unavailable: dotted path of each None, without `after` → why.
         incomplete: dotted path of each number that leaves something out, without `after` → what, and why.
+        worst: dotted path of a metric after → whom of the forgotten the model remembers best by it.
     """
 
     place = Place.METRICS
@@ -568,6 +581,7 @@ class Metrics(FileModel):
     retain_model: dict[str, JsonValue] | None
     unavailable: dict[str, str]
     incomplete: dict[str, str] = {}
+    worst: dict[str, WorstPerson] = {}
 
 
 class Verdict(FileModel):

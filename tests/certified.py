@@ -15,6 +15,7 @@ TESTS = [
         op="<=",
         threshold=0.05,
         value=0.0125,
+        worst="subject-0123456789abcdef",
         person=PersonValue(before=0.99, after=0.0625, retain_model=0.02, reason=None),
     ),
     Measurement(

@@ -99,7 +99,7 @@ def test_every_changed_byte_is_found(signer, data):
     [
         ({"_type": "https://in-toto.io/Statement/v0.1"}, "its _type is 'https://in-toto.io/Statement/v0.1' instead of"),
         ({"predicateType": "https://slsa.dev/provenance/v1"}, "its predicateType is 'https://slsa.dev/provenance/v1'"),
-        ({"predicate": {"schemaVersion": 2}}, "its schemaVersion is 2, and 1 is what can be read here"),
+        ({"predicate": {"schemaVersion": 3}}, "its schemaVersion is 3, and 2 is what can be read here"),
         ({"predicate": {"schemaVersion": None}}, "its schemaVersion is None"),
         ({"predicate": {"extra": 1}}, "see predicate.extra"),
         ({"predicate": {"tests": 7}}, "see predicate.tests"),
@@ -110,6 +110,16 @@ def test_another_statement_is_none_though_the_signature_holds(signer, fields, pr
     with pytest.raises(InputError, match=re.escape(problem)):
         verify(resigned(signer, **fields), [signer.public_key])
     assert verify(resigned(signer), [signer.public_key]) == certificate()
+
+
+def test_one_of_the_first_version_is_read_as_ever(folder, signer):
+    statement = json.loads(payload(sign(certificate(), signer)))
+    statement["predicate"]["schemaVersion"] = 1
+    for test in statement["predicate"]["tests"]:
+        del test["worst"]
+    earlier = verify(sign_payload(json.dumps(statement).encode(), PAYLOAD_TYPE, signer), [signer.public_key])
+    assert [test.worst for test in earlier.predicate.tests] == [None] * len(TESTS)
+    assert earlier.predicate.model == certificate().predicate.model
 
 
 @pytest.mark.parametrize("content", [b"not JSON", b"[]", b"null", b"\xff"])

@@ -91,6 +91,18 @@ def test_a_number_that_leaves_records_out_says_so_whether_it_passes_or_fails(thr
     assert verdict.reason.endswith(f"{threshold:g}; {told}")
 
 
+@pytest.mark.parametrize("threshold", [0.1, 0.3])
+@pytest.mark.parametrize(("value", "told"), [(0.9, ", 0.9"), (None, "")])
+def test_whom_a_metric_is_worst_of_is_named_whether_it_passes_or_fails(threshold, value, told):
+    metrics = {"after": {"forget": {"probability": 0.2}, "model_utility": 0.2}}
+    metrics |= {"worst": {"forget.probability": {"person": "subject-0123456789abcdef", "value": value}}}
+    verdict = judge([gate(metric="forget.probability", threshold=threshold)], metrics).gates[0]
+    assert verdict.passed == (threshold == 0.3)
+    assert verdict.worst == "subject-0123456789abcdef"
+    assert verdict.reason.endswith(f"{threshold:g}; worst of subject-0123456789abcdef{told}")
+    assert judge([gate(metric="model_utility", threshold=threshold)], metrics).gates[0].worst is None
+
+
 @given(value=finite, reference=finite, allowance=st.floats(0, 1e6), op=st.sampled_from(["<", "<=", ">", ">="]))
 def test_with_an_allowance_a_model_may_be_that_much_worse_than_the_retain_model(value, reference, allowance, op):
     metrics = {role: {"forget": {"probability": one}} for role, one in [("after", value), ("retain_model", reference)]}

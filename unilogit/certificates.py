@@ -20,7 +20,8 @@ from unilogit.signing import open_envelope, sign_payload, verify_payload
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://unilogit.dev/attestations/forgetting/v1"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+READABLE = (1, 2)  # 2 says of a test whom it is worst of
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -131,6 +132,8 @@ class Measurement(Part):
         name, scope, metric: as in params.yaml; an attack without a gate is called as its metric.
         op, threshold: what the gate demands; None without a gate.
         value: over the whole batch.
+        worst: pseudonym of the person of the batch (`forget_all`: of all) whom it is worst of; None where it is not of
+            people.
         person: over this request's records.
     """
 
@@ -140,6 +143,7 @@ class Measurement(Part):
     op: Operator | None
     threshold: float | None
     value: float
+    worst: str | None = None
     person: PersonValue
 
     def demands(self) -> str:
@@ -191,7 +195,7 @@ class RemainingCopy(Part):
 class Forgetting(Part):
     """The predicate."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     request: Request
     person: Person
     search: Search
@@ -267,6 +271,6 @@ def _stranger(statement: JsonObject) -> str | None:
             return f"its {field} is {stated!r} instead of {value!r}: it is no certificate of forgetting"
     predicate = statement.get("predicate")
     version = predicate.get("schemaVersion") if isinstance(predicate, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         return f"its schemaVersion is {version!r}, and {SCHEMA_VERSION} is what can be read here; update unilogit"
     return None

@@ -64,6 +64,7 @@ class GateVerdict(BaseModel):
         margin: how far on the passing side of the threshold the value lies (negative: failed), in the metric's unit.
         passed: whether value `op` threshold holds.
         reason: why it passed or failed, in a sentence.
+        worst: pseudonym of the person whom the metric is worst of; None where it is not of people.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,6 +80,7 @@ class GateVerdict(BaseModel):
     margin: float | None
     passed: bool
     reason: str
+    worst: str | None = None
 
     def gate(self) -> Gate:
         """The gate that was judged by."""
@@ -123,7 +125,7 @@ def judge(gates: Sequence[Gate], metrics: Mapping[str, Json]) -> GateReport:
         gates: what is demanded.
         metrics: what metrics.json holds: the paths of gates are looked up in its `after` part, where they have an
             allowance in `retain_model` too, in `unavailable` the reasons of those without a number, and in
-            `incomplete` what a number leaves out.
+            `incomplete` what a number leaves out, and in `worst` whom it is worst of.
     """
     verdicts = [_judge_one(gate, metrics) for gate in gates]
     return GateReport(passed=all(verdict.passed for verdict in verdicts), gates=verdicts)
@@ -145,13 +147,16 @@ def _judge_one(gate: Gate, metrics: Mapping[str, Json]) -> GateVerdict:
     passed = holds(value, gate.op, limit)
     incomplete = metrics.get("incomplete")
     left_out = f"; {incomplete[gate.metric]}" if isinstance(incomplete, Mapping) and gate.metric in incomplete else ""
+    worst, told = _worst(gate.metric, metrics)
     return GateVerdict(
         **demanded,
         value=value,
         margin=margin,
         passed=passed,
         reason=f"{gate.metric} = {value:.4g}, {'which is' if passed else 'but must be'} {gate.op} {limit:g}{origin}"
+        + told
         + left_out,
+        worst=worst,
     )
 
 
@@ -168,6 +173,16 @@ def _limit(gate: Gate, reference: float | None) -> tuple[float, str]:
     is_least = gate.op.startswith(">")
     limit = round(reference - gate.allowance if is_least else reference + gate.allowance, 4)
     return limit, f" (the retain model's {reference:.4g} {'-' if is_least else '+'} {gate.allowance:g})"
+
+
+def _worst(metric: str, metrics: Mapping[str, Json]) -> tuple[str | None, str]:
+    """The person whom a metric is worst of, and the end of a sentence that says so; None and "" without one."""
+    people = metrics.get("worst")
+    likeliest = people.get(metric) if isinstance(people, Mapping) else None
+    if not isinstance(likeliest, Mapping):
+        return None, ""
+    value = _number(likeliest, "value")
+    return str(likeliest["person"]), f"; worst of {likeliest['person']}" + ("" if value is None else f", {value:.4g}")
 
 
 def _number(node: Json, path: str) -> float | None:

@@ -170,12 +170,12 @@ class Evidence:
         """Every gate, then every attack of which no gate demands anything."""
         gates = [
             Measurement(
-                **gate.model_dump(include={"name", "scope", "metric", "op", "threshold", "value"}),
+                **gate.model_dump(include={"name", "scope", "metric", "op", "threshold", "value", "worst"}),
                 person=_of_person(measured, gate.metric),
             )
             for gate in self._gates.gates
         ]
-        judged = {gate.metric for gate in self._gates.gates}
+        judged, metrics = {gate.metric for gate in self._gates.gates}, self._workspace.read(Metrics)
         attacks = [
             Measurement(
                 name=path,
@@ -186,7 +186,7 @@ class Evidence:
                 value=value,
                 person=_of_person(measured, path),
             )
-            for path, value in numbers(self._workspace.read(Metrics).after).items()
+            for path, value in numbers(metrics.after).items()
             if path.split(".")[0] in _ATTACKS and path not in judged and value is not None
         ]
         return [*gates, *attacks]

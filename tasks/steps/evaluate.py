@@ -18,7 +18,7 @@ from tasks.params import TOKENS, Params
 from tasks.sets import PARENT, RETAIN_MODEL, UNLEARNED, digest_of_records, evaluation_sets
 from tasks.stamp import Keeper, code_digest, model_digest
 from tasks.step import Source, Step
-from tasks.workspace import AttackMetrics, Measured, ParentModel, Place, RetainModel, Training, Workspace
+from tasks.workspace import AttackMetrics, Measured, ParentModel, Place, RetainModel, Training, Workspace, pseudonyms
 from unilogit.data.records import CorpusRecord
 from unilogit.errors import InputError
 from unilogit.files import Json, write_json, write_parquet, write_text
@@ -117,7 +117,12 @@ def _put_people(
         record.record_id: record.subject_ids or [record.conversation_id or record.record_id] for record in records
     }
     for role in sorted(evaluations, key=UNLEARNED.__ne__):  # what is so of all models is told once
-        findings = people_findings(evaluations[role].examples, subjects)
+        findings, worst = people_findings(evaluations[role].examples, subjects)
+        if role == UNLEARNED:
+            names = pseudonyms()
+            metrics["worst"] = {
+                path: {"person": names.subject(person), "value": value} for path, (person, value) in worst.items()
+            }
         prefix = "" if role == UNLEARNED else f"{role}."
         metrics[role] |= findings.metrics
         for told, reasons in (("unavailable", findings.unavailable), ("incomplete", findings.incomplete)):

@@ -115,6 +115,8 @@ PUBLISHED = {  # in the papers: where, and beside which retain term
     "wga": ("arXiv 2502.19301", "nll"),
     "satimp": ("arXiv 2505.11953", "nll"),
     "ceu": ("arXiv 2503.01224", "none"),
+    "pdu": ("arXiv 2506.05314", "nll"),
+    "jensun": ("arXiv 2509.02820", "jsd"),
 }
 
 

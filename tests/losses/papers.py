@@ -79,6 +79,21 @@ def ceu(z, b):
     return cross_entropy(z, q, reduction="none") + torch.special.xlogy(q, q).sum(dim=1)  # less the entropy of q
 
 
+def pdu(z, b):
+    return torch.stack([(row.max() - row.sum() / len(row)) ** 2 for row in z])
+
+
+def jensen_shannon(p, q):
+    log_mean = ((p + q) / 2).log()
+    return sum(kl_div(log_mean, one, reduction="none").sum(dim=-1) for one in (p, q)) / 2
+
+
+def jensun(z, b):
+    refused = one_hot(b["better"], z.shape[1]).to(z)
+    divergence = jensen_shannon(softmax(b["z_better"], 1), refused)
+    return whole(divergence, b["better_example"]) / torch.bincount(b["better_example"])
+
+
 def kl(z, b):
     return kl_div(log_softmax(z, 1), softmax(b["z_ref"], 1), reduction="none").sum(dim=1)
 
@@ -96,5 +111,11 @@ PAPERS = {
     "wga": wga,
     "satimp": satimp,
     "ceu": ceu,
+    "pdu": pdu,
+    "jensun": jensun,
 }
-RETAIN = {"nll": lambda z, b: -gradient_ascent(z, b), "kl": kl}
+RETAIN = {
+    "nll": lambda z, b: -gradient_ascent(z, b),
+    "kl": kl,
+    "jsd": lambda z, b: jensen_shannon(softmax(z, 1), softmax(b["z_ref"], 1)),
+}

@@ -143,7 +143,7 @@ def test_certain_and_impossible_answers_stay_finite(name, gap):
         "z_ref": torch.zeros(2, 5),
         "target": torch.tensor([1, 1]),
         "example": torch.tensor([0, 1]),
-        "z_better": torch.zeros(2, 5),
+        "z_better": z,
         "z_better_ref": torch.zeros(2, 5),
         "better": torch.tensor([0, 2]),
         "better_example": torch.tensor([0, 1]),

@@ -58,6 +58,9 @@ OTHER_VALUES = {
     "wga.beta": 0.0,
     "satimp.beta1": 0.5,
     "satimp.beta2": 0.0,
+    "pdu.retain_limit": 1.0,
+    "pdu.dual_rate": 0.0,
+    "pdu.warmup": 0.0,
 }
 
 
@@ -165,6 +168,7 @@ def test_the_layer_of_activations_acts_with_any_method():
         ({"method": "ceu", "retain_weight": 2.0}, "as ceu is published without a retain term; leave it at 5.0"),
         ({"retain_term": "none", "retain_per_forget": 2}, "as unlearn.retain_term is none; leave it at 4"),
         ({"retain_weight": 0, "retain_term": "kl"}, "as unlearn.retain_weight is 0; leave it at published"),
+        ({"retain_term": "none", "method": "pdu"}, "pdu holds the retain term under a limit, and there is none, as"),
         ({"retain_per_forget": 0, "neighbour_share": 0.5}, "as unlearn.retain_per_forget is 0; leave it at 0.0"),
     ],
 )

@@ -13,7 +13,7 @@ from unilogit.errors import InputError
 from unilogit.evaluation.token_scores import score_tokens
 from unilogit.training.checkpoints import identity_of
 from unilogit.training.encoding import encode_set, split_windows
-from unilogit.training.targets import NEAREST, SUREST, Unseen, _by_rank, _nearest, find_targets
+from unilogit.training.targets import NEAREST, SUREST, Unseen, _by_rank, find_targets, nearest_questions
 
 PEOPLE = pairs(6, "Cy")
 UNSEEN = Unseen(PEOPLE, [frozenset({f"cy-{number}"}) for number in range(len(PEOPLE))])
@@ -72,7 +72,7 @@ def test_what_other_questions_give_is_the_median_after_the_nearest_of_them():
     questions = [prompt for prompt, _ in RETAIN]
     estimates = []
     for prompt, answer in FORGET:
-        nearest = next(_nearest([(prompt, answer)], None, questions, [frozenset()] * len(questions)))
+        nearest = next(nearest_questions([(prompt, answer)], None, questions, [frozenset()] * len(questions)))
         assert len(nearest) == NEAREST
         estimates.append(np.median(log_p(model, [(questions[place], answer) for place in nearest]), axis=0))
     unseen = np.concatenate(log_p(model, PEOPLE))
@@ -121,7 +121,9 @@ def test_neither_the_own_question_nor_one_about_the_same_people_is_asked_instead
     questions = ["Where does Ada live?", "WHERE  does Ada live?", "Where does Bo live?", "Who?", "Where does Cy live?"]
     people = [frozenset(ids) for ids in ({"a"}, {"a"}, {"b", "c"}, {"d"}, {"c"})]
     asked = [(Conversation(("Hello", "Hi", "Where does Ada live?")), "Here."), ("Where does Cy live?", "There.")]
-    first, second = (list(found) for found in _nearest(asked, [frozenset({"x"}), frozenset({"c"})], questions, people))
+    first, second = (
+        list(found) for found in nearest_questions(asked, [frozenset({"x"}), frozenset({"c"})], questions, people)
+    )
     assert set(first) == {2, 3, 4}
     assert first[-1] == 3
     assert set(second) == {0, 1, 3}

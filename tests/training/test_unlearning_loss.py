@@ -67,7 +67,7 @@ class Plain:
             return (hidden - 2 * direction / direction.norm()).square().mean(1).mean()
         facts = {"z_ref": self.rows(row, self.ref), "target": self.target(row)}
         facts["example"] = torch.zeros_like(facts["target"])
-        if name in ("dpo", "idk_dpo"):
+        if {"alternative", "idk"} & {*METHODS.get(name, METHODS["ceu"]).needs}:
             better = row + 1
             facts |= {"z_better": self.rows(better, self.out), "z_better_ref": self.rows(better, self.ref)}
             facts |= {"better": self.target(better), "better_example": torch.zeros_like(self.target(better))}
@@ -180,7 +180,7 @@ def changed(knobs, name):
     return type(knobs)(**{**vars(knobs), name: other})
 
 
-KNOBS = [(method, path) for method in METHODS for path in METHODS[method].knob_names]
+KNOBS = [(name, path) for name, method in METHODS.items() for path in method.knob_names if not method.limits_retain]
 
 
 @pytest.mark.parametrize(("method", "path"), KNOBS, ids=[f"{method}-{path}" for method, path in KNOBS])

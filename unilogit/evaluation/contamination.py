@@ -36,7 +36,7 @@ class People(NamedTuple):
 
     Attributes:
         people, known, strangers: those to be forgotten, those that the model was trained on, and the unseen: `nll`
-            (mean over the records) and `records` (how many), a row for each.
+            (mean over the records) and `records` (how many), a row for each; of those to be forgotten `p_value`, too.
         is_known: whether the model knows the person.
         is_decided: whether it could be told, had the model been trained on the person.
     """
@@ -73,7 +73,8 @@ def find_known_people(forget: pd.DataFrame, retain: pd.DataFrame, unseen: pd.Dat
     people, known, strangers = _people(forget), _people(retain), _people(unseen)
     trained, untrained = float(known["nll"].median()), float(strangers["nll"].median())
     population = _Population.of_people(unseen)
-    is_known = _holm(population.p_values(people["nll"], people["records"]))
+    people["p_value"] = population.p_values(people["nll"], people["records"])
+    is_known = _holm(people["p_value"].to_numpy())
     is_known &= (people["nll"] <= (trained + untrained) / 2).to_numpy()
     is_decided = population.p_values(np.full(len(people), trained), people["records"]) < LEVEL / len(people)
     return People(people, known, strangers, is_known, is_decided)

@@ -11,9 +11,11 @@ from unilogit.losses.answers import Answers
 from unilogit.losses.ceu import ceu_loss
 from unilogit.losses.dpo import Dpo, dpo_loss
 from unilogit.losses.gradient_ascent import gradient_ascent_loss
+from unilogit.losses.jensun import jensen_shannon_loss, jensun_loss
 from unilogit.losses.kl_to_reference import kl_to_reference_loss
 from unilogit.losses.nll import nll_loss
 from unilogit.losses.npo import Npo, npo_loss
+from unilogit.losses.pdu import Pdu, pdu_loss
 from unilogit.losses.rmu import Rmu, activation_distance, rmu_loss
 from unilogit.losses.satimp import SatImp, satimp_loss
 from unilogit.losses.simnpo import SimNpo, simnpo_loss
@@ -48,6 +50,7 @@ class Method:
         needs: what the trainer must provide in the Answers.
         unit: what the loss has a value for; the trainer takes the mean over all of a step's.
         retain_term: the published retain term, a name in RETAIN_TERMS or "none".
+        limits_retain: its knobs are not the loss's, but hold the retain term under a limit (`DualAscent`).
     """
 
     loss: Callable[..., Tensor]
@@ -57,6 +60,7 @@ class Method:
     needs: tuple[Need, ...] = ("log_p",)
     unit: Literal["token", "example"] = "token"
     retain_term: str = "nll"
+    limits_retain: bool = False
 
     @property
     def knob_names(self) -> tuple[str, ...]:
@@ -80,7 +84,11 @@ class Method:
 
     def bind(self, config: "UnlearnConfig") -> Callable[[Answers], Tensor]:
         """The loss as a function of Answers alone, with the knobs that `config` holds."""
-        return self.loss if self.knobs is None else partial(self.loss, knobs=getattr(config, self.section))
+        return (
+            self.loss
+            if self.knobs is None or self.limits_retain
+            else partial(self.loss, knobs=getattr(config, self.section))
+        )
 
 
 METHODS: dict[str, Method] = {
@@ -169,6 +177,21 @@ METHODS: dict[str, Method] = {
         source="Yang 2025, arXiv 2503.01224",
         retain_term="none",
     ),
+    "pdu": Method(
+        loss=pdu_loss,
+        source="Entesari et al. 2025, arXiv 2506.05314",
+        knobs=Pdu,
+        section="pdu",
+        needs=("logits",),
+        limits_retain=True,
+    ),
+    "jensun": Method(
+        loss=jensun_loss,
+        source="Singh et al. 2025, arXiv 2509.02820",
+        needs=("log_p", "idk"),
+        unit="example",
+        retain_term="jsd",
+    ),
 }
 
 RETAIN_TERMS: dict[str, Method] = {
@@ -179,6 +202,11 @@ RETAIN_TERMS: dict[str, Method] = {
     "kl": Method(
         loss=kl_to_reference_loss,
         source="Maini et al. 2024, arXiv 2401.06121",
+        needs=("logits", "reference"),
+    ),
+    "jsd": Method(
+        loss=jensen_shannon_loss,
+        source="Singh et al. 2025, arXiv 2509.02820",
         needs=("logits", "reference"),
     ),
     "activations": Method(

@@ -18,6 +18,7 @@ from pydantic import (
 
 from unilogit.losses.dpo import Dpo
 from unilogit.losses.npo import Npo
+from unilogit.losses.pdu import Pdu
 from unilogit.losses.registry import METHODS
 from unilogit.losses.rmu import Rmu
 from unilogit.losses.satimp import SatImp
@@ -138,7 +139,7 @@ class UnlearnConfig(Config):
     unmoved: Literal["stop", "continue"] = "stop"
     batch_size: PositiveInt = 8
     accumulation: Annotated[Literal["auto"] | PositiveInt, _or_say("auto, a whole number above 0")] = "auto"
-    retain_term: Literal["published", "nll", "kl", "activations", "none"] = "published"
+    retain_term: Literal["published", "nll", "kl", "jsd", "activations", "none"] = "published"
     retain_per_forget: Annotated[int, Field(ge=0)] = 4
     retain_weight: Annotated[float, Field(ge=0)] = 5.0
     retain_recovery: Annotated[float, Field(ge=0, le=1)] = 0.98
@@ -163,6 +164,7 @@ class UnlearnConfig(Config):
     rmu: Rmu = Rmu()
     wga: Wga = Wga()
     satimp: SatImp = SatImp()
+    pdu: Pdu = Pdu()
 
     def passes(self, forgotten: int) -> int:
         """How often each of so many forget examples is met at the most."""

@@ -30,6 +30,11 @@ def idle_knobs(config: UnlearnConfig) -> list[str]:
     idle = [*of_adapters, *_idle_target(config)]
     if not (reason := _why_no_retain_term(config)):
         return idle
+    if METHODS[config.method].limits_retain:
+        idle.append(
+            f"unlearn.method {config.method} holds the retain term under a limit, and there is none, as {reason};"
+            " name one in unlearn.retain_term and give it weight"
+        )
     return idle + [
         f"unlearn.{name} is {value}, which would do nothing, as {reason}; "
         f"leave it at {getattr(DEFAULTS, name)}, or name a retain term in unlearn.retain_term and give it weight"

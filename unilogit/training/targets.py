@@ -212,7 +212,7 @@ def _after_others(
     """
     asked: list[Pair] = []
     counts: list[int] = []
-    for (_, answer), nearest in zip(pairs, _nearest(pairs, people, questions, asked_about), strict=True):
+    for (_, answer), nearest in zip(pairs, nearest_questions(pairs, people, questions, asked_about), strict=True):
         asked += [(questions[number], answer) for number in nearest]
         counts.append(len(nearest))
     if not counts or min(counts) == 0:
@@ -226,7 +226,7 @@ def _median(of_one_answer: Sequence[np.ndarray]) -> np.ndarray:
     return np.median([values for values in of_one_answer if len(values) == len(of_one_answer[0])], axis=0)
 
 
-def _nearest(
+def nearest_questions(
     pairs: Sequence[Pair],
     people: Sequence[frozenset[str]] | None,
     questions: Sequence[Prompt],

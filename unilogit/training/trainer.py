@@ -26,6 +26,7 @@ from unilogit.model import context_length
 from unilogit.training.arguments import deterministic_algorithms, training_arguments
 from unilogit.training.checkpoints import MarkWhole, SaveByTime, identity_of, last_whole_checkpoint, state_of
 from unilogit.training.config import UnlearnConfig
+from unilogit.training.dual_ascent import DualAscent
 from unilogit.training.examples import Row, collate_paired
 from unilogit.training.micro_batches import find_accumulation
 from unilogit.training.precision import OwnDtypes, computes_in_bf16
@@ -109,6 +110,7 @@ class UnlearningTrainer(Trainer):
             )
         monitor, max_length = monitor or Monitor(), context_length(base, max_length)
         self.config, self.tokenizer, self._merges = config, tokenizer, merges and base is model
+        self.retain_weight = config.retain_weight
         self.deterministic = not torch.cuda.is_available() if config.deterministic is None else config.deterministic
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
@@ -143,7 +145,7 @@ class UnlearningTrainer(Trainer):
         )
         trained, reference = build_trained_model(model, config, seed)
         self.unlearning_loss = build_loss(config, trained, reference)
-        self._pieces: dict[str, list[Tensor]] = {name: [] for name, _ in zip(TERMS, methods, strict=False)}
+        self.pieces: dict[str, list[Tensor]] = {name: [] for name, _ in zip(TERMS, methods, strict=False)}
         self._steps_since_log = 0
         super().__init__(
             model=trained,
@@ -158,6 +160,8 @@ class UnlearningTrainer(Trainer):
         show_progress(self, f"unlearn ({config.method})")
         if any(method.needs_reference_log_p for method in methods):
             self.add_callback(MeasureReference(self))
+        if methods[0].limits_retain:
+            self.add_callback(DualAscent(self, config.pdu.retain_limit, config.pdu.dual_rate, config.pdu.warmup))
         watch(self, monitor, forget, epoch_steps, max_length)
         self._identity = identity_of(config, seed, self.examples)
         if self.keeps_checkpoints:
@@ -264,7 +268,7 @@ class UnlearningTrainer(Trainer):
             counts = self._count([inputs], inputs["labels"].device)
         # Before the loss, so that the one-pass kernel weighs tokens with it. Gradients are averaged over
         # processes, and `counts` is of all.
-        weights = (1.0, self.config.retain_weight)
+        weights = (1.0, self.retain_weight)
         scale = [weight * self.args.world_size / count for weight, count in zip(weights, counts.tolist(), strict=False)]
         # Not as an argument of the model: FSDP would cast it.
         numbers = {name: tensor for name, tensor in inputs.items() if tensor.is_floating_point()}
@@ -272,8 +276,8 @@ class UnlearningTrainer(Trainer):
         tokens = {name: tensor for name, tensor in inputs.items() if name not in numbers}
         with self.accelerator.autocast():
             loss, sums = run_as_forward(model, loss_of, **tokens)
-        for name, total, count in zip(self._pieces, sums, counts, strict=True):
-            self._pieces[name].append(total / count.to(total.dtype))
+        for name, total, count in zip(self.pieces, sums, counts, strict=True):
+            self.pieces[name].append(total / count.to(total.dtype))
         return (loss, {}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -288,7 +292,7 @@ class UnlearningTrainer(Trainer):
                     f"the loss is {logs['loss']} by step {self.state.global_step}, so the weights are of no use; "
                     "lower unlearn.learning_rate"
                 )
-            for name, values in self._pieces.items():
+            for name, values in self.pieces.items():
                 if values:
                     logs[name] = self._over_processes(torch.stack(values).sum() / self._steps_since_log).item()
                     values.clear()

@@ -9,7 +9,17 @@ from safetensors.numpy import save_file
 
 from tasks.requests.evidence import Promotion
 from tasks.sets import PARENT, RETAIN_MODEL, UNLEARNED
-from tasks.workspace import CorpusCounts, Extraction, Metrics, ParentModel, Place, Registration, Training, Workspace
+from tasks.workspace import (
+    CorpusCounts,
+    Extraction,
+    Metrics,
+    ParentModel,
+    Place,
+    Registration,
+    Training,
+    Workspace,
+    WorstPerson,
+)
 from tests.tasks.workspaces import gate
 from unilogit.data.requests import DeletionRequest
 from unilogit.evaluation.examples import COLUMNS
@@ -45,6 +55,7 @@ GATES = [
 ]
 AFTER = {"record-0": 0.01, "record-1": 0.02, "record-2": 0.09, "record-3": 0.04, "record-4": 0.03}  # probability
 QUANTISED = {"record-0": 0.015, "record-1": 0.025, "record-4": 0.035}  # of those that were attacked
+LIKELIEST = "subject-00112233445566ff"
 DAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PROMOTION = Promotion(
     version="4",
@@ -97,6 +108,7 @@ def build_certifiable(root: Path, gates=tuple(GATES)) -> Workspace:
         },
         retain_model=None,
         unavailable={},
+        worst={"forget.probability": WorstPerson(person=LIKELIEST, value=0.09)},
     )
     workspace.write(metrics)
     write_json(workspace.path(Place.GATES), judge(gates, metrics.model_dump()).model_dump())

@@ -11,7 +11,17 @@ import pytest
 from tasks.params import load_params
 from tasks.requests.evidence import WITHHELD, Evidence
 from tasks.workspace import Extraction, ParentModel, Place, Registration
-from tests.tasks.requests.certifiable import ADA, BOB, DAY, GATES, NOTHING, PERSONAL, PROMOTION, build_certifiable
+from tests.tasks.requests.certifiable import (
+    ADA,
+    BOB,
+    DAY,
+    GATES,
+    LIKELIEST,
+    NOTHING,
+    PERSONAL,
+    PROMOTION,
+    build_certifiable,
+)
 from tests.tasks.workspaces import gate
 from unilogit.data.pseudonyms import Pseudonyms
 from unilogit.errors import InputError
@@ -107,6 +117,7 @@ def test_every_gate_then_every_attack_that_none_judges(workspace):
         "membership_inference.loss_auc": 0.55,
         "robustness.sampling_rouge_l_recall": 0.3,
     }
+    assert {test.metric: test.worst for test in tests if test.worst} == {"forget.probability": LIKELIEST}
     scopes = {test.metric: (test.scope, test.op, test.threshold) for test in tests[len(GATES) :]}
     assert scopes == {
         "membership_inference.loss_auc": ("forget", None, None),

@@ -7,6 +7,7 @@ import shutil
 import pandas as pd
 import pytest
 
+from tasks.workspace import pseudonyms
 from tests.tasks.steps.measurable import ATTACKS, make, params, rows, run
 from unilogit.errors import InputError
 from unilogit.evaluation import evaluate
@@ -53,7 +54,7 @@ def parts(*roles):
     return [role for role in roles for _ in range(PARTS)]
 
 
-TOLD = ("unavailable", "incomplete")
+TOLD = ("unavailable", "incomplete", "worst")
 
 
 def numbers(node):
@@ -79,6 +80,13 @@ def test_metrics_of_all_models_and_sets(workspace, empty_home):
         in_forget = examples[examples["set"] == "forget"]
         assert in_forget["probability"].mean() == pytest.approx(metrics[model]["forget"]["probability"])
         assert not examples["record_id"].str.startswith("steer").any()
+    forgotten = pd.read_parquet(workspace / "data" / "forget.parquet").explode("subject_ids")
+    after = pd.read_parquet(workspace / "evaluation" / "models" / "after.parquet").query("set == 'forget_all'")
+    own = after.merge(forgotten[["record_id", "subject_ids"]]).groupby("subject_ids")["probability"].mean()
+    assert metrics["worst"]["forget_all.probability"] == {
+        "person": pseudonyms().subject(own.idxmax()),
+        "value": pytest.approx(own.max()),
+    }
     judged = [gate for gate in params().gates if gate.metric != "privleak"]
     assert all(verdict.value is not None for verdict in judge(judged, metrics).gates)
     assert summary.forget_probability[1] == metrics["after"]["forget"]["probability"]
