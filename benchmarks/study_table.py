@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.report.names import number
 from tasks.report.review import flatten
-from tasks.study.measuring import SECOND, FULL, RETAINED
+from tasks.study.measuring import FULL, RETAINED, SECOND
 from tasks.study.plan import DEFAULT
 
 INTRODUCTION = """\

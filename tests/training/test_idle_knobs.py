@@ -12,6 +12,7 @@ import torch
 from tests.training.tiny import ALTERNATIVES, FORGET, RETAIN, TOKENIZER, tiny_model
 from unilogit.data.tokenisation import collate, encode_pair
 from unilogit.errors import InputError
+from unilogit.losses.pdu import Pdu
 from unilogit.losses.registry import METHODS
 from unilogit.losses.rmu import Rmu
 from unilogit.training.config import UnlearnConfig
@@ -19,7 +20,7 @@ from unilogit.training.idle_knobs import idle_knobs, retain_method, same_run_by
 from unilogit.training.stopping import Monitor
 from unilogit.training.trainer import UnlearningTrainer
 
-BASE = UnlearnConfig(epochs=1, min_steps=1, checkpoint_minutes=0, batch_size=4, rmu=Rmu(layer=0))
+BASE = UnlearnConfig(epochs=1, min_steps=1, checkpoint_minutes=0, batch_size=4, rmu=Rmu(layer=0), pdu=Pdu(warmup=0))
 OTHER_VALUES = {
     "method": "ceu",
     "target": "base",
@@ -60,7 +61,7 @@ OTHER_VALUES = {
     "satimp.beta2": 0.0,
     "pdu.retain_limit": 1.0,
     "pdu.dual_rate": 0.0,
-    "pdu.warmup": 0.0,
+    "pdu.warmup": 1.0,
 }
 
 

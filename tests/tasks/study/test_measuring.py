@@ -3,12 +3,12 @@
 import pytest
 
 from tasks.study import data, measuring, tuning
-from tasks.study.measuring import SECOND, FULL, RETAINED, measure_cell
+from tasks.study.measuring import FULL, RETAINED, SECOND, measure_cell
 from tasks.study.plan import DEFAULT
 from tests.tasks.study.small import small_plan
 
 
-@pytest.mark.slow  # trains four models
+@pytest.mark.slow  # trains four models; a minute and a half
 def test_yardsticks_are_what_they_are_and_a_method_is_tuned_and_measured_once(tmp_path, monkeypatch):
     monkeypatch.setenv("UNILOGIT_HOME", str(tmp_path / "home"))
     plan = small_plan(tmp_path / "study", seeds=[1, 2], methods=[DEFAULT, "grad_diff"])
@@ -16,8 +16,9 @@ def test_yardsticks_are_what_they_are_and_a_method_is_tuned_and_measured_once(tm
     after = {method: cell["metrics"]["after"] for method, cell in cells.items()}
     assert after[RETAINED]["forget_quality"]["p_value"] == 1
     assert after[RETAINED]["privleak"] == 0
-    assert after[RETAINED] == cells[FULL]["metrics"]["retain_model"]
-    assert after[FULL]["forget"]["probability"] > 0.9
+    told = {name: value for name, value in after[RETAINED].items() if name != "retained"}  # of the model before
+    assert told == cells[FULL]["metrics"]["retain_model"]
+    assert after[FULL]["forget"]["probability"] > 0.5
     assert after[SECOND]["forget"]["probability"] < 0.2
     assert after[SECOND]["forget"]["probability"] != after[RETAINED]["forget"]["probability"]
     assert after[DEFAULT]["forget"]["probability"] < after[FULL]["forget"]["probability"]
