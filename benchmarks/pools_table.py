@@ -20,7 +20,8 @@ model:
 - *never known*: retain models of other seeds. They have to pass.
 - *known*: trained on everybody.
 - *half forgotten*: unlearned to 1/V for a few steps.
-- *refusing*: taught to say that it does not know (`idk_dpo`).
+- *refusing*: taught to say that it does not know (`idk_dpo`) for as many steps as *default*, which hardly changes
+  how likely it finds the answers.
 - *over-forgotten*: driven to 1/V long after it was enough.
 - *default*: what the shipped parameters make of a model that knows. It should pass, too.
 

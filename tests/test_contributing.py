@@ -139,7 +139,7 @@ def test_the_examples_are_written_in_the_houses_style(project):
     project.type(f"ruff format --check {' '.join(files)}")
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [EXAMPLES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES[1:])])
 def test_what_is_typed_succeeds(project, name):
     assert re.search(r"= \d+ passed", project.type_commands(name))
 
@@ -151,6 +151,7 @@ def test_the_method_is_listed_compared_with_its_paper_and_trained(project):
     assert "test_every_method_trains_and_records_its_terms[tnpo] PASSED" in printed
 
 
+@pytest.mark.slow
 def test_the_metric_is_measured_and_the_gate_judges_it(project, tmp_path):
     workspace = Workspace(tmp_path / "w")
     make_measurable(workspace)
@@ -171,6 +172,7 @@ def test_the_metric_is_measured_and_the_gate_judges_it(project, tmp_path):
     assert re.search(r"exact_match +│ every set but holdout", project.type_commands("A metric"))
 
 
+@pytest.mark.slow
 def test_the_step_is_a_stage_a_task_and_kept(project):
     weights = project.folder / "w" / "model" / "model.safetensors"
     weights.parent.mkdir(parents=True)

@@ -23,9 +23,19 @@ def stages_run(printed):
 
 
 @pytest.fixture(scope="module")
-def reproduced(tmp_path_factory):
+def project(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("repro"), with_code=True)
     project.succeed("git", "init", "--quiet")
+    return project
+
+
+def test_the_stages_make_a_graph_that_dvc_reads(project):
+    assert project.succeed("dvc", "stage", "list", "--name-only").split() == STAGES
+    assert '"gate" -> "summary"' in project.succeed("dvc", "dag", "--dot")
+
+
+@pytest.fixture(scope="module")
+def reproduced(project):
     project.change_params(
         model={"unfamiliar": "continue"},
         train={"epochs": 5},
@@ -39,6 +49,7 @@ def reproduced(tmp_path_factory):
     return project, project.succeed("dvc", "repro")
 
 
+@pytest.mark.slow
 def test_every_stage_runs_once_and_then_none(reproduced):
     project, printed = reproduced
     assert stages_run(printed) == STAGES
@@ -47,6 +58,7 @@ def test_every_stage_runs_once_and_then_none(reproduced):
     assert "up to date" in again
 
 
+@pytest.mark.slow
 def test_changing_a_threshold_runs_the_gate_alone(reproduced):
     project, _ = reproduced
     kept = shutil.copy(project.folder / "params.yaml", project.folder / "params.kept")
@@ -79,6 +91,7 @@ def test_flow_stages_and_single_commands_give_the_same_weights(reproduced):
     assert sha256_weights(workspace / "model") == weights
 
 
+@pytest.mark.slow
 def test_metrics_and_plots_are_dvcs(reproduced):
     project, _ = reproduced
     assert "forget.probability" in project.succeed("dvc", "metrics", "show", "--md")
@@ -88,6 +101,7 @@ def test_metrics_and_plots_are_dvcs(reproduced):
     assert "forget_loss" in page
 
 
+@pytest.mark.slow
 def test_the_loss_curve_has_every_logged_step_and_falls(reproduced):
     folder = reproduced[0].folder / "var" / "repro"
     with open(folder / "loss.csv") as stream:
@@ -100,6 +114,7 @@ def test_the_loss_curve_has_every_logged_step_and_falls(reproduced):
     assert all(row["retain_loss"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_data_comes_back_from_the_remote_and_its_hash_is_on_the_version(reproduced):
     project, _ = reproduced
     project.succeed("dvc", "push")
