@@ -29,7 +29,7 @@ class StudyPlan(Config):
         data: `example`, or a folder with the tables of the hub dataset locuslab/TOFU.
         split: which share of the people is forgotten, in per cent.
         methods: what is compared; "unilogit, as shipped" is the recipe of params.yaml, untuned.
-        trials: of each method but that one, on the first seed.
+        trials: of each method but that one, on the first seed; no more than there are settings to try.
         rates, epochs, retain_weights: what is tried of unlearn.learning_rate, unlearn.epochs and unlearn.retain_weight.
         seeds: of models and of unlearning; one model is trained for each.
         full, retain_model: given instead of trained: models that learned everybody, and all but who is forgotten.
@@ -62,6 +62,12 @@ class StudyPlan(Config):
             raise ValueError("give both models, full and retain_model, or neither: both are trained then")
         if self.full is not None and len(self.seeds) > 1:
             raise ValueError("models that are given are of one seed; name one in seeds")
+        return self
+
+    @model_validator(mode="after")
+    def _there_are_as_many_settings(self) -> "StudyPlan":
+        if self.trials > (settings := len(self.rates) * len(self.epochs) * len(self.retain_weights)):
+            raise ValueError(f"{self.trials} trials are more than the {settings} settings there are to try")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""Each method tuned alike: as many trials from the same values, of which the best is taken by what nobody measures.
+"""Each method tuned alike: the same settings are tried of all, of which the best is taken by what nobody measures.
 
 A trial is judged by records held out for that: the forget set against unseen people who are in no measured set, and
 retained records that are in no training of it. Neither the retain model nor a metric of the study is seen.
@@ -136,7 +136,8 @@ def _open(plan: StudyPlan, method: str) -> Any:
     file = plan.folder / "tuned" / f"{method}.log"
     file.parent.mkdir(parents=True, exist_ok=True)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
-    sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=max(1, plan.trials // 2))
+    space = {"learning_rate": plan.rates, "epochs": plan.epochs, "retain_weight": plan.retain_weights}
+    sampler = optuna.samplers.GridSampler(space, seed=0)  # never the same twice, and the same ones of every method
     study = optuna.create_study(storage=storage, study_name=method, sampler=sampler, load_if_exists=True)
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)

@@ -14,6 +14,7 @@ from unilogit.losses.registry import METHODS
         ({"methods": []}, "at least 1 item"),
         ({"split": "forget50"}, "forget01"),
         ({"trials": 0}, "greater than or equal to 1"),
+        ({"trials": 3, "rates": [1e-3], "epochs": [6], "retain_weights": [1, 2]}, "more than the 2 settings"),
         ({"full": "a/model", "seeds": [1]}, "give both models"),
         ({"full": "a/model", "retain_model": "another", "seeds": [1, 2]}, "of one seed"),
     ],

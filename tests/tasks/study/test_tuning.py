@@ -1,4 +1,4 @@
-"""Trials: the best one is taken, a killed one is repeated alone, and one that diverges is the worst there is."""
+"""Trials: the best one is taken, a killed one is made up for alone, and one that diverges is the worst there is."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_the_settings_of_the_best_trial_are_taken_and_all_trials_told(plan, monk
     assert tune(plan, "grad_diff") == settings
 
 
-def test_a_killed_trial_is_repeated_and_no_other(plan, monkeypatch):
+def test_a_killed_trial_is_made_up_for_and_no_other(plan, monkeypatch):
     tried = []
 
     def killed_at_the_fourth(plan, method, seed, settings, before):
@@ -56,6 +56,7 @@ def test_a_killed_trial_is_repeated_and_no_other(plan, monkeypatch):
         tune(plan, "npo")
     tune(plan, "npo")
     assert len(tried) == 9
+    assert len({tuple(settings) for settings in tried}) == 9  # nothing is tried twice
     assert len(read_json(plan.folder / "tuned" / "npo.json")["trials"]) == 8
 
 
