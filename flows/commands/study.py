@@ -78,6 +78,9 @@ def study(
         )
     except ValidationError as error:
         raise InputError(
-            *(f"{'.'.join(map(str, problem['loc'])) or 'plan'}: {problem['msg']}" for problem in error.errors())
+            *(
+                f"{'.'.join(map(str, problem['loc'])) or 'plan'}: {problem['msg'].removeprefix('Value error, ')}"
+                for problem in error.errors()
+            )
         ) from None
     raise typer.Exit(study_in_process(plan, runner, workers))

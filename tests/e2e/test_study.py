@@ -89,9 +89,9 @@ def test_a_killed_study_goes_on_without_making_anything_twice(study, tmp_path):
 def test_what_cannot_be_studied_is_refused_in_a_sentence(study, tmp_path):
     command, options = study
     for more, problem in (
-        (["--method", "nop"], "error: methods.1: Value error, one of:"),
+        (["--method", "nop"], "error: methods: one of: ceu, dpo,"),
         (["--split", "forget50"], "error: split: Input should be 'forget01', 'forget05' or 'forget10'"),
-        (["--full", "a/model"], "error: plan: Value error, give both models"),
+        (["--full", "a/model"], "error: plan: give both models"),
     ):
         done = subprocess.run([*command, *more], capture_output=True, check=False, **options)
         assert done.returncode == 2
