@@ -72,7 +72,17 @@ def section(result: dict[str, Any]) -> str:
             _spread(faster),
         ]
         lines.append(f"| {method} | {' | '.join(values)} |")
-    return "\n".join([*lines, "", *_found(result), "", *_answers(result)]) + "\n"
+    return "\n".join([*lines, "", _verdict(result), "", *_found(result), "", *_answers(result)]) + "\n"
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    """Which methods have all five on every seed."""
+    reached = [
+        method
+        for method in _methods(result)
+        if method not in (FULL, RETAINED, SECOND) and all(has_all(result, cell) for cell in _cells(result, method))
+    ]
+    return f"Methods that have all five on every seed: {', '.join(reached) or 'none'}."
 
 
 def has_all(result: dict[str, Any], cell: dict[str, Any]) -> bool:

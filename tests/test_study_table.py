@@ -79,3 +79,9 @@ def test_a_row_has_means_and_deviations_over_seeds():
     assert "2 of 2" in row
     assert "20.000 ± 0.000" in row
     assert "Who \\| what?" in text
+    assert "all five on every seed: npo." in text
+
+
+def test_a_method_that_misses_one_on_one_seed_is_not_said_to_have_all():
+    text = section(study(cell("npo", 1), cell("npo", 2, privleak=50.0)))
+    assert "all five on every seed: none." in text

@@ -59,7 +59,7 @@ def _idle_target(config: UnlearnConfig) -> list[str]:
         return []
     named = f"unlearn.target is {config.target}"
     if config.method != "unilogit":
-        return [f"{named}, which would do nothing, as unlearn.method is {config.method}; set it to uniform"]
+        return [f"{named}, which would do nothing, as unlearn.method is {config.method}; leave it at auto"]
     return [
         f"{knob}, which would do nothing, as {named}; set unlearn.target to uniform"
         for knob in knobs_of_uniform(config)
@@ -74,10 +74,13 @@ def _written(value: object) -> str:
 def same_run_by(method: str, config: UnlearnConfig) -> UnlearnConfig:
     """The configuration with another method, as for a baseline, however little that may forget.
 
-    Knobs that it would not heed are at their defaults.
+    Knobs that it would not heed are at their defaults, and so are those of a retain term that it cannot do without.
     """
     changed = config.model_copy(update={"method": method, "unmoved": "continue"})
-    reset = {name: getattr(DEFAULTS, name) for name in RETAIN_KNOBS if getattr(config, name) not in (0, "none")}
+    needed = METHODS[method].limits_retain
+    reset = {
+        name: getattr(DEFAULTS, name) for name in RETAIN_KNOBS if needed or getattr(config, name) not in (0, "none")
+    }
     return changed.model_copy(update=reset) if idle_knobs(changed) else changed
 
 

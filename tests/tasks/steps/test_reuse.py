@@ -56,6 +56,7 @@ class Batch:
 
     def measured_alone(self):
         """The outcome of a home in which nothing was measured yet."""
+        shutil.copytree(self.home / "keys", self.folder / "empty" / "keys")  # people are called the same
         self.patch.setenv("UNILOGIT_HOME", str(self.folder / "empty"))
         assert not any(self.measure().values())
         return self.outcome()
