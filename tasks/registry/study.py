@@ -7,6 +7,7 @@ from tasks.report.review import numbers
 from tasks.sets import UNLEARNED
 from tasks.study.measuring import Cell
 from tasks.study.plan import StudyPlan
+from unilogit.files import sha256_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,8 +24,12 @@ def log_cell(plan: StudyPlan, method: str, seed: int, cell: Cell) -> None:
     from mlflow.entities import Metric, Param
     from mlflow.utils.time import get_current_time_millis
 
+    digest = sha256_json(cell["settings"])[:8]
     store, now = client(), get_current_time_millis()
-    experiment, tag = experiment_id(store, f"study: {plan.name}"), f"{plan.folder.name}, {method}, {seed}"
+    experiment, tag = (
+        experiment_id(store, f"study: {plan.name}"),
+        f"{plan.folder.name}, {method}, {seed}, {digest}",
+    )
     if _is_logged(store, experiment, tag):
         return
     tags = {_TAG: tag, "gates.failed": ", ".join(cell["failed"])}

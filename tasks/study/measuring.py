@@ -34,16 +34,18 @@ def measure_cell(plan: StudyPlan, method: str, seed: int) -> Cell:
         metrics.json, the `failed` gates on forgetting, and ten `answers` about the forgotten.
     """
     file = plan.folder / f"seed-{seed}" / "cells" / f"{method.replace(' ', '-').replace(',', '')}.json"
-    if file.exists():
-        return dict(read_json(file))
-    models, cost, settings = models_of(plan, seed), None, list[str]()
-    folder = file.with_suffix("")
+    neighbour = plan.seeds[(plan.seeds.index(seed) + 1) % len(plan.seeds)]
     if method in YARDSTICKS:
-        neighbour = plan.seeds[(plan.seeds.index(seed) + 1) % len(plan.seeds)]
+        settings = [f"seed={neighbour}"] if method == SECOND else []
+    else:
+        settings = tune(plan, method)
+    if file.exists() and (kept := read_json(file))["settings"] == settings:
+        return dict(kept)
+    models, cost, folder = models_of(plan, seed), None, file.with_suffix("")
+    if method in YARDSTICKS:
         yardsticks = {FULL: models.full, RETAINED: models.retain_model}
         model = yardsticks[method] if method in yardsticks else models_of(plan, neighbour).retain_model
     else:
-        settings = tune(plan, method)
         shutil.rmtree(folder, ignore_errors=True)
         workspace, started = make_workspace(plan, seed, folder), monotonic()
         for step in (TARGETS, UNLEARN):

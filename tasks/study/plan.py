@@ -81,6 +81,12 @@ class StudyPlan(Config):
         facts = [self.data, self.full, self.retain_model, self.load(0).as_dict()]
         return self.work / f"{self.name.replace(' ', '-').lower()}-{sha256_json(facts)[:8]}"
 
+    @property
+    def tuned(self) -> Path:
+        """Where trials are written down; another folder for other settings to try, trials or a first seed."""
+        tried = [self.trials, self.rates, self.epochs, self.retain_weights, self.seeds[0]]
+        return self.folder / f"tuned-{sha256_json(tried)[:8]}"
+
     def load(self, seed: int, settings: Sequence[str] = ()) -> Params:
         """The parameters of one run.
 

@@ -15,7 +15,7 @@ def write_study(plan: StudyPlan, measured: Mapping[tuple[str, int], Cell]) -> Pa
     trials = {
         method: read_json(tuned)["trials"]
         for method in plan.methods
-        if (tuned := plan.folder / "tuned" / f"{method}.json").exists()
+        if (tuned := plan.tuned / f"{method}.json").exists()
     }
     write_json(
         file,

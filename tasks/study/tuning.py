@@ -5,8 +5,11 @@ retained records that are in no training of it. Neither the retain model nor a m
 """
 
 import shutil
+from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tasks.params import Params
 from tasks.steps.targets import STEP as TARGETS
@@ -16,7 +19,7 @@ from tasks.study.plan import DEFAULT, StudyPlan, settings_of
 from tasks.workspace import Place
 from unilogit.data.records import CorpusRecord
 from unilogit.errors import InputError
-from unilogit.files import read_json, write_json
+from unilogit.files import read_json, write_json, write_text
 
 WORST = 2.0  # of `Validated.loss`; a trial that diverged has it
 SEEN = 200  # forget records that a trial is judged by, at the most
@@ -39,8 +42,8 @@ class Validated(NamedTuple):
         return abs(2 * self.auc - 1) + max(0.0, 1 - self.retain)
 
 
-def validate(model: str, data: StudyData, params: Params, before: float | None = None) -> Validated:
-    """Judge one model.
+def validate(model: str, data: StudyData, params: Params, before: float | None = None) -> Validated | None:
+    """Judge one model; None where it gives answers no probability (NaN).
 
     Args:
         before: probability of retained answers to compare with; None: of this model itself.
@@ -58,6 +61,8 @@ def validate(model: str, data: StudyData, params: Params, before: float | None =
 
     forget, unseen = (scores(records[:SEEN])["nll"].to_numpy() for records in (data.forget, data.steering))
     retain = float(scores(data.validation)["probability"].mean())
+    if not np.isfinite([*forget, *unseen, retain]).all():
+        return None
     return Validated(attack_auc(forget, unseen), retain if before is None else retain / before)
 
 
@@ -71,12 +76,14 @@ def tune(plan: StudyPlan, method: str) -> list[str]:
     """
     if method == DEFAULT:
         return []
-    chosen = plan.folder / "tuned" / f"{method}.json"
+    chosen = plan.tuned / f"{method}.json"
     if chosen.exists():
         return list(read_json(chosen)["settings"])
     study, seed = _open(plan, method), plan.seeds[0]
     data, params = read_data(plan), plan.load(seed)
-    before = validate(str(models_of(plan, seed).full), data, params).retain
+    model = models_of(plan, seed).full
+    if (known := validate(str(model), data, params)) is None:
+        raise InputError(f"{model}: gives answers no probability (NaN); use another model")
     while (done := len(_ended(study))) < plan.trials:
         started, trial = monotonic(), study.ask()
         settings = settings_of(
@@ -85,7 +92,7 @@ def tune(plan: StudyPlan, method: str) -> list[str]:
             trial.suggest_categorical("epochs", plan.epochs),
             trial.suggest_categorical("retain_weight", plan.retain_weights),
         )
-        validated = _try(plan, method, seed, settings, before)
+        validated = _try(plan, method, seed, settings, known.retain)
         told = "diverged" if validated is None else f"AUC {validated.auc:.3f}, retained {validated.retain:.3f}"
         trial.set_user_attr("seconds", monotonic() - started)
         study.tell(trial, WORST if validated is None else validated.loss)
@@ -107,14 +114,19 @@ def _try(plan: StudyPlan, method: str, seed: int, settings: list[str], before: f
     try:
         for step in (TARGETS, UNLEARN):
             step.run(workspace, params)
-        validated = validate(str(workspace.path(Place.MODEL)), read_data(plan), params, before)
+        return validate(str(workspace.path(Place.MODEL)), read_data(plan), params, before)
     except InputError as error:
         if "of no use" not in str(error):  # diverged; anything else is to be told
             raise
         return None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return validated if validated.auc == validated.auc and validated.retain == validated.retain else None
+
+
+def _drop_half_a_line(file: Path) -> None:
+    """Of a journal whose last line a full disk cut, the rest: nothing after such a line could be read."""
+    if file.exists() and not (content := file.read_bytes()).endswith(b"\n"):
+        write_text(file, content[: content.rfind(b"\n") + 1].decode())
 
 
 def _ended(study: Any) -> list[Any]:
@@ -133,8 +145,9 @@ def _optuna() -> Any:
 def _open(plan: StudyPlan, method: str) -> Any:
     """The trials of a method, as far as they got; one that was under way when the process died has failed."""
     optuna = _optuna()
-    file = plan.folder / "tuned" / f"{method}.log"
+    file = plan.tuned / f"{method}.log"
     file.parent.mkdir(parents=True, exist_ok=True)
+    _drop_half_a_line(file)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
     space = {"learning_rate": plan.rates, "epochs": plan.epochs, "retain_weight": plan.retain_weights}
     sampler = optuna.samplers.GridSampler(space, seed=0)  # never the same twice, and the same ones of every method

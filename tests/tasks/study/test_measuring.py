@@ -23,7 +23,7 @@ def test_yardsticks_are_what_they_are_and_a_method_is_tuned_and_measured_once(tm
     assert after[SECOND]["forget"]["probability"] != after[RETAINED]["forget"]["probability"]
     assert after[DEFAULT]["forget"]["probability"] < after[FULL]["forget"]["probability"]
     assert "forget-probability" in cells[FULL]["failed"]
-    assert cells[RETAINED]["failed"] == [] or "forget-probability" not in cells[RETAINED]["failed"]
+    assert "forget-probability" not in cells[RETAINED]["failed"]
     assert [len(texts) for texts in cells[DEFAULT]["answers"].values()] == [10] * 4
     assert cells["grad_diff"]["seconds"] > 0 < cells["grad_diff"]["retraining_seconds"]
     assert cells[FULL]["seconds"] is None

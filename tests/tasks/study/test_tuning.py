@@ -29,7 +29,7 @@ def outcome(settings):
 def test_the_settings_of_the_best_trial_are_taken_and_all_trials_told(plan, monkeypatch):
     monkeypatch.setattr(tuning, "_try", lambda plan, method, seed, settings, before: outcome(settings))
     settings = tune(plan, "grad_diff")
-    written = read_json(plan.folder / "tuned" / "grad_diff.json")
+    written = read_json(plan.tuned / "grad_diff.json")
     assert written["settings"] == settings
     assert len(written["trials"]) == 8
     losses = []
@@ -57,7 +57,27 @@ def test_a_killed_trial_is_made_up_for_and_no_other(plan, monkeypatch):
     tune(plan, "npo")
     assert len(tried) == 9
     assert len({tuple(settings) for settings in tried}) == 9  # nothing is tried twice
-    assert len(read_json(plan.folder / "tuned" / "npo.json")["trials"]) == 8
+    assert len(read_json(plan.tuned / "npo.json")["trials"]) == 8
+
+
+def test_a_line_of_the_journal_that_a_full_disk_cut_costs_one_trial_at_the_most(plan, monkeypatch):
+    monkeypatch.setattr(tuning, "_try", lambda plan, method, seed, settings, before: outcome(settings))
+    tune(plan, "npo")
+    (plan.tuned / "npo.json").unlink()
+    journal = plan.tuned / "npo.log"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    tune(plan, "npo")
+    assert len(read_json(plan.tuned / "npo.json")["trials"]) == 8
+
+
+def test_more_trials_or_other_rates_are_not_answered_by_what_was_tried_before(plan, monkeypatch):
+    monkeypatch.setattr(tuning, "_try", lambda plan, method, seed, settings, before: outcome(settings))
+    tune(plan, "npo")
+    for change in ({"trials": 9}, {"rates": [1e-4, 1e-3, 1e-2]}, {"seeds": [2]}):
+        tune(other := plan.model_copy(update=change), "npo")
+        trials = read_json(other.tuned / "npo.json")["trials"]
+        assert len(trials) == other.trials
+        assert {trial["learning_rate"] for trial in trials} <= set(other.rates)
 
 
 def test_where_all_diverge_it_is_said_what_to_give(plan, monkeypatch):
