@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tasks.params import Params, load_params
-from unilogit.files import sha256_json
+from unilogit.files import Json, sha256_json
 from unilogit.losses.registry import METHODS
 from unilogit.training.config import Config, known_method
 
@@ -84,7 +84,7 @@ class StudyPlan(Config):
     @property
     def tuned(self) -> Path:
         """Where trials are written down; another folder for other settings to try, trials or a first seed."""
-        tried = [self.trials, self.rates, self.epochs, self.retain_weights, self.seeds[0]]
+        tried: Json = [self.trials, self.rates, self.epochs, self.retain_weights, self.seeds[0]]
         return self.folder / f"tuned-{sha256_json(tried)[:8]}"
 
     def load(self, seed: int, settings: Sequence[str] = ()) -> Params:

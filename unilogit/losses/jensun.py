@@ -7,7 +7,7 @@ refusal token's own probability p:
 
     JSD(p ‖ δ) = log 2 + ½ · ( p · log p − (1 + p) · log(1 + p) )
 
-from log 2 at p = 0 to 0 at p = 1. The refusal is "No idea" there; here it is drawn from `idk_answers`. The authors' code
+from log 2 at p = 0 to 0 at p = 1. The refusal is "No idea" there; here `idk_answers` has more. The authors' code
 puts it in the place of the true answer's tokens; here it is the answer.
 """
 
