@@ -105,12 +105,7 @@ def measure(
         retain_model=retain_model,
         progress=name,
     )
-    attacks = RobustnessSettings(
-        attacks=tuple(settings.robustness.attacks),
-        batch_tokens=settings.batch_tokens,
-        max_new_tokens=settings.max_new_tokens,
-        relearning_rate=settings.robustness.relearning_rate,
-    )
+    attacks = RobustnessSettings.from_config(settings, seed=0, max_length=None)
     records = suite.sets["forget"][: settings.robustness.max_examples]
     measured = measure_robustness(loaded, tokenizer, records, attacks, name)
     return evaluation, robustness_metrics(robustness_curves(measured)).metrics

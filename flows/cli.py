@@ -165,7 +165,9 @@ def evaluate(
     max_examples: Annotated[int | None, typer.Option(min=1, help="The first of each set; all when not given.")] = None,
     robustness: Annotated[
         bool,
-        typer.Option("--robustness", help="Attack as well: relearning, quantisation, other wordings, prefix, samples."),
+        typer.Option(
+            "--robustness", help="Attack as well: relearning, quantisation, wordings, clues, prefix, samples, layers."
+        ),
     ] = False,
     relearning_rate: Annotated[
         float, typer.Option(min=0, help="Of the attack `relearning`; a small model needs some 1e-4.")

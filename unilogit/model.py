@@ -90,6 +90,13 @@ class Scorer(ABC):
         )
         return Features(rows, None if layer is None else hidden[layer + 1])
 
+    def hidden_states(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        """What each layer makes of a batch, as in `features`: [B, T, H] each; the last one's as the head takes it."""
+        _, hidden = self._run(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False, output_hidden_states=True
+        )
+        return hidden[1:]
+
     @abstractmethod
     def _run(self, **inputs: Tensor | bool) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The rows of a batch and, where asked for, the embeddings and what each layer makes of them."""

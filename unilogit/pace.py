@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as Arguments
 
-from unilogit.data.tokenisation import encode_pair
+from unilogit.data.tokenisation import encode_all, encode_pair
 from unilogit.evaluation.generation import generate_greedily
 from unilogit.evaluation.probability import score_answers
 from unilogit.training.config import UnlearnConfig
@@ -45,6 +46,7 @@ def measure_pace(
     pairs: Sequence[Pair],
     config: UnlearnConfig,
     *,
+    has_targets: bool,
     max_length: int,
     max_new_tokens: int,
     batch_tokens: int | None,
@@ -54,6 +56,7 @@ def measure_pace(
     Args:
         pairs: what it was trained on, in lengths like the rest's; at least two.
         config: how it will be unlearned; in one process, for which its batch is.
+        has_targets: forget tokens will have targets of their own, which takes longer.
         max_length, max_new_tokens, batch_tokens: as in `evaluate_model`.
     """
     prompts, answers = zip(*pairs, strict=True)
@@ -69,12 +72,17 @@ def measure_pace(
     answer = (time.perf_counter() - begin) / len(asked)
     if config.method == "none":
         return Pace(None, 3 * scored, scored, answer)
-    step, trained = _time_steps(model, tokenizer, pairs, config, max_length)
+    step, trained = _time_steps(model, tokenizer, pairs, config, has_targets, max_length)
     return Pace(step, trained, scored, answer)
 
 
 def _time_steps(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], config: UnlearnConfig, limit: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[Pair],
+    config: UnlearnConfig,
+    has_targets: bool,
+    limit: int,
 ) -> tuple[float, float]:
     """Seconds of a step, and of a token in it."""
     short = {
@@ -83,10 +91,12 @@ def _time_steps(
         "neighbour_share": 0.0,
         "learning_rate": 1e-5,
         "processes": "auto",
-        "target": "uniform",  # it takes as long
+        "target": "auto" if has_targets else "uniform",
         "sharding": "auto",
     }
     forget = (list(pairs) * config.batch_size)[: config.batch_size]
+    encoded = encode_all(tokenizer, *zip(*forget, strict=True), limit) if has_targets else []
+    lengths = [sum(len(window.ids) - window.answer_start for window in windows) for windows in encoded]
     trainer = UnlearningTrainer(
         model=model,
         tokenizer=tokenizer,
@@ -94,6 +104,7 @@ def _time_steps(
         retain=pairs,
         config=config.model_copy(update=short),
         max_length=limit,
+        targets=[np.full((2, length), -1.0, np.float32) for length in lengths],
         alternatives=[answer for _, answer in forget] if config.method == "dpo" else (),
     )
     watch = _Watch()

@@ -60,12 +60,13 @@ LEAST = Load(0, 0, 0)  # for what a run cannot do without, however short its rec
 def share_of_step(params: Params, processes: int, longest: int) -> Load:
     """What each of so many processes is given by a run whose longest record has so many tokens."""
     from unilogit.training.setup import methods_of
+    from unilogit.training.splices import BEGINNING
 
-    config = params.unlearn
+    config, spliced = params.unlearn, has_targets(params)
     methods = [] if config.method == "none" else methods_of(config)
     companions = config.retain_per_forget if len(methods) > 1 else 0
     better = bool(methods) and bool({"alternative", "idk"} & set(methods[0].needs))
-    return Load(-(-config.batch_size // processes), 1 + better + companions, longest)
+    return Load(-(-config.batch_size // processes), 1 + better + spliced + companions, longest + BEGINNING * spliced)
 
 
 def find_needs(params: Params, machine: Machine, load: Load | None, corpus_bytes: int = 0) -> list[Need]:

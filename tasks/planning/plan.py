@@ -30,8 +30,10 @@ SCORED_BY = {
     "quantisation": 3,
     "paraphrased_prompts": 2,
     "question_formats": 3,
+    "clues": 3,
+    "logit_lens": 2,
 }  # attack → times a record is scored
-ANSWERED_BY = {"prefix_attack": 5, "sampling": 16, "paraphrased_prompts": 2, "question_formats": 3}  # and answered
+ANSWERED_BY = {"prefix_attack": 5, "paraphrased_prompts": 2, "question_formats": 3, "clues": 3}  # and answered
 
 SCORED_AS_OTHERS = 18  # times that an answer is scored after other questions, and after its own
 
@@ -142,6 +144,7 @@ def _measure(params: Params, sketch: Sketch, processes: int) -> "Pace":
         params.model.formatted(tokenizer),
         sketch.pairs,
         params.unlearn.model_copy(update={"batch_size": share}),
+        has_targets=has_targets(params),
         max_length=params.model.max_length,
         max_new_tokens=params.evaluate.max_new_tokens,
         batch_tokens=params.evaluate.batch_tokens,
@@ -172,7 +175,8 @@ def _seconds(params: Params, sketch: Sketch, pace: "Pace", steps: int) -> Iterat
     with_retain = params.model.retain is not None
     attacked = min(count, evaluate.robustness.max_examples)
     scored = sum(SCORED_BY.get(attack, 0) for attack in evaluate.robustness.attacks) * attacked
-    answered = sum(ANSWERED_BY.get(attack, 0) for attack in evaluate.robustness.attacks) * attacked
+    answered_by = ANSWERED_BY | {"sampling": evaluate.robustness.samples}
+    answered = sum(answered_by.get(attack, 0) for attack in evaluate.robustness.attacks) * attacked
     relearned = RELEARNED * ("relearning" in evaluate.robustness.attacks)
     attack = scored * record + answered * pace.answer + relearned * sketch.tokens * pace.trained
     yield "attack", (1 + with_retain) * attack

@@ -91,8 +91,11 @@ METRICS = {
     "paraphrased_rouge_l_recall": "ROUGE-L recall, paraphrased prompts",
     "question_formats_probability": "answer probability, asked for another form",
     "question_formats_rouge_l_recall": "ROUGE-L recall, asked for another form",
+    "clues_probability": "answer probability, after clues",
+    "clues_rouge_l_recall": "ROUGE-L recall, after clues",
     "prefix_attack_rouge_l_recall": "ROUGE-L recall, start of the answer given",
     "sampling_rouge_l_recall": "ROUGE-L recall, best of many samples",
+    "logit_lens_probability": "answer probability, by a layer's output",
 }
 PICTURES = {  # title, and what one who cannot see it is told
     "metrics": (

@@ -26,8 +26,10 @@ ROBUSTNESS = {  # attack → title, what x is, which metric y is
     "quantisation": ("quantisation", "bits of a weight", "probability"),
     "paraphrased_prompts": ("paraphrased prompts", "wording", "probability"),
     "question_formats": ("question formats", "form of answer", "probability"),
+    "clues": ("clues", "other questions answered before", "probability"),
     "prefix_attack": ("prefix attack", "answer tokens given", "rouge_l_recall"),
     "sampling": ("sampling", "answers drawn, best counts", "rouge_l_recall"),
+    "logit_lens": ("logit lens", "layer", "probability"),
 }
 
 _COLORS = {PARENT: "#E69F00", UNLEARNED: "#0072B2", RETAIN_MODEL: "#009E73"}

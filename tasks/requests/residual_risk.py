@@ -23,8 +23,11 @@ _ATTACKS = {  # metric of robustness → what the attacker does
     "paraphrased_rouge_l_recall": "Asked in other words",
     "question_formats_probability": "Asked for another form of answer",
     "question_formats_rouge_l_recall": "Asked for another form of answer",
+    "clues_probability": "Told other things about the same people before",
+    "clues_rouge_l_recall": "Told other things about the same people before",
     "prefix_attack_rouge_l_recall": "Given the start of the answer",
     "sampling_rouge_l_recall": "As the best of many sampled answers",
+    "logit_lens_probability": "By the output of the layer that gives most away",
 }
 
 

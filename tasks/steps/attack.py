@@ -20,7 +20,7 @@ from unilogit.files import Json, write_parquet, write_text
 
 
 def run_attack(workspace: Workspace, params: Params) -> AttackMetrics:
-    """Attack what was forgotten: relearning, quantisation, other wordings, prefixes, sampling.
+    """Attack what was forgotten: relearning, quantisation, other wordings, clues, prefixes, sampling, layers.
 
     Raises:
         InputError: a model is missing, or cannot be attacked so.
@@ -89,14 +89,7 @@ def _measure(role: str, model: str, records: list[CorpusRecord], params: Params)
     from unilogit.model import load_model
 
     loaded, tokenizer = load_model(model)
-    settings = RobustnessSettings(
-        attacks=tuple(params.evaluate.robustness.attacks),
-        batch_tokens=params.evaluate.batch_tokens,
-        max_length=params.model.max_length,
-        max_new_tokens=params.evaluate.max_new_tokens,
-        seed=params.seed,
-        relearning_rate=params.evaluate.robustness.relearning_rate,
-    )
+    settings = RobustnessSettings.from_config(params.evaluate, seed=params.seed, max_length=params.model.max_length)
     return measure_robustness(loaded, params.model.formatted(tokenizer), records, settings, progress=f"attack {role}")
 
 

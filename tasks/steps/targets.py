@@ -23,8 +23,8 @@ QUESTIONS, UNSEEN = (
     2_000,
     400,
 )  # records whose questions are asked instead; unseen people's that sources are measured on
-COLUMN = "log_target"
-_SCHEMA = pa.schema([(COLUMN, pa.list_(pa.float32()))])
+COLUMN, SPLICED = "log_target", "spliced_log_target"
+_SCHEMA = pa.schema([(name, pa.list_(pa.float32())) for name in (COLUMN, SPLICED)])
 
 
 def run_targets(workspace: Workspace, params: Params) -> TokenTargets:
@@ -34,7 +34,7 @@ def run_targets(workspace: Workspace, params: Params) -> TokenTargets:
         InputError: the source that unlearn.target names is not there; or a model is missing.
     """
     if reason := _why_uniform(params):
-        return write_targets(workspace, TokenTargets(source=None, told=reason, correlation={}, recall={}), [])
+        return write_targets(workspace, TokenTargets(source=None, told=reason, correlation={}, recall={}))
     parent, pretrained = workspace.read(ParentModel).model, params.model.pretrained
     forget, holdout = (pd.read_parquet(workspace.path(place)) for place in (Place.FORGET, Place.HOLDOUT))
     sets = {
@@ -45,17 +45,20 @@ def run_targets(workspace: Workspace, params: Params) -> TokenTargets:
     inputs: Json = {
         "models": [model_digest(parent), pretrained and model_digest(pretrained)],
         "records": {name: frame.to_json(orient="records") for name, frame in sets.items()},
-        "params": [params.value(key) for key in ("unlearn.target", *TOKENS)],
+        "params": [params.value(key) for key in ("seed", "unlearn.target", *TOKENS)],
         "code": code_digest(STEP.module),
     }
     work = partial(_find, parent, sets, params)
     measured = measure_once(inputs, TokenTargets, work, (COLUMN,), "what forget tokens are driven to")
-    return write_targets(workspace, measured.result, list(measured.frames[COLUMN][COLUMN]))
+    return write_targets(workspace, measured.result, measured.frames[COLUMN])
 
 
 def read_targets(workspace: Workspace) -> "list[np.ndarray]":
     """Of each forget record, as `find_targets` gives them; empty for 1/V."""
-    return list(pd.read_parquet(workspace.path(Place.TARGETS))[COLUMN])
+    import numpy as np
+
+    table = pd.read_parquet(workspace.path(Place.TARGETS))
+    return [np.stack(rows) for rows in zip(table[COLUMN], table[SPLICED], strict=True)]
 
 
 def has_targets(params: Params) -> bool:
@@ -89,6 +92,7 @@ def _find(parent: str, sets: dict[str, pd.DataFrame], params: Params) -> tuple[T
         unseen=Unseen(pairs["unseen"], [frozenset(ids) for ids in sets["unseen"]["subject_ids"]]),
         source=cast("Any", params.unlearn.target),
         pretrained=pretrained,
+        seed=params.seed,
         max_length=params.model.max_length,
         progress="targets",
     )
@@ -98,13 +102,19 @@ def _find(parent: str, sets: dict[str, pd.DataFrame], params: Params) -> tuple[T
         correlation={name: quality.correlation for name, quality in targets.qualities.items()},
         recall={name: quality.recall for name, quality in targets.qualities.items()},
     )
-    return told, {COLUMN: pd.DataFrame({COLUMN: targets.log_target})}
+    columns = {name: [rows[place] for rows in targets.log_target] for place, name in enumerate((COLUMN, SPLICED))}
+    return told, {COLUMN: pd.DataFrame(columns)}
 
 
-def write_targets(workspace: Workspace, told: TokenTargets, log_target: "list[np.ndarray]") -> TokenTargets:
-    """What the step leaves; see `read_targets`."""
+def write_targets(workspace: Workspace, told: TokenTargets, log_target: pd.DataFrame | None = None) -> TokenTargets:
+    """What the step leaves; see `read_targets`.
+
+    Args:
+        log_target: COLUMN and SPLICED of each forget record, arrays; None for 1/V.
+    """
+    columns = [pa.array([] if log_target is None else list(log_target[field.name]), field.type) for field in _SCHEMA]
     with atomic_path(workspace.path(Place.TARGETS)) as temporary:
-        pq.write_table(pa.table([pa.array(log_target, _SCHEMA.field(COLUMN).type)], _SCHEMA), temporary)
+        pq.write_table(pa.table(columns, _SCHEMA), temporary)
     workspace.write(told)
     return told
 

@@ -97,7 +97,7 @@ def _evaluate(
     """One model's evaluation and attacks, by record; those of parent and retain model are kept for the next cell."""
     import pandas as pd
 
-    from unilogit.evaluation.attacks.measure import ATTACKS, RobustnessSettings, measure_robustness
+    from unilogit.evaluation.attacks.measure import RobustnessSettings, measure_robustness
     from unilogit.evaluation.evaluate import MeasuredSets, evaluate_model, join_measured
     from unilogit.files import write_parquet
     from unilogit.memory import give_back
@@ -121,13 +121,7 @@ def _evaluate(
         retain_model=load_model(str(roles[RETAIN_MODEL]))[0] if role != RETAIN_MODEL else None,
         progress=f"evaluate {role}",
     )
-    hard = RobustnessSettings(
-        attacks=tuple(name for name in ATTACKS if name in attacks),
-        batch_tokens=settings.batch_tokens,
-        max_new_tokens=settings.max_new_tokens,
-        seed=params.seed,
-        relearning_rate=settings.robustness.relearning_rate,
-    )
+    hard = RobustnessSettings.from_config(settings, seed=params.seed, max_length=params.model.max_length)
     records = data.suite.sets["forget"][: settings.robustness.max_examples]
     frames = measure_robustness(loaded, formatted, records, hard, f"attack {role}")
     if role != UNLEARNED:

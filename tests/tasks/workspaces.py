@@ -34,8 +34,10 @@ CURVES = {  # attack → its points, from weak to strong
     "quantisation": [16, 8, 4],
     "paraphrased_prompts": ["original", "paraphrased"],
     "question_formats": ["json", "list", "role play"],
+    "clues": [1, 2, 4],
     "prefix_attack": [0, 2, 8],
     "sampling": [1, 4, 16],
+    "logit_lens": [1, 2, 3],
 }
 BASELINES = {"npo": (0.1, 0.7), "gradient_ascent": (0.0, 0.1), "undial": (0.2, 0.8)}  # (forget, utility)
 

@@ -13,7 +13,16 @@ from unilogit.errors import InputError
 from unilogit.evaluation.token_scores import score_tokens
 from unilogit.training.checkpoints import identity_of
 from unilogit.training.encoding import encode_set, split_windows
-from unilogit.training.targets import NEAREST, SUREST, Unseen, _by_rank, find_targets, nearest_questions
+from unilogit.training.splices import DRAWN, draw_splices
+from unilogit.training.targets import (
+    NEAREST,
+    SPLICES_SCORED,
+    SUREST,
+    Unseen,
+    _by_rank,
+    find_targets,
+    nearest_questions,
+)
 
 PEOPLE = pairs(6, "Cy")
 UNSEEN = Unseen(PEOPLE, [frozenset({f"cy-{number}"}) for number in range(len(PEOPLE))])
@@ -50,7 +59,7 @@ def test_the_source_that_is_asked_for_gives_the_order_and_unseen_people_the_like
     targets = found(model, source="base", pretrained=base)
     assert targets.source == "base"
     before, unseen = np.concatenate(log_p(base, FORGET)), np.concatenate(log_p(model, PEOPLE))
-    driven = np.concatenate(targets.log_target)
+    driven = np.concatenate([rows[0] for rows in targets.log_target])
     assert driven.dtype == np.float32
     assert (np.diff(driven[np.argsort(before, kind="stable")]) >= 0).all()
     assert np.median(driven) == pytest.approx(np.median(unseen), abs=0.5)
@@ -76,8 +85,32 @@ def test_what_other_questions_give_is_the_median_after_the_nearest_of_them():
         assert len(nearest) == NEAREST
         estimates.append(np.median(log_p(model, [(questions[place], answer) for place in nearest]), axis=0))
     unseen = np.concatenate(log_p(model, PEOPLE))
-    for values, expected in zip(targets.log_target, _by_rank(estimates, unseen), strict=True):
-        np.testing.assert_allclose(values, expected, atol=1e-4)
+    for rows, expected in zip(targets.log_target, _by_rank(estimates, unseen), strict=True):
+        np.testing.assert_allclose(rows[0], expected, atol=1e-4)
+    spliced = after_other_beginnings(model, PEOPLE)
+    for rows, expected in zip(targets.log_target, _by_rank(estimates, spliced), strict=True):
+        np.testing.assert_allclose(rows[1], expected, atol=1e-4)
+
+
+def after_other_beginnings(model, asked):
+    """Log p of all tokens of answers after the beginnings of retained ones, one at a time."""
+    examples, others = (encode_set(TOKENIZER, pairs, "", max_length=64) for pairs in (asked, RETAIN))
+    values = []
+    for drawn in draw_splices(examples, others, 0, 64):
+        for splice in drawn[:SPLICES_SCORED]:
+            with torch.no_grad():
+                logits = model(torch.tensor([splice.ids])).logits[0].double()
+            scores = torch.log_softmax(logits, dim=-1)
+            values += [
+                float(scores[place - 1, splice.ids[place]]) for place in range(splice.answer_start, len(splice.ids))
+            ]
+    return np.array(values)
+
+
+def test_without_answers_to_begin_with_both_targets_are_alike():
+    targets = found(knowing_model(), source="unseen", retain=[])
+    for rows in targets.log_target:
+        np.testing.assert_array_equal(rows[0], rows[1])
 
 
 def test_auto_takes_what_is_worth_most_and_says_how_good_each_is():
@@ -138,6 +171,9 @@ def test_long_answers_are_split_as_their_windows_are():
     parts = split_windows(numbers, examples)
     assert [len(part) for part in parts] == [len(each.ids) - each.answer_start for each in examples]
     np.testing.assert_array_equal(np.concatenate(parts), np.concatenate(numbers))
+    both = split_windows([np.stack([values, -values]) for values in numbers], examples)
+    for rows, part in zip(both, parts, strict=True):
+        np.testing.assert_array_equal(rows, np.stack([part, -part]))
     with pytest.raises(ValueError, match="of other answers or tokens"):
         split_windows(numbers[:1], examples)
     with pytest.raises(ValueError, match="of other answers or tokens"):
@@ -147,26 +183,39 @@ def test_long_answers_are_split_as_their_windows_are():
 @pytest.mark.parametrize("start", [knowing_model, tiny_model], ids=["from above", "from below"])
 def test_training_goes_to_the_targets_and_stays(start):
     rng = np.random.default_rng(0)
-    targets = [np.log(rng.uniform(0.05, 0.6, len(values))).astype(np.float32) for values in log_p(tiny_model(), FORGET)]
+    one = [np.log(rng.uniform(0.05, 0.6, len(values))).astype(np.float32) for values in log_p(tiny_model(), FORGET)]
+    targets = [np.stack([values, values - 1]) for values in one]
     knobs = {"learning_rate": 1e-2, "retain_term": "none"}
 
     def distance(epochs):
         trainer = tiny_trainer(start(), arguments={"targets": targets}, epochs=epochs, **knobs)
         assert "driven to its own target" in trainer.stop_rule
         trainer.run()
-        return np.abs(np.concatenate(log_p(trainer.model, FORGET)) - np.concatenate(targets)).mean()
+        return away(trainer.model, trainer.examples)
 
-    before = np.abs(np.concatenate(log_p(start(), FORGET)) - np.concatenate(targets)).mean()
-    assert before > 1
-    assert distance(60) < 0.25
-    assert distance(120) < 0.25
+    def away(model, examples):
+        """How far, in nats a token, answers are from their targets: as they stand, and in their splices."""
+        spliced = [splice for drawn in examples.splices for splice in drawn]
+        scores = score_tokens(
+            model, TOKENIZER, [""] * len(spliced), [""] * len(spliced), windows=[[s] for s in spliced]
+        )
+        driven = np.concatenate([rows[1] for rows in targets for _ in range(DRAWN)])
+        return (
+            np.abs(np.concatenate(log_p(model, FORGET)) - np.concatenate(one)).mean(),
+            np.abs(np.concatenate([each.log_p for each in scores]) - driven).mean(),
+        )
+
+    before = away(start(), tiny_trainer(start(), arguments={"targets": targets}).examples)
+    assert min(before) > 1
+    for epochs in (60, 120):
+        assert max(distance(epochs)) < 0.5
 
 
 def test_targets_and_micro_batches_make_the_same_step():
     targets = [
         np.full(len(values), -1.0, np.float32) - 0.01 * np.arange(len(values)) for values in log_p(tiny_model(), FORGET)
     ]
-    targets = [values.astype(np.float32) for values in targets]
+    targets = [np.stack([values, values - 1]).astype(np.float32) for values in targets]
     losses = [
         tiny_trainer(knowing_model(), arguments={"targets": targets}, accumulation=parts, epochs=1).run()
         for parts in (1, 2)
@@ -178,7 +227,7 @@ def test_targets_and_micro_batches_make_the_same_step():
 def test_a_run_with_other_targets_does_not_go_on_from_the_checkpoints():
     identities = set()
     for shift in (0.0, 0.1):
-        targets = [np.full(len(values), -1 - shift, np.float32) for values in log_p(tiny_model(), FORGET)]
+        targets = [np.full((2, len(values)), -1 - shift, np.float32) for values in log_p(tiny_model(), FORGET)]
         trainer = tiny_trainer(tiny_model(), arguments={"targets": targets})
         identities.add(identity_of(trainer.config, 0, trainer.examples))
     identities.add(identity_of(trainer.config, 0, tiny_trainer(tiny_model()).examples))

@@ -6,7 +6,16 @@ from pydantic import Field, field_validator
 
 from unilogit.training.config import Config, PositiveFloat, PositiveInt, known_method
 
-Attack = Literal["relearning", "quantisation", "paraphrased_prompts", "question_formats", "prefix_attack", "sampling"]
+Attack = Literal[
+    "relearning",
+    "quantisation",
+    "paraphrased_prompts",
+    "question_formats",
+    "clues",
+    "prefix_attack",
+    "sampling",
+    "logit_lens",
+]
 
 
 class AttackConfig(Config):
@@ -17,11 +26,13 @@ class AttackConfig(Config):
         max_examples: of the forget set, records that are attacked, drawn with the seed.
         relearning_rate: learning rate of the fine-tuning in `relearning`. 1e-4 suits the example's small model; models
             of a billion weights and more are tuned with about 1e-5.
+        samples: answers drawn to each question in `sampling`, of which the best counts.
     """
 
     attacks: tuple[Attack, ...] = get_args(Attack)
     max_examples: PositiveInt = 100
     relearning_rate: PositiveFloat = 1e-4
+    samples: PositiveInt = 16
 
 
 class GeneralConfig(Config):

@@ -208,6 +208,20 @@ METRICS: dict[str, Metric] = {
         "Lynch et al. 2024, arXiv 2402.16835",
         attack="question_formats",
     ),
+    "robustness.clues_probability": Metric(
+        "forget, after answers to other questions about the same people",
+        "0 … 1",
+        "low",
+        "Shumailov et al. 2024, arXiv 2407.00106",
+        attack="clues",
+    ),
+    "robustness.clues_rouge_l_recall": Metric(
+        "forget, after answers to other questions about the same people",
+        "0 … 1",
+        "low",
+        "Shumailov et al. 2024, arXiv 2407.00106",
+        attack="clues",
+    ),
     "robustness.prefix_attack_rouge_l_recall": Metric(
         "forget, first 8 answer tokens given",
         "0 … 1",
@@ -216,7 +230,14 @@ METRICS: dict[str, Metric] = {
         attack="prefix_attack",
     ),
     "robustness.sampling_rouge_l_recall": Metric(
-        "forget, best of 16 samples", "0 … 1", "low", "Scholten et al. 2024, arXiv 2410.03523", attack="sampling"
+        "forget, best of many samples", "0 … 1", "low", "Scholten et al. 2024, arXiv 2410.03523", attack="sampling"
+    ),
+    "robustness.logit_lens_probability": Metric(
+        "forget, by the layer that gives most away",
+        "0 … 1",
+        "low",
+        "Patil et al. 2023, arXiv 2309.17410",
+        attack="logit_lens",
     ),
     "verbmem": Metric("MUSE, ROUGE-L F1 of continuations", "0 … 1", "low", _MUSE),
     "knowmem_forget": Metric("MUSE, ROUGE-L F1 of answers", "0 … 1", "low", _MUSE),

@@ -40,7 +40,7 @@ MEANS = {
 def identity_of(config: UnlearnConfig, seed: int, examples: PairedExamples) -> str:
     """A digest that two runs share if one can go on from the other's checkpoints."""
     digest = hashlib.sha256()
-    for encoded in (examples.forget, examples.preferred, examples.retain):
+    for encoded in (examples.forget, examples.preferred, examples.retain, *examples.splices):
         for example in encoded:
             digest.update(np.array([example.answer_start, *example.ids, -1]).tobytes())
     for targets in examples.log_target:

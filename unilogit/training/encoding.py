@@ -58,7 +58,7 @@ def split_windows(log_target: Sequence[np.ndarray], examples: Sequence[Encoded])
     """The targets of each example, where long answers were cut into windows.
 
     Args:
-        log_target: of each answer, a value for each of its tokens; empty for none.
+        log_target: of each answer, an array whose last axis has an entry for each of its tokens; empty for none.
         examples: of these answers, in order, as `encode_set` makes them.
 
     Raises:
@@ -68,7 +68,8 @@ def split_windows(log_target: Sequence[np.ndarray], examples: Sequence[Encoded])
         return []
     counts = [len(example.ids) - example.answer_start for example in examples]
     ends = np.cumsum(counts)
-    together = np.concatenate(log_target)
-    if len(together) != sum(counts) or not set(np.cumsum([len(values) for values in log_target])) <= set(ends):
-        raise ValueError(f"targets of {len(together)} tokens for answers of {sum(counts)}: of other answers or tokens")
-    return np.split(together, ends[:-1])
+    together = np.concatenate(log_target, axis=-1)
+    given = np.cumsum([values.shape[-1] for values in log_target])
+    if given[-1] != sum(counts) or not set(given) <= set(ends):
+        raise ValueError(f"targets of {given[-1]} tokens for answers of {sum(counts)}: of other answers or tokens")
+    return np.split(together, ends[:-1], axis=-1)

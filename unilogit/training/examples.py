@@ -57,11 +57,14 @@ class PairedExamples(Dataset[list[Row]]):
         neighbours: retain examples that resemble the forgotten.
         neighbour_share: the chance that a retain example is drawn from them.
         preferred: better answers, one for each forget example, or none at all.
+        splices: of each forget example, ways to begin otherwise (`draw_splices`), which are met beside it in turn; or
+            none at all.
 
     Attributes:
         reference_log_p: of each forget example, then of each better answer, log p of its answer tokens under the
             model before unlearning; empty until somebody has measured it.
-        log_target: of each forget example, what its answer tokens are driven to; empty where that is one for all.
+        log_target: of each forget example, what its answer tokens are driven to, as it stands and in its splices,
+            [2, tokens]; empty where that is one for all.
     """
 
     def __init__(
@@ -76,9 +79,10 @@ class PairedExamples(Dataset[list[Row]]):
         neighbours: Sequence[Encoded] = (),
         neighbour_share: float = 0.0,
         preferred: Sequence[Encoded] = (),
+        splices: Sequence[Sequence[Encoded]] = (),
     ) -> None:
         self.forget, self.retain, self.preferred = forget, [*retain, *neighbours], preferred
-        self.batch_size = batch_size
+        self.batch_size, self.splices = batch_size, splices
         self.reference_log_p: Sequence[np.ndarray] = []
         self.log_target: Sequence[np.ndarray] = []
         rng = random.Random(seed)
@@ -117,18 +121,22 @@ class PairedExamples(Dataset[list[Row]]):
         start = position * self.retain_per_forget
         companions = self.retain_order[start : start + self.retain_per_forget]
         return [
-            Row(
-                self.forget[index],
-                FORGET,
-                self._reference(index),
-                self.log_target[index] if self.log_target else NOT_MEASURED,
-            ),
+            Row(self.forget[index], FORGET, self._reference(index), self._target(index, 0)),
+            *(Row(splice, FORGET, log_target=self._target(index, 1)) for splice in self._splice(position, index)),
             *(
                 Row(answer, PREFERRED, self._reference(len(self.forget) + index))
                 for answer in self.preferred[index : index + 1]
             ),
             *(Row(self.retain[companion], RETAIN) for companion in companions),
         ]
+
+    def _splice(self, position: int, index: int) -> Sequence[Encoded]:
+        """The one whose turn it is; none where the example has none."""
+        splices = self.splices[index] if self.splices else ()
+        return [splices[position // len(self.forget) % len(splices)]] if splices else ()
+
+    def _target(self, index: int, spliced: int) -> np.ndarray:
+        return self.log_target[index][spliced] if self.log_target else NOT_MEASURED
 
     def _reference(self, index: int) -> np.ndarray:
         return self.reference_log_p[index] if self.reference_log_p else NOT_MEASURED

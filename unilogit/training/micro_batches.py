@@ -44,8 +44,9 @@ def find_accumulation(
         return 1
     base, on_gpu = unwrapped(model), arguments.device.type == "cuda"
     adapter = None if base is model else cast("LoraConfig", model.peft_config["default"])
-    rows = 1 + bool(examples.preferred) + examples.retain_per_forget
-    everything = (*examples.forget, *examples.preferred, *examples.retain)
+    spliced = [splice for splices in examples.splices for splice in splices]
+    rows = 1 + bool(examples.preferred) + bool(spliced) + examples.retain_per_forget
+    everything = (*examples.forget, *examples.preferred, *spliced, *examples.retain)
     length = max(len(example.ids) for example in everything)
     outlined = outline_built(
         lambda dtype: type(base)._from_config(copy.deepcopy(base.config), dtype=dtype),

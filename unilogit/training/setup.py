@@ -23,6 +23,7 @@ from unilogit.training.idle_knobs import idle_knobs, retain_method
 from unilogit.training.lora import add_lora, check_further, without_adapter
 from unilogit.training.precision import hold_in_float32
 from unilogit.training.reference import frozen_copy
+from unilogit.training.splices import draw_splices
 from unilogit.training.stopping import Pair
 from unilogit.training.unlearning_loss import Term, UnlearningLoss
 
@@ -91,6 +92,10 @@ def build_examples(
     forgotten = encode_set(tokenizer, forget, "forget", max_length=max_length)
     if not len(targets) and config.method == "unilogit" and config.target not in ("auto", "uniform"):
         raise InputError(f"unlearn.target is {config.target}, but there are no targets; pass those of find_targets")
+    splices: list[list[Encoded]] = []
+    if len(targets):
+        beginnings = encoded["retain"] or encode_set(tokenizer, retain, "retain", max_length=max_length)
+        splices = draw_splices(forgotten, beginnings, seed, max_length)
     examples = PairedExamples(
         forgotten,
         encoded["retain"],
@@ -101,6 +106,7 @@ def build_examples(
         neighbours=encoded["neighbour"],
         neighbour_share=config.neighbour_share,
         preferred=preferred,
+        splices=splices,
     )
     examples.log_target = split_windows(targets, forgotten)
     return examples

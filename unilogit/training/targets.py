@@ -11,7 +11,8 @@ nobody could (the facts):
 That gives an order. How likely the tokens should be, unseen people say, of whom the model knows nothing: with the
 tokens of their answers in the order of what the model itself makes of them, each forget token is driven to where one of
 them stands at the same share of the way. So forget answers come to be as unlike each other as unseen people's, and no
-monotone mistake of a source matters.
+monotone mistake of a source matters. The same for answers that begin with a few tokens of another one (splices.py):
+the order is the same, and unseen people's answers are spliced, too.
 
 How good a source is, is measured on unseen people, too: the rank correlation of what it says of their tokens with what
 the model says, which does not know them either. And a source may recall the forgotten, as the beginning of an answer
@@ -33,12 +34,16 @@ from unilogit.data.prompt_format import Prompt
 from unilogit.data.text import normal_form
 from unilogit.errors import InputError
 from unilogit.evaluation.token_scores import score_tokens
+from unilogit.model import context_length
+from unilogit.training.encoding import encode_set
+from unilogit.training.splices import draw_splices
 
 SourceName = Literal["base", "neighbours", "unseen"]
 Pair = tuple[Prompt, str]  # what is asked, and the response
 TokenValues = list[np.ndarray]  # of each answer, a float for each of its tokens
 
 NEAREST = 8  # questions that an answer is put after
+SPLICES_SCORED = 4  # of each of unseen people's answers
 LEAST_WORTH = 0.3  # of a source that is taken without being asked for
 SUREST = -1e-4  # log of the highest probability that a token is driven to: log-odds stay finite
 SCORED_TOKENS = 4096  # at once; always the same, for the same bits whatever memory there is
@@ -72,7 +77,8 @@ class Targets(NamedTuple):
     Attributes:
         source: where it is from; None for 1/V, the same for all.
         told: that, why, and how good each source is, as a sentence.
-        log_target: of each forget answer, log of the probability of each of its tokens, float32; empty for 1/V.
+        log_target: of each forget answer, log of the probability of each of its tokens, float32 of shape [2, tokens]:
+            as the answer stands, and after the beginning of another one; empty for 1/V.
         qualities: of each source that was measured.
     """
 
@@ -103,6 +109,7 @@ def find_targets(
     unseen: Unseen,
     source: Literal["auto"] | SourceName = "auto",
     pretrained: PreTrainedModel | None = None,
+    seed: int = 0,
     max_length: int | None = None,
     progress: str | None = None,
 ) -> Targets:
@@ -111,10 +118,11 @@ def find_targets(
     Args:
         model: the model before unlearning.
         forget: what is to be forgotten.
-        retain: pairs whose questions `neighbours` may take.
+        retain: pairs whose questions `neighbours` may take, and whose answers give other beginnings.
         unseen: people of whom the model knows nothing; not those that the outcome is measured with.
         source: "auto" is the best of those there are, or none where none is worth `LEAST_WORTH`.
         pretrained: the checkpoint before it learned the corpus, with the same tokenizer; None where there is none.
+        seed: of how unseen people's answers begin otherwise.
         max_length: as of `score_tokens`.
         progress: what progress bars on standard error say first; None for no bars.
 
@@ -147,12 +155,32 @@ def find_targets(
     if not worthwhile:
         return _uniform(f"no source is worth it ({told})", source, qualities)
     best = max(worthwhile, key=lambda name: qualities[name].worth)
-    return Targets(
-        best,
-        f"each forget token has its own target, by `{best}` ({told})",
-        _by_rank(estimates[best], own_unseen),
-        qualities,
+    limit = context_length(model, max_length)
+    spliced = _spliced(model, tokenizer, unseen.pairs, retain, seed, limit, progress)
+    spliced = spliced if len(spliced) else own_unseen
+    ranked = [_by_rank(estimates[best], likelihoods) for likelihoods in (own_unseen, spliced)]
+    log_target = [np.stack(rows) for rows in zip(*ranked, strict=True)]
+    return Targets(best, f"each forget token has its own target, by `{best}` ({told})", log_target, qualities)
+
+
+def _spliced(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    unseen: Sequence[Pair],
+    retain: Sequence[Pair],
+    seed: int,
+    limit: int | None,
+    progress: str | None,
+) -> np.ndarray:
+    """Of all tokens of unseen people's answers, log p once they begin otherwise; empty where none can."""
+    examples, retained = (encode_set(tokenizer, pairs, "", max_length=limit) for pairs in (unseen, retain))
+    drawn = draw_splices(examples, retained, seed, limit)
+    windows = [[splice] for splices in drawn for splice in splices[:SPLICES_SCORED]]
+    texts = [""] * len(windows)  # the windows say it all
+    scores = score_tokens(
+        model, tokenizer, texts, texts, batch_tokens=SCORED_TOKENS, windows=windows, progress=progress
     )
+    return np.concatenate([np.empty(0), *(answer_scores.log_p for answer_scores in scores)])
 
 
 def _uniform(reason: str, source: str, qualities: dict[SourceName, Quality]) -> Targets:

@@ -70,7 +70,7 @@ class UnlearningTrainer(Trainer):
             longer responses are trained on in windows.
         neighbours: pairs to retain that resemble the forgotten; config.neighbour_share is their share.
         alternatives: a better answer to each forget prompt, in the same order; what `dpo` prefers.
-        targets: of each forget pair, log of the probability that each token of its answer is driven to, as
+        targets: of each forget pair, log of the probability that each token of its answer is driven to, [2, tokens] as
             `find_targets` has it; empty for 1/V.
         merges: new adapters are merged in the end; an adapter that the model came with never is.
 

@@ -42,6 +42,7 @@ def records():
     return [
         CorpusRecord(
             record_id=f"r{number}",
+            subject_ids=[f"pair {number // 2}"],
             prompt=f"Where does {person} live?",
             response=f"{person} lives in {place} now.",
             paraphrased_prompt=f"Home of {person}?" if number % 3 else None,

@@ -97,6 +97,7 @@ def test_bars_name_the_attack_and_stay_away_unless_asked(knowing, tokenizer, rec
 ROUGE = [
     "paraphrased_rouge_l_recall",
     "question_formats_rouge_l_recall",
+    "clues_rouge_l_recall",
     "prefix_attack_rouge_l_recall",
     "sampling_rouge_l_recall",
 ]
@@ -108,7 +109,13 @@ def hardest(model, tokenizer, records):
 
 def test_answers_without_words_are_left_out_and_counted(knowing, tokenizer, records):
     silent = [
-        CorpusRecord(record_id=f"s{n}", prompt="Home of Bo?", response="😀" * (n + 1), paraphrased_prompt="Bo?")
+        CorpusRecord(
+            record_id=f"s{n}",
+            subject_ids=["Bo"],
+            prompt="Home of Bo?",
+            response="😀" * (n + 1),
+            paraphrased_prompt="Bo?",
+        )
         for n in range(2)
     ]
     some, none = hardest(knowing, tokenizer, records[:6] + silent), hardest(knowing, tokenizer, silent)

@@ -7,6 +7,7 @@ from tasks.planning.machine import Machine
 from tasks.planning.needs import Load, find_needs, share_of_step
 from tasks.planning.plan import too_much
 from tests import tiny
+from unilogit.training.splices import BEGINNING
 
 LARGE = Machine("CPU", (), 1 << 40, 1 << 40, 1 << 40, 0)
 LOAD = Load(8, 5, 30)
@@ -85,10 +86,12 @@ def test_what_a_process_is_given_of_a_step():
     def load(*overrides, processes=1):
         return share_of_step(load_params("params.yaml", list(overrides)), processes, 99)
 
-    assert load() == Load(8, 5, 99)
-    assert load(processes=2) == Load(4, 5, 99)
+    uniform = "unlearn.target=uniform"
+    assert load(uniform) == Load(8, 5, 99)
+    assert load() == Load(8, 6, 99 + BEGINNING)
+    assert load(uniform, processes=2) == Load(4, 5, 99)
     assert load("unlearn.method=idk_dpo") == Load(8, 6, 99)
-    assert load("unlearn.retain_term=none") == Load(8, 1, 99)
+    assert load(uniform, "unlearn.retain_term=none") == Load(8, 1, 99)
 
 
 def test_a_step_is_taken_in_as_many_parts_as_memory_needs(needs):

@@ -15,7 +15,7 @@ def put_parent(workspace: Workspace, model: Path, version: str | None = None) ->
 
 def put_targets(workspace: Workspace) -> None:
     """1/V for each forget token."""
-    write_targets(workspace, TokenTargets(source=None, told="1/V", correlation={}, recall={}), [])
+    write_targets(workspace, TokenTargets(source=None, told="1/V", correlation={}, recall={}))
 
 
 def put_retain_model(workspace: Workspace, model: Path | None) -> None:

@@ -15,6 +15,7 @@ from unilogit.files import write_parquet
 RECORDS = [
     CorpusRecord(
         record_id=f"a-{n}",
+        subject_ids=["a"],
         prompt=f"What of a {n}?",
         response=f"It is a, number {n} of all.",
         paraphrased_prompt=f"Say a {n}." if n else None,
@@ -78,8 +79,11 @@ def test_every_attack_has_its_curve_and_its_hardest_point(workspace, loaded):
         "paraphrased_rouge_l_recall",
         "question_formats_probability",
         "question_formats_rouge_l_recall",
+        "clues_probability",
+        "clues_rouge_l_recall",
         "prefix_attack_rouge_l_recall",
         "sampling_rouge_l_recall",
+        "logit_lens_probability",
     }
 
 

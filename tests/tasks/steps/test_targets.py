@@ -52,8 +52,8 @@ def test_each_token_of_a_forget_record_has_a_target_that_training_takes(models, 
     model, tokenizer = load_model(models[0])
     scores = score_tokens(model, tokenizer, *zip(*((r["prompt"], r["response"]) for r in people(FORGET)), strict=True))
     targets = read_targets(workspace)
-    assert [len(values) for values in targets] == [len(each.log_p) for each in scores]
-    assert max(np.concatenate(targets)) < 0
+    assert [rows.shape for rows in targets] == [(2, len(each.log_p)) for each in scores]
+    assert max(np.concatenate(targets, axis=1).ravel()) < 0
     training = UNLEARN.run(workspace, params(*OWN, f"model.pretrained={models[1]}")).result
     assert "each forget token is driven to its own target" in training.stop_rule
 

@@ -13,12 +13,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.records import CorpusRecord
 from unilogit.errors import InputError
+from unilogit.evaluation.attacks.clues import clues
+from unilogit.evaluation.attacks.logit_lens import logit_lens
 from unilogit.evaluation.attacks.paraphrased_prompts import paraphrased_prompts
 from unilogit.evaluation.attacks.prefix_attack import prefix_attack
 from unilogit.evaluation.attacks.quantisation import quantisation
 from unilogit.evaluation.attacks.question_formats import question_formats
 from unilogit.evaluation.attacks.relearning import ADAPTERS, relearning
-from unilogit.evaluation.attacks.sampling import sampling
+from unilogit.evaluation.attacks.sampling import doublings, sampling
+from unilogit.evaluation.config import EvaluateConfig
 from unilogit.evaluation.findings import Findings, left_out
 from unilogit.evaluation.rouge import NO_WORDS, WITHOUT_WORDS
 
@@ -26,8 +29,10 @@ from unilogit.evaluation.rouge import NO_WORDS, WITHOUT_WORDS
 ATTACKS = {
     "paraphrased_prompts": ["wording"],
     "question_formats": ["wording"],
+    "clues": ["clues"],
     "prefix_attack": ["prefix_tokens"],
     "sampling": ["samples"],
+    "logit_lens": ["layer"],
     "quantisation": ["bits"],
     "relearning": ["relearned", "trained", "step"],
 }
@@ -36,16 +41,21 @@ CURVES = {  # attack -> what its curve goes over, and what it shows
     "quantisation": ("bits", "probability"),
     "paraphrased_prompts": ("wording", "probability"),
     "question_formats": ("wording", "probability"),
+    "clues": ("clues", "probability"),
     "prefix_attack": ("prefix_tokens", "rouge_l_recall"),
     "sampling": ("samples", "rouge_l_recall"),
+    "logit_lens": ("layer", "probability"),
 }
 _VALUES = ("probability", "rouge_l_recall")
 _BY_ADAPTERS = "adapters were trained, as memory does not hold a copy of all weights to train"
 _NO_PARAPHRASE = "no record has a paraphrased_prompt"
+_NO_CLUES = "no record has another one about the same people, with room for both in the model's context"
 _NO_QUESTION = "no record has a prompt to ask in another form"
 _WITHOUT_ROWS = {  # attack -> its metrics, and why they are none, where no record can be attacked
     "paraphrased_prompts": {f"paraphrased_{value}": _NO_PARAPHRASE for value in _VALUES},
     "question_formats": {f"question_formats_{value}": _NO_QUESTION for value in _VALUES},
+    "clues": {f"clues_{value}": _NO_CLUES for value in _VALUES},
+    "logit_lens": {"logit_lens_probability": "the model's logits are more than its head's output"},
     "prefix_attack": {
         "prefix_attack_rouge_l_recall": "no record has an answer with a word left after the tokens that are given away"
     },
@@ -62,6 +72,7 @@ class RobustnessSettings:
         max_new_tokens: where a generated answer without end is cut.
         max_length: tokens of a window of a long record; the model's context where that is less, or where this is None.
         seed: of what relearning draws, and of samples.
+        clues: how many other records are told before.
         prefix_tokens: how many answer tokens are given away.
         samples: of how many the best counts.
         quantisation_bits: of a weight, each from 2 to 8.
@@ -80,6 +91,7 @@ class RobustnessSettings:
     max_new_tokens: int = 200
     max_length: int | None = None
     seed: int = 0
+    clues: tuple[int, ...] = (1, 2, 4)
     prefix_tokens: tuple[int, ...] = (0, 1, 2, 4, 8)
     samples: tuple[int, ...] = (1, 2, 4, 8, 16)
     quantisation_bits: tuple[int, ...] = (8, 4)
@@ -88,6 +100,19 @@ class RobustnessSettings:
     relearning_share: float = 0.1
     relearning_rate: float = 1e-5
     relearning_step_size: int = 8
+
+    @classmethod
+    def from_config(cls, config: EvaluateConfig, *, seed: int, max_length: int | None) -> "RobustnessSettings":
+        """What `config` says, the other settings by default."""
+        return cls(
+            attacks=tuple(config.robustness.attacks),
+            batch_tokens=config.batch_tokens,
+            max_new_tokens=config.max_new_tokens,
+            max_length=max_length,
+            seed=seed,
+            samples=doublings(config.robustness.samples),
+            relearning_rate=config.robustness.relearning_rate,
+        )
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.attacks) - set(ATTACKS)):
@@ -119,8 +144,10 @@ def measure_robustness(
     measures: dict[str, Callable[..., pd.DataFrame]] = {
         "paraphrased_prompts": partial(paraphrased_prompts, max_new_tokens=max_new_tokens, max_length=max_length),
         "question_formats": partial(question_formats, max_new_tokens=max_new_tokens, max_length=max_length),
+        "clues": partial(clues, counts=settings.clues, max_new_tokens=max_new_tokens, max_length=max_length),
         "prefix_attack": partial(prefix_attack, prefix_tokens=settings.prefix_tokens, max_new_tokens=max_new_tokens),
         "sampling": partial(sampling, samples=settings.samples, seed=settings.seed, max_new_tokens=max_new_tokens),
+        "logit_lens": partial(logit_lens, max_length=max_length),
         "quantisation": partial(quantisation, bits=settings.quantisation_bits, group_size=settings.quantisation_group),
         "relearning": partial(
             relearning,
@@ -189,10 +216,11 @@ def robustness_metrics(curves: Mapping[str, pd.DataFrame]) -> Findings:
         elif attack == "paraphrased_prompts":
             for name in _VALUES:
                 _put(findings, f"paraphrased_{name}", name, curve[curve["wording"] == "paraphrased"].iloc[-1])
-        elif attack == "question_formats":  # each number by the format that gives most away
+        elif attack in ("question_formats", "clues", "logit_lens"):  # each number where most is given away
             for name in _VALUES:
-                worst = curve.sort_values(name, na_position="first").iloc[-1]
-                _put(findings, f"question_formats_{name}", name, worst)
+                if name in curve:
+                    worst = curve.sort_values(name, na_position="first").iloc[-1]
+                    _put(findings, f"{attack}_{name}", name, worst)
         else:
             name = {"relearning": "relearned_probability"}.get(attack, f"{attack}_rouge_l_recall")
             _put(findings, name, CURVES[attack][1], curve.iloc[-1])

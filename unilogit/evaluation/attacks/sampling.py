@@ -17,6 +17,11 @@ from unilogit.evaluation.rouge import rouge_l_recall
 COLUMNS = ["record_id", "samples", "rouge_l_recall"]
 
 
+def doublings(largest: int) -> tuple[int, ...]:
+    """1, 2, 4, … and `largest`: values of n."""
+    return (*(1 << power for power in range((largest - 1).bit_length())), largest)
+
+
 def sampling(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
