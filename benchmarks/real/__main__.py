@@ -33,8 +33,8 @@ ROOT = Path(__file__).parents[2]
 SMALL: dict[str, dict[str, Any]] = {
     "model": {"max_length": 128},
     "batch": {"max_share_of_corpus": 0.1},
-    "unlearn": {"min_steps": 64, "epochs": 1, "batch_size": 4, "retain_per_forget": 2},
-    "evaluate": {"max_examples": 40, "max_new_tokens": 32},
+    "unlearn": {"min_steps": 60, "epochs": 1, "batch_size": 4},
+    "evaluate": {"max_examples": 40, "max_new_tokens": 32, "robustness": {"samples": 4}},
 }
 TOLERANCE = 0.02  # of ordinary chat
 LIMIT = 30 * 60  # seconds
