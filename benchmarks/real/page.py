@@ -44,9 +44,7 @@ METRICS = {
 
 def real_page(result: dict[str, Any]) -> str:
     """A result of benchmarks.real as a page."""
-    small = [
-        f"`{section}.{knob}: {value}`" for section, knobs in result["small"].items() for knob, value in knobs.items()
-    ]
+    small = [f"`{knob}: {value}`" for knob, value in flatten(result["small"]).items()]
     models = [flatten(result[role] or {}) for role in ("before", "after", "retain_model")]
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     seconds = sum(part["seconds"] for part in result["commands"].values())

@@ -41,6 +41,14 @@ def read_own_model() -> OwnModel:
 def write_params(defaults: Path, changes: list[dict[str, dict[str, Any]]], file: Path) -> None:
     """Write the defaults with these changes, as somebody does who edits params.yaml."""
     values = yaml.safe_load(defaults.read_text(encoding="utf-8"))
-    for section, knobs in (item for change in changes for item in change.items()):
-        values[section] |= knobs
+    for change in changes:
+        _edit(values, change)
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def _edit(values: dict[str, Any], change: dict[str, Any]) -> None:
+    for name, value in change.items():
+        if isinstance(value, dict):
+            _edit(values[name], value)
+        else:
+            values[name] = value
