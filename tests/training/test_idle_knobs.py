@@ -32,7 +32,7 @@ OTHER_VALUES = {
     "batch_size": 2,
     "accumulation": 2,
     "retain_term": "kl",
-    "retain_per_forget": 2,
+    "retain_per_forget": 3,
     "retain_weight": 2.0,
     "retain_recovery": 0.5,
     "pause_forgotten": False,
@@ -166,8 +166,8 @@ def test_the_layer_of_activations_acts_with_any_method():
 @pytest.mark.parametrize(
     ("knobs", "problem"),
     [
-        ({"method": "ceu", "retain_weight": 2.0}, "as ceu is published without a retain term; leave it at 5.0"),
-        ({"retain_term": "none", "retain_per_forget": 2}, "as unlearn.retain_term is none; leave it at 4"),
+        ({"method": "ceu", "retain_weight": 2.0}, "as ceu is published without a retain term; leave it at 2.5"),
+        ({"retain_term": "none", "retain_per_forget": 3}, "as unlearn.retain_term is none; leave it at 2"),
         ({"retain_weight": 0, "retain_term": "kl"}, "as unlearn.retain_weight is 0; leave it at published"),
         ({"retain_term": "none", "method": "pdu"}, "pdu holds the retain term under a limit, and there is none, as"),
         ({"retain_per_forget": 0, "neighbour_share": 0.5}, "as unlearn.retain_per_forget is 0; leave it at 0.0"),
@@ -197,7 +197,7 @@ def test_a_knob_of_adapters_acts_with_them_and_says_why_it_does_not_without():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "knobs",
-    [{"retain_weight": 2.0, "retain_per_forget": 2}, {"retain_term": "kl"}, {"retain_term": "none"}, {}],
+    [{"retain_weight": 2.0, "retain_per_forget": 3}, {"retain_term": "kl"}, {"retain_term": "none"}, {}],
     ids=str,
 )
 def test_a_baseline_of_another_method_is_never_refused(method, knobs):
