@@ -4,7 +4,8 @@
 
 The batch is the example's. Of each seed there are a model that was trained on everybody, a retain model of its own, and
 what became of the former by ways that hide badly or forget too much; all are judged beside one retain model, of yet
-another seed. Works in a folder of its own (--work), where what is there already is not made again. Writes
+another seed. Each is judged once more after it was trained on a tenth of the forget set, by the gates that need no
+attack. Works in a folder of its own (--work), where what is there already is not made again. Writes
 benchmarks/results/pools-cpu.json for `python -m benchmarks.table`.
 """
 
@@ -13,16 +14,23 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from benchmarks.batches import make_example, make_params
 from benchmarks.measure import RESULTS, write_result
 from tasks.params import Params, load_params
+from tasks.sets import current_forget_set, pairs_of
 from tasks.steps import load_step
 from tasks.steps.train import train_model
 from tasks.workspace import ParentModel, Place, RetainModel, Workspace, run_folder
+from unilogit.evaluation.attacks.measure import RobustnessSettings
+from unilogit.evaluation.attacks.relearning import relearn
 from unilogit.files import read_json
 from unilogit.gates import GateReport
+from unilogit.model import load_model, save_model
+from unilogit.training.encoding import encode_set
 
 NEVER, KNOWN = "never known", "known"
 POOLS = {  # name → how a model that knows everybody comes into it; none: as it is
@@ -37,8 +45,17 @@ POOLS = {  # name → how a model that knows everybody comes into it; none: as i
 CHEAP = ["evaluate.general.questions=0", "evaluate.general.text=false"]
 
 
-def judged_pools(batch: Workspace, work: Path, file: Path, seeds: int) -> Iterator[tuple[str, int, GateReport]]:
-    """Pool, seed and what the gates on forgetting say of a model of it.
+class Judged(NamedTuple):
+    """What the gates on forgetting say of a model of a pool."""
+
+    pool: str
+    seed: int
+    relearned: bool
+    report: GateReport
+
+
+def judged_pools(batch: Workspace, work: Path, file: Path, seeds: int) -> Iterator[Judged]:
+    """Each model of each pool, as it is and relearned.
 
     Args:
         batch: with its sets and its retain model, which all are compared with.
@@ -57,13 +74,13 @@ def judged_pools(batch: Workspace, work: Path, file: Path, seeds: int) -> Iterat
         for name, model in trained.items():
             workspace = _workspace(batch, work / f"judged-{model.parent.name}", trained[KNOWN], yardstick)
             shutil.copytree(model, workspace.path(Place.MODEL), dirs_exist_ok=True)
-            yield name, seed, _judge(workspace, params)
+            yield from _judged(name, seed, workspace, file, [])
         for name, settings in POOLS.items():
             params = load_params(file, [f"seed={seed}", *CHEAP, *settings])
             workspace = _workspace(batch, work / f"{name.replace(' ', '-')}-{seed}", trained[KNOWN], yardstick)
             for step in ("targets", "unlearn"):
                 load_step(step).run(workspace, params)
-            yield name, seed, _judge(workspace, params)
+            yield from _judged(name, seed, workspace, file, settings)
 
 
 def _workspace(batch: Workspace, folder: Path, parent: Path, retain_model: Path) -> Workspace:
@@ -75,8 +92,42 @@ def _workspace(batch: Workspace, folder: Path, parent: Path, retain_model: Path)
     return workspace
 
 
+def _judged(pool: str, seed: int, workspace: Workspace, file: Path, settings: list[str]) -> Iterator[Judged]:
+    params = load_params(file, [f"seed={seed}", *CHEAP, *settings])
+    yield Judged(pool, seed, False, _judge(workspace, params))
+    again = Workspace(workspace.root.with_name(f"relearned-{workspace.root.name}"))
+    shutil.copytree(workspace.path(Place.DATA), again.path(Place.DATA), dirs_exist_ok=True)
+    again.write(workspace.read(ParentModel))
+    again.write(workspace.read(RetainModel))
+    if not again.path(Place.MODEL).exists():
+        _relearn(workspace, again.path(Place.MODEL), params)
+    params = load_params(file, [f"seed={seed}", *CHEAP, *settings, "evaluate.robustness.attacks=[]"])
+    yield Judged(pool, seed, True, _judge(again, params))
+
+
+def _relearn(workspace: Workspace, output: Path, params: Params) -> None:
+    """What the attack `relearning` makes of a model, at its hardest."""
+    hard = RobustnessSettings()
+    model, tokenizer = load_model(str(workspace.path(Place.MODEL)))
+    random = np.random.default_rng(params.seed)
+    pairs = pairs_of(current_forget_set(workspace))
+    chosen = random.permutation(len(pairs))[: max(1, round(hard.relearning_share * len(pairs)))]
+    windows = encode_set(params.model.formatted(tokenizer), [pairs[place] for place in chosen], "", max_length=None)
+    for _ in relearn(
+        model.requires_grad_(True),
+        windows,
+        steps=[max(hard.relearning_steps)],
+        learning_rate=params.evaluate.robustness.relearning_rate,
+        step_size=hard.relearning_step_size,
+        random=random,
+        pad_token_id=tokenizer.pad_token_id,
+    ):
+        save_model(model, tokenizer, output)
+
+
 def _judge(workspace: Workspace, params: Params) -> GateReport:
-    kept = [gate for gate in params.gates if gate.scope != "utility"]
+    left_out = {"utility"} if params.evaluate.robustness.attacks else {"utility", "robustness"}
+    kept = [gate for gate in params.gates if gate.scope not in left_out]
     params = params.model_copy(update={"gates": kept})
     for step in ("attack", "evaluate", "gate"):
         load_step(step).run(workspace, params)
@@ -100,12 +151,14 @@ def main() -> None:
     if not run_folder("x").parent.exists():
         run_in_process(None, file)
     [run] = run_folder("x").parent.glob("2*")
-    pools: dict[str, list[dict[str, Any]]] = {}
-    for name, seed, report in judged_pools(Workspace(run), work / "models", file, options.seeds):
-        pools.setdefault(name, []).append({gate.name: gate.model_dump() for gate in report.gates})
+    result: dict[str, Any] = {"seeds": options.seeds, "pools": {}, "relearned": {}}
+    for pool, seed, relearned, report in judged_pools(Workspace(run), work / "models", file, options.seeds):
+        pools = result["relearned" if relearned else "pools"]
+        pools.setdefault(pool, []).append({gate.name: gate.model_dump() for gate in report.gates})
         failed = [f"{gate.name} {gate.value}" for gate in report.gates if not gate.passed]
-        print(f"{name}, seed {seed}: failed {', '.join(failed) or 'none'}", flush=True)
-        write_result(options.out or RESULTS / "pools-cpu.json", "cpu", {"seeds": options.seeds, "pools": pools})
+        when = ", relearned" if relearned else ""
+        print(f"{pool}, seed {seed}{when}: failed {', '.join(failed) or 'none'}", flush=True)
+        write_result(options.out or RESULTS / "pools-cpu.json", "cpu", result)
 
 
 if __name__ == "__main__":

@@ -39,16 +39,24 @@ def auc(never: list[float], known: list[float]) -> float:
 
 
 def pools_section(result: dict[str, Any]) -> str:
+    """The models as they are, and relearned."""
+    heading = f"## The example: {result['hardware']}, {result['seeds']} seeds"
+    again = (
+        "The same models, each trained on a tenth of the forget set for as many steps as the attack `relearning` takes at"
+        " its hardest, by the gates that need no attack; beside the retain model as it is:"
+    )
+    return "\n".join([heading, "", _pools(result["pools"]), "", again, "", _pools(result["relearned"])]) + "\n"
+
+
+def _pools(measured: dict[str, Any]) -> str:
     """A row for each gate: what it demands, its values in each pool, and its AUC against each other pool."""
     pools: dict[str, list[dict[str, GateVerdict]]] = {
         name: [{gate: GateVerdict.model_validate(verdict) for gate, verdict in model.items()} for model in models]
-        for name, models in result["pools"].items()
+        for name, models in measured.items()
     }
     compared = [name for name in pools if name != NEVER]
     titles = [NEVER, *(f"{name} (AUC)" for name in compared)]
     lines = [
-        f"## The example: {result['hardware']}, {result['seeds']} seeds",
-        "",
         f"| gate | metric | {' | '.join(titles)} |",
         f"| --- | --- |{' ---: |' * len(titles)}",
     ]
@@ -64,7 +72,7 @@ def pools_section(result: dict[str, Any]) -> str:
         lines.append(f"| {gate} | `{verdict.metric}` {verdict.op} | {' | '.join(cells)} |")
     passed = {name: sum(_passes(model) for model in models) for name, models in pools.items()}
     told = ", ".join(f"{count} of {len(pools[name])} *{name}*" for name, count in passed.items())
-    return "\n".join([*lines, "", f"Models that pass every gate on forgetting: {told}."]) + "\n"
+    return "\n".join([*lines, "", f"Models that pass every gate on forgetting: {told}."])
 
 
 def _values(models: list[dict[str, GateVerdict]], gate: str) -> str:

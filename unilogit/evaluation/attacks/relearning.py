@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.data.records import CorpusRecord
-from unilogit.data.tokenisation import collate, encode_all
+from unilogit.data.tokenisation import Encoded, collate, encode_all
 from unilogit.errors import InputError
 from unilogit.evaluation.probability import score_answers
 from unilogit.memory import total_memory
@@ -82,19 +82,17 @@ def relearning(
     held = sum(parameter.nbytes for parameter in model.parameters())
     trains_all = holds_copy(weights, held, total_memory(model.device))
     with _copied(model) if trains_all else _adapted(model, seed) as relearner:
-        trained = [parameter for parameter in relearner.parameters() if parameter.requires_grad]
-        rate = learning_rate * (1 if trains_all else ADAPTER_RATE)
-        optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.0)
-        batches = _endless_batches(len(windows), step_size, random)
-        frames, done = [], 0
-        for step in sorted(set(steps)):
-            for _ in track(range(done, step), progress and f"{progress}: relearn to step {step}", "step"):
-                inputs = collate([windows[place] for place in next(batches)], tokenizer.pad_token_id)
-                on_device = {name: tensor.to(model.device) for name, tensor in inputs.items()}
-                relearner(**on_device, use_cache=False).loss.backward()
-                optimizer.step()
-                optimizer.zero_grad()
-            done = step
+        frames = []
+        for step in relearn(
+            relearner,
+            windows,
+            steps=steps,
+            learning_rate=learning_rate * (1 if trains_all else ADAPTER_RATE),
+            step_size=step_size,
+            random=random,
+            pad_token_id=tokenizer.pad_token_id,
+            progress=progress,
+        ):
             scores = score_answers(
                 make_scorer(relearner),
                 tokenizer,
@@ -116,6 +114,38 @@ def relearning(
                 )
             )
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
+
+
+def relearn(
+    model: nn.Module,
+    windows: Sequence[Encoded],
+    *,
+    steps: Sequence[int],
+    learning_rate: float,
+    step_size: int,
+    random: np.random.Generator,
+    pad_token_id: int | None,
+    progress: str | None = None,
+) -> Iterator[int]:
+    """Train what of a model can be trained, as the attack does; stops at each of `steps`, which it yields.
+
+    Args:
+        windows: what is trained on.
+        steps, learning_rate, step_size, progress: as of `relearning`.
+        random: of the order.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    device = trained[0].device
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
+    batches, done = _endless_batches(len(windows), step_size, random), 0
+    for step in sorted(set(steps)):
+        for _ in track(range(done, step), progress and f"{progress}: relearn to step {step}", "step"):
+            inputs = collate([windows[place] for place in next(batches)], pad_token_id)
+            model(**{name: tensor.to(device) for name, tensor in inputs.items()}, use_cache=False).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        done = step
+        yield step
 
 
 def holds_copy(weights: int, held: int, memory: int) -> bool:
