@@ -42,7 +42,7 @@ def pools_section(result: dict[str, Any]) -> str:
     """The models as they are, and relearned."""
     heading = f"## The example: {result['hardware']}, {result['seeds']} seeds"
     again = (
-        "The same models, each trained on a tenth of the forget set for as many steps as the attack `relearning` takes at"
+        "The same models, each trained on a tenth of the forget set for as long as the attack `relearning` is at"
         " its hardest, by the gates that need no attack; beside the retain model as it is:"
     )
     return "\n".join([heading, "", _pools(result["pools"]), "", again, "", _pools(result["relearned"])]) + "\n"
