@@ -166,7 +166,7 @@ def test_the_layer_of_activations_acts_with_any_method():
 @pytest.mark.parametrize(
     ("knobs", "problem"),
     [
-        ({"method": "ceu", "retain_weight": 2.0}, "as ceu is published without a retain term; leave it at 2.5"),
+        ({"method": "ceu", "retain_weight": 2.0}, "as ceu is published without a retain term; leave it at 5.0"),
         ({"retain_term": "none", "retain_per_forget": 3}, "as unlearn.retain_term is none; leave it at 2"),
         ({"retain_weight": 0, "retain_term": "kl"}, "as unlearn.retain_weight is 0; leave it at published"),
         ({"retain_term": "none", "method": "pdu"}, "pdu holds the retain term under a limit, and there is none, as"),

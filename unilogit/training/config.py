@@ -135,13 +135,13 @@ class UnlearnConfig(Config):
     epochs: PositiveInt = 20
     min_steps: PositiveInt = 96
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 5.0
-    learning_rate: Annotated[Literal["auto"] | PositiveFloat, _or_say("auto, a number above 0")] = 1.2e-3
+    learning_rate: Annotated[Literal["auto"] | PositiveFloat, _or_say("auto, a number above 0")] = 1.5e-3
     unmoved: Literal["stop", "continue"] = "stop"
     batch_size: PositiveInt = 8
     accumulation: Annotated[Literal["auto"] | PositiveInt, _or_say("auto, a whole number above 0")] = "auto"
     retain_term: Literal["published", "nll", "kl", "jsd", "activations", "none"] = "published"
     retain_per_forget: Annotated[int, Field(ge=0)] = 2
-    retain_weight: Annotated[float, Field(ge=0)] = 2.5
+    retain_weight: Annotated[float, Field(ge=0)] = 5.0
     retain_recovery: Annotated[float, Field(ge=0, le=1)] = 0.98
     pause_forgotten: bool = True
     neighbour_share: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -43,7 +43,7 @@ Pair = tuple[Prompt, str]  # what is asked, and the response
 TokenValues = list[np.ndarray]  # of each answer, a float for each of its tokens
 
 NEAREST = 8  # questions that an answer is put after
-SPLICES_SCORED = 4  # of each of unseen people's answers
+SPLICES_SCORED = 2  # of each of unseen people's answers
 LEAST_WORTH = 0.3  # of a source that is taken without being asked for
 SUREST = -1e-4  # log of the highest probability that a token is driven to: log-odds stay finite
 SCORED_TOKENS = 4096  # at once; always the same, for the same bits whatever memory there is
