@@ -223,6 +223,7 @@ def training_memory(
         "gradients": changed // shares,
         "optimizer": changed * (_MOMENTS + on_gpu) // shares,
         "model before": before // shares,
+        "weights nearby": 2 * changed if methods[0].smooths else 0,
         "activations": activations,
         "logits": logits + (0 if model.has_adapter else model.head * FLOAT32),
         "heap": int(_HEAP * activations) if is_scattered else 0,

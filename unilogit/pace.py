@@ -95,7 +95,8 @@ def _time_steps(
         "sharding": "auto",
     }
     forget = (list(pairs) * config.batch_size)[: config.batch_size]
-    encoded = encode_all(tokenizer, *zip(*forget, strict=True), limit) if has_targets else []
+    prompts, answers = zip(*forget, strict=True)
+    encoded = encode_all(tokenizer, prompts, answers, limit) if has_targets else []
     lengths = [sum(len(window.ids) - window.answer_start for window in windows) for windows in encoded]
     trainer = UnlearningTrainer(
         model=model,

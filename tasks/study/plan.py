@@ -18,7 +18,7 @@ SMALL = [  # a Llama that learns TOFU from scratch on two cores
     "unlearn.rmu.layer=1",
 ]
 SMALL_EXAMPLE = ["unlearn.rmu.layer=1"]
-METHODS_COMPARED = (DEFAULT, "unilogit", "grad_diff", "npo", "simnpo", "undial", "pdu", "jensun", "dpo")
+METHODS_COMPARED = (DEFAULT, "unilogit", "grad_diff", "npo", "npo_sam", "simnpo", "undial", "pdu", "jensun", "dpo")
 Methods = Annotated[list[str], Field(min_length=1)]
 
 

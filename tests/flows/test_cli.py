@@ -107,6 +107,7 @@ PUBLISHED = {  # in the papers: where, and beside which retain term
     "grad_diff": ("arXiv 2203.12817", "nll"),
     "kl_to_reference": ("arXiv 2401.06121", "kl"),
     "npo": ("arXiv 2404.05868", "nll"),
+    "npo_sam": ("arXiv 2502.05374", "nll"),
     "simnpo": ("arXiv 2410.07163", "nll"),
     "dpo": ("arXiv 2305.18290", "nll"),
     "idk_dpo": ("arXiv 2401.06121", "nll"),

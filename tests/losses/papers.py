@@ -104,6 +104,7 @@ PAPERS = {
     "grad_diff": gradient_ascent,
     "kl_to_reference": gradient_ascent,
     "npo": npo,
+    "npo_sam": npo,
     "simnpo": simnpo,
     "dpo": dpo,
     "idk_dpo": dpo,

@@ -48,6 +48,8 @@ OTHER_VALUES = {
     "sharding": "fsdp",
     "unilogit.direction": "forward",
     "npo.beta": 5.0,
+    "npo_sam.beta": 1.0,
+    "npo_sam.radius": 1.0,
     "simnpo.beta": 1.0,
     "simnpo.delta": 1.0,
     "simnpo.gamma": 1.0,

@@ -15,6 +15,7 @@ from unilogit.losses.jensun import jensen_shannon_loss, jensun_loss
 from unilogit.losses.kl_to_reference import kl_to_reference_loss
 from unilogit.losses.nll import nll_loss
 from unilogit.losses.npo import Npo, npo_loss
+from unilogit.losses.npo_sam import NpoSam
 from unilogit.losses.pdu import Pdu, pdu_loss
 from unilogit.losses.rmu import Rmu, activation_distance, rmu_loss
 from unilogit.losses.satimp import SatImp, satimp_loss
@@ -50,6 +51,7 @@ class Method:
         needs: what the trainer must provide in the Answers.
         unit: what the loss has a value for; the trainer takes the mean over all of a step's.
         retain_term: the published retain term, a name in RETAIN_TERMS or "none".
+        smooths: its steps take the forget term where it is highest within its knob `radius` (`SmoothedSteps`).
         limits_retain: its knobs are not the loss's, but hold the retain term under a limit (`DualAscent`).
     """
 
@@ -61,6 +63,7 @@ class Method:
     unit: Literal["token", "example"] = "token"
     retain_term: str = "nll"
     limits_retain: bool = False
+    smooths: bool = False
 
     @property
     def knob_names(self) -> tuple[str, ...]:
@@ -119,6 +122,15 @@ METHODS: dict[str, Method] = {
         section="npo",
         needs=("log_p", "reference"),
         unit="example",
+    ),
+    "npo_sam": Method(
+        loss=npo_loss,
+        source="Fan et al. 2025, arXiv 2502.05374",
+        knobs=NpoSam,
+        section="npo_sam",
+        needs=("log_p", "reference"),
+        unit="example",
+        smooths=True,
     ),
     "simnpo": Method(
         loss=simnpo_loss,

@@ -18,6 +18,7 @@ from pydantic import (
 
 from unilogit.losses.dpo import Dpo
 from unilogit.losses.npo import Npo
+from unilogit.losses.npo_sam import NpoSam
 from unilogit.losses.pdu import Pdu
 from unilogit.losses.registry import METHODS
 from unilogit.losses.rmu import Rmu
@@ -158,6 +159,7 @@ class UnlearnConfig(Config):
     sharding: Literal["auto", "none", "fsdp"] = "auto"
     unilogit: Unilogit = Unilogit()
     npo: Npo = Npo()
+    npo_sam: NpoSam = NpoSam()
     simnpo: SimNpo = SimNpo()
     dpo: Dpo = Dpo()
     undial: Undial = Undial()

@@ -69,7 +69,7 @@ def split_windows(log_target: Sequence[np.ndarray], examples: Sequence[Encoded])
     counts = [len(example.ids) - example.answer_start for example in examples]
     ends = np.cumsum(counts)
     together = np.concatenate(log_target, axis=-1)
-    given = np.cumsum([values.shape[-1] for values in log_target])
-    if given[-1] != sum(counts) or not set(given) <= set(ends):
-        raise ValueError(f"targets of {given[-1]} tokens for answers of {sum(counts)}: of other answers or tokens")
+    ends_told = np.cumsum([values.shape[-1] for values in log_target])
+    if ends_told[-1] != sum(counts) or not set(ends_told) <= set(ends):
+        raise ValueError(f"targets of {ends_told[-1]} tokens for answers of {sum(counts)}: of other answers or tokens")
     return np.split(together, ends[:-1], axis=-1)

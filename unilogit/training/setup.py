@@ -26,6 +26,7 @@ from unilogit.training.reference import frozen_copy
 from unilogit.training.splices import draw_splices
 from unilogit.training.stopping import Pair
 from unilogit.training.unlearning_loss import Term, UnlearningLoss
+from unilogit.wrappers import weights_are_shared_out
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -124,6 +125,11 @@ def build_trained_model(model: "Trained", config: UnlearnConfig, seed: int) -> t
     if config.gradient_checkpointing and not model.supports_gradient_checkpointing:
         raise InputError(
             f"unlearn.gradient_checkpointing is true, but {type(model).__name__} cannot do it; set it to false"
+        )
+    if methods_of(config)[0].smooths and weights_are_shared_out():
+        raise InputError(
+            f"unlearn.method {config.method} looks around all weights, which processes cannot share out (FSDP); set"
+            " unlearn.sharding to none"
         )
     is_compared = any(method.needs_reference_model for method in methods_of(config))
     if not isinstance(model, PreTrainedModel):

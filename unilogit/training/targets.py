@@ -157,8 +157,9 @@ def find_targets(
     best = max(worthwhile, key=lambda name: qualities[name].worth)
     limit = context_length(model, max_length)
     spliced = _spliced(model, tokenizer, unseen.pairs, retain, seed, limit, progress)
-    spliced = spliced if len(spliced) else own_unseen
-    ranked = [_by_rank(estimates[best], likelihoods) for likelihoods in (own_unseen, spliced)]
+    ranked = [
+        _by_rank(estimates[best], of_unseen if len(of_unseen) else own_unseen) for of_unseen in (own_unseen, spliced)
+    ]
     log_target = [np.stack(rows) for rows in zip(*ranked, strict=True)]
     return Targets(best, f"each forget token has its own target, by `{best}` ({told})", log_target, qualities)
 
@@ -174,8 +175,8 @@ def _spliced(
 ) -> np.ndarray:
     """Of all tokens of unseen people's answers, log p once they begin otherwise; empty where none can."""
     examples, retained = (encode_set(tokenizer, pairs, "", max_length=limit) for pairs in (unseen, retain))
-    drawn = draw_splices(examples, retained, seed, limit)
-    windows = [[splice] for splices in drawn for splice in splices[:SPLICES_SCORED]]
+    splices = draw_splices(examples, retained, seed, limit)
+    windows = [[splice] for drawn in splices for splice in drawn[:SPLICES_SCORED]]
     texts = [""] * len(windows)  # the windows say it all
     scores = score_tokens(
         model, tokenizer, texts, texts, batch_tokens=SCORED_TOKENS, windows=windows, progress=progress

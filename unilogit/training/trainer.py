@@ -18,7 +18,7 @@ import torch
 from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler, Subset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unilogit.adapters import merge, unwrapped
 from unilogit.errors import InputError
@@ -33,6 +33,7 @@ from unilogit.training.precision import OwnDtypes, computes_in_bf16
 from unilogit.training.progress import show_progress
 from unilogit.training.reference import MeasureReference
 from unilogit.training.setup import build_examples, build_loss, build_trained_model, empty_model, methods_of
+from unilogit.training.smoothing import SmoothedSteps
 from unilogit.training.stopping import Monitor, Pair, forgotten_and_recovered, stop_rule, watch
 from unilogit.wrappers import run_as_forward, weights_are_shared_out
 
@@ -45,7 +46,7 @@ TERMS = ("forget_loss", "retain_loss")
 Batch = dict[str, Tensor]
 
 
-class UnlearningTrainer(Trainer):
+class UnlearningTrainer(SmoothedSteps):
     """Unlearn `forget` while training on `retain`.
 
     The loss is the method's mean over the forget items of a step + retain_weight × the retain term's mean over
@@ -126,6 +127,7 @@ class UnlearningTrainer(Trainer):
             max_length=max_length,
         )
         methods = methods_of(config)
+        self.radius = getattr(config, methods[0].section).radius if methods[0].smooths else None
         self.stop_rule = stop_rule(monitor, config, len(self.examples) // config.batch_size, len(targets) > 0)
         # A small forget set is passed over more often, but not measured more often.
         met = config.passes(len(self.examples.forget)) * len(self.examples.forget)
@@ -262,9 +264,8 @@ class UnlearningTrainer(Trainer):
         Args:
             num_items_in_batch: of each term, over the whole step; by default `inputs` are the step.
         """
-        if isinstance(num_items_in_batch, Tensor):
-            counts = num_items_in_batch
-        else:
+        counts = num_items_in_batch
+        if not isinstance(counts, Tensor):
             counts = self._count([inputs], inputs["labels"].device)
         # Before the loss, so that the one-pass kernel weighs tokens with it. Gradients are averaged over
         # processes, and `counts` is of all.

@@ -69,12 +69,12 @@ def clues(
 
 def _clues(records: Sequence[CorpusRecord]) -> list[list[CorpusRecord]]:
     """Of each record, the other ones about any of the same people, in order; none where it has no prompt."""
-    about = defaultdict[str, list[int]](list)
+    by_person = defaultdict[str, list[int]](list)
     for number, record in enumerate(records):
         for subject in record.subject_ids if record.prompt.strip() else ():
-            about[subject].append(number)
+            by_person[subject].append(number)
     shared = [
-        sorted({number for subject in record.subject_ids for number in about[subject]} - {own})
+        sorted({number for subject in record.subject_ids for number in by_person[subject]} - {own})
         if record.prompt.strip()
         else []
         for own, record in enumerate(records)

@@ -42,7 +42,7 @@ def logit_lens(
     Returns:
         A row for each record and layer: record_id, layer (int64, from 1) and probability (float64: exp of the mean log
         probability of the response's tokens, its end included, as of `score_answers`). The last layer's is what the
-        model says. No rows for a model whose logits are more than its head's output.
+        model says. No rows for a model owner logits are more than its head's output.
 
     Raises:
         InputError: as `score_tokens`.
@@ -68,9 +68,9 @@ def logit_lens(
             rows = state[row, place]
             rows = rows if layer == scorer.layers else cast("Tensor", norm(rows))
             log_p.append(scorer.within_head(scorer.score_targets, rows, target).log_p.double().cpu().numpy())
-        whose = np.array([owners[number] for number in batch])[row.cpu().numpy()]
-        np.add.at(sums, whose, np.stack(log_p, axis=1))
-        np.add.at(counts, whose, 1)
+        owner = np.array([owners[number] for number in batch])[row.cpu().numpy()]
+        np.add.at(sums, owner, np.stack(log_p, axis=1))
+        np.add.at(counts, owner, 1)
 
     with inference(model):
         norm = _last_norm(scorer)
