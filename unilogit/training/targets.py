@@ -155,11 +155,9 @@ def find_targets(
     if not worthwhile:
         return _uniform(f"no source is worth it ({told})", source, qualities)
     best = max(worthwhile, key=lambda name: qualities[name].worth)
-    limit = context_length(model, max_length)
-    spliced = _spliced(model, tokenizer, unseen.pairs, retain, seed, limit, progress)
-    ranked = [
-        _by_rank(estimates[best], of_unseen if len(of_unseen) else own_unseen) for of_unseen in (own_unseen, spliced)
-    ]
+    spliced = _spliced(model, tokenizer, unseen.pairs, retain, seed, context_length(model, max_length), progress)
+    likelihoods = own_unseen, spliced if len(spliced) else own_unseen
+    ranked = [_by_rank(estimates[best], values) for values in likelihoods]
     log_target = [np.stack(rows) for rows in zip(*ranked, strict=True)]
     return Targets(best, f"each forget token has its own target, by `{best}` ({told})", log_target, qualities)
 
