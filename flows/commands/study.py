@@ -26,7 +26,7 @@ def study(
     ] = "forget05",
     method: Annotated[
         list[str] | None,
-        typer.Option(help="To compare; `unilogit methods` lists them. May be repeated; nine when not given."),
+        typer.Option(help="To compare; `unilogit methods` lists them. May be repeated; ten when not given."),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Of each method, tuned on the first seed.")] = 8,
     rate: Annotated[list[float] | None, typer.Option(help="A learning rate to try. May be repeated.")] = None,
