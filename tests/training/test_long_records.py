@@ -71,12 +71,15 @@ def test_all_of_it_is_measured(loaded):
         assert all(math.isfinite(row[name]) for name in row.index if name.startswith(("attack_", "exact", "kl_")))
 
 
+OF_PEOPLE = ("paraphrased_prompts", "clues")  # these records have no paraphrases, and are about nobody
+
+
 def test_all_of_it_is_attacked(loaded):
     settings = RobustnessSettings(
         batch_tokens=160, max_new_tokens=4, relearning_steps=(0, 2), samples=(2,), max_length=256
     )
     frames = measure_robustness(*loaded, [LONG, SHORT[0]], settings)
-    assert all(set(frame["record_id"]) == {"note-77", "r0"} for name, frame in frames.items() if "para" not in name)
+    assert all(set(frame["record_id"]) == {"note-77", "r0"} for name, frame in frames.items() if name not in OF_PEOPLE)
 
 
 @pytest.mark.parametrize("method", ["unilogit", "dpo"])

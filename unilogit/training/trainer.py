@@ -33,7 +33,7 @@ from unilogit.training.precision import OwnDtypes, computes_in_bf16
 from unilogit.training.progress import show_progress
 from unilogit.training.reference import MeasureReference
 from unilogit.training.setup import build_examples, build_loss, build_trained_model, empty_model, methods_of
-from unilogit.training.smoothing import SmoothedSteps
+from unilogit.training.smoothing import Batch, SmoothedSteps
 from unilogit.training.stopping import Monitor, Pair, forgotten_and_recovered, stop_rule, watch
 from unilogit.wrappers import run_as_forward, weights_are_shared_out
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TERMS = ("forget_loss", "retain_loss")
-Batch = dict[str, Tensor]
 
 
 class UnlearningTrainer(SmoothedSteps):

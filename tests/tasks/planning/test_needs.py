@@ -87,10 +87,10 @@ def test_what_a_process_is_given_of_a_step():
         return share_of_step(load_params("params.yaml", list(overrides)), processes, 99)
 
     uniform = "unlearn.target=uniform"
-    assert load(uniform) == Load(8, 5, 99)
-    assert load() == Load(8, 6, 99 + BEGINNING)
-    assert load(uniform, processes=2) == Load(4, 5, 99)
-    assert load("unlearn.method=idk_dpo") == Load(8, 6, 99)
+    assert load(uniform) == Load(8, 3, 99)
+    assert load() == Load(8, 4, 99 + BEGINNING)
+    assert load(uniform, processes=2) == Load(4, 3, 99)
+    assert load("unlearn.method=idk_dpo") == Load(8, 4, 99)
     assert load(uniform, "unlearn.retain_term=none") == Load(8, 1, 99)
 
 
