@@ -28,7 +28,8 @@ model's, relearned no further than the retain model, utility and retained answer
 seeds on which a method has forget quality p > 0.05, model utility ≥ 0.95 of before, |PrivLeak| < 10 or within what the
 two retain models differ by, relearning ≤ the retain model's + 0.10, and answers no less fluent than the retain model's
 by 1 nat. Times are of whole runs, beside whatever else the machine did.
-*Gates* are those on forgetting in `params.yaml`.
+*Gates* are those on forgetting in `params.yaml`. The figures are of the recipe as it was before forget answers were met
+after other beginnings ([targets.md](targets.md)), which changes forget quality ([log.md](log.md)).
 """
 COLUMNS = {
     "forget quality, log10 p": "forget_quality.log10_p_value",
