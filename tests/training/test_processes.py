@@ -162,6 +162,8 @@ def agree(run_of_one, run_of_two, tolerance=1e-5):
         (5, {"method": "unilogit", "epochs": 1}),
         (7, {"method": "idk_dpo", "retain_term": "kl", "accumulation": 2}),
         (3, {"method": "npo", "lora_rank": 2, "epochs": 3}),
+        (7, {"method": "npo_sam", "npo_sam": {"radius": 0.3}, "accumulation": 2}),
+        (5, {"method": "npo_sam", "npo_sam": {"radius": 0.3}}),
         (5, {"method": "rmu", "gradient_checkpointing": True}),
     ],
     ids=str,

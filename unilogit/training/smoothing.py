@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
+from unilogit.data.tokenisation import IGNORED
 from unilogit.training.examples import FORGET, PREFERRED, RETAIN
 
 Batch = dict[str, Tensor]
@@ -70,7 +71,11 @@ class SmoothedSteps(Trainer):
         """Forward and backward of the sequences in these roles; 0 where there are none."""
         chosen = torch.isin(batch["role"], batch["role"].new_tensor(roles))
         if not chosen.any():
-            return torch.zeros((), device=self.args.device)
+            if self.args.world_size == 1:
+                return torch.zeros((), device=self.args.device)
+            # The others wait for this process's gradients: those of a sequence that counts nothing.
+            chosen[0] = True
+            batch = batch | {"labels": torch.full_like(batch["labels"], IGNORED)}
         part = {name: tensor[chosen] for name, tensor in batch.items()}
         return super().training_step(model, part, items)
 
