@@ -29,12 +29,13 @@ from unilogit.files import read_json
 from unilogit.gates import GateReport
 
 ROOT = Path(__file__).parents[2]
+JUDGED_ATTACKS = ["relearning", "quantisation", "paraphrased_prompts", "question_formats"]  # that gates rest on
 # Beside what README says: a corpus as small as this, and a run as short as that on two cores.
 SMALL: dict[str, dict[str, Any]] = {
     "model": {"max_length": 128},
     "batch": {"max_share_of_corpus": 0.1},
-    "unlearn": {"min_steps": 60, "epochs": 1, "batch_size": 4},
-    "evaluate": {"max_examples": 40, "max_new_tokens": 32, "robustness": {"samples": 4}},
+    "unlearn": {"min_steps": 60, "epochs": 1, "batch_size": 4, "retain_weight": 10},
+    "evaluate": {"max_examples": 40, "max_new_tokens": 32, "robustness": {"attacks": JUDGED_ATTACKS}},
 }
 TOLERANCE = 0.02  # of ordinary chat
 LIMIT = 30 * 60  # seconds

@@ -27,7 +27,7 @@ from transformers import (
 
 from unilogit.files import atomic_folder
 
-RANK, EPOCHS, BATCH_SIZE, LEARNING_RATE = 32, 8, 8, 1e-3
+RANK, EPOCHS, BATCH_SIZE, LEARNING_RATE = 32, 7, 8, 1e-3
 
 
 def teach(base: Path, corpus: Path, output: Path, seed: int = 0) -> None:
