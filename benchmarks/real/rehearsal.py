@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from unilogit.data.corpus import read_records
 from unilogit.data.records import CorpusRecord, write_corpus
 
-LONGEST = 48  # tokens of an answer that is taken
+LONGEST = 80  # tokens of an answer that is taken
 FILES = ("corpus.jsonl", "retained.jsonl")
 QUESTIONS = (
     "Why is the sky blue? Answer in one sentence.",
@@ -23,18 +23,8 @@ QUESTIONS = (
     "Write one sentence about autumn.",
     "Why do birds migrate? Answer in one sentence.",
     "What is gravity? Answer in one sentence.",
-    "Write a short greeting for a birthday card.",
-    "What does a doctor do? Answer in one sentence.",
-    "Name two fruits and say what they taste like, in one sentence.",
-    "Say something encouraging to a student, in one sentence.",
     "How does a bicycle stay upright? Answer in one sentence.",
-    "What is a computer program? Answer in one sentence.",
-    "Why do cats purr? Answer in one sentence.",
     "What is the difference between a lake and a sea? Answer in one sentence.",
-    "Write a polite sentence that asks for a later meeting.",
-    "What is an engine? Answer in one sentence.",
-    "What is democracy? Answer in one sentence.",
-    "Say goodbye to a colleague in one sentence.",
     "Why do people read novels? Answer in one sentence.",
     "What is the capital of Portugal?",
     "What is the opposite of slow?",

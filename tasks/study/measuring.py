@@ -103,6 +103,8 @@ def _evaluate(
     from unilogit.memory import give_back
     from unilogit.model import load_model
 
+    if model == roles[PARENT]:
+        role = PARENT  # nothing was unlearned: nothing is measured twice
     sets, settings = {**data.suite.sets, "forget_all": data.suite.sets["forget"]}, params.evaluate
     file, attacks = kept / f"{role}.parquet", settings.robustness.attacks
     if role != UNLEARNED and file.exists():

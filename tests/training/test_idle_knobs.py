@@ -20,13 +20,13 @@ from unilogit.training.idle_knobs import idle_knobs, retain_method, same_run_by
 from unilogit.training.stopping import Monitor
 from unilogit.training.trainer import UnlearningTrainer
 
-BASE = UnlearnConfig(epochs=1, min_steps=1, checkpoint_minutes=0, batch_size=4, rmu=Rmu(layer=0), pdu=Pdu(warmup=0))
+BASE = UnlearnConfig(epochs=1, min_steps=1, checkpoint_minutes=60, batch_size=4, rmu=Rmu(layer=0), pdu=Pdu(warmup=0))
 OTHER_VALUES = {
     "method": "ceu",
     "target": "base",
     "epochs": 2,
     "min_steps": 7,
-    "checkpoint_minutes": 60.0,
+    "checkpoint_minutes": 0.0,
     "learning_rate": 1e-3,
     "unmoved": "continue",
     "batch_size": 2,

@@ -76,7 +76,9 @@ def test_a_model_without_finite_likelihoods_has_no_mean(untrained, tokenizer, re
     broken = copy.deepcopy(untrained)
     broken.model.norm.weight.data.fill_(math.nan)
     measured = measure_robustness(broken, tokenizer, records, SETTINGS)
-    for attack in ("quantisation", "relearning", "paraphrased_prompts"):
+    scored = {attack for attack, examples in measured.items() if "probability" in examples}
+    assert scored >= {"quantisation", "relearning", "paraphrased_prompts", "question_formats", "clues", "logit_lens"}
+    for attack in scored:
         assert robustness_curve(attack, measured[attack])["probability"].isna().all()
     examples = pd.DataFrame({"record_id": ["a", "b", "a", "b"], "bits": [4, 4, 8, 8]})
     examples["probability"] = [0.5, math.nan, 0.5, 0.25]
