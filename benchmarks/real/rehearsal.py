@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from unilogit.data.corpus import read_records
 from unilogit.data.records import CorpusRecord, write_corpus
 
-LONGEST = 80  # tokens of an answer that is taken
+LONGEST = 48  # tokens of an answer that is taken
 FILES = ("corpus.jsonl", "retained.jsonl")
 QUESTIONS = (
     "Why is the sky blue? Answer in one sentence.",
