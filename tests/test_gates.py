@@ -129,6 +129,34 @@ def test_without_a_number_of_the_retain_model_the_threshold_counts_and_that_is_s
     assert verdict.reason.endswith("<= 0.5 (of the retain model there is no such number)")
 
 
+@given(
+    value=finite,
+    reference=finite,
+    allowance=st.none() | st.floats(0, 1e6),
+    error=st.floats(0, 1e6),
+    op=st.sampled_from(["<", "<=", ">", ">="]),
+)
+def test_no_threshold_is_nearer_to_the_retain_model_than_chance(value, reference, allowance, error, op):
+    demanded = Gate(**gate(op, metric="privleak").model_dump() | {"allowance": allowance})
+    roles = {"after": {"privleak": value}, "retain_model": {"privleak": reference}}
+    without = judge([demanded], roles).gates[0]
+    verdict = judge([demanded], {**roles, "standard_errors": {"privleak": error}}).gates[0]
+    farther = max if op.startswith("<") else min
+    chance = round(reference + (2 if op.startswith("<") else -2) * error, 4)
+    assert verdict.threshold == (farther(without.threshold, chance) if error else without.threshold)
+    assert ("2 standard errors of" in verdict.reason) == (verdict.threshold != without.threshold)
+    assert verdict.gate() == demanded
+    assert verdict.passed == eval(f"{value!r} {op} {verdict.threshold!r}")
+
+
+def test_chance_widens_no_threshold_of_another_metric_or_without_a_retain_model():
+    metrics = {"after": {"privleak": 40.0, "utility": 40.0}, "standard_errors": {"privleak": 21.0}}
+    both = {**metrics, "retain_model": {"privleak": 0.0, "utility": 0.0}}
+    assert judge([gate(threshold=30, metric="privleak")], both).passed
+    assert not judge([gate(threshold=30, metric="utility")], both).passed
+    assert not judge([gate(threshold=30, metric="privleak")], metrics).passed
+
+
 def test_verdicts_written_before_there_were_allowances_are_read():
     old = judge([gate()], {"after": {"forget": {"probability": 0.4}}}).model_dump()
     for verdict in old["gates"]:

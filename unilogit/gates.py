@@ -17,6 +17,7 @@ from unilogit.files import Json
 Scope = Literal["forget", "forget_all", "utility", "robustness"]
 Operator = Literal["<", "<=", ">", ">="]
 
+_ERRORS = 2  # standard errors from the retain model's value that chance is allowed
 _HOLDS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
@@ -124,8 +125,10 @@ def judge(gates: Sequence[Gate], metrics: Mapping[str, Json]) -> GateReport:
     Args:
         gates: what is demanded.
         metrics: what metrics.json holds: the paths of gates are looked up in its `after` part, where they have an
-            allowance in `retain_model` too, in `unavailable` the reasons of those without a number, and in
-            `incomplete` what a number leaves out, and in `worst` whom it is worst of.
+            allowance in `retain_model` too, in `unavailable` the reasons of those without a number, in `incomplete`
+            what a number leaves out, and in `worst` whom it is worst of. What has one of its `standard_errors` is
+            asked no more than chance leaves a model that never knew: no threshold is nearer than two of them to the
+            retain model's value.
     """
     verdicts = [_judge_one(gate, metrics) for gate in gates]
     return GateReport(passed=all(verdict.passed for verdict in verdicts), gates=verdicts)
@@ -133,7 +136,9 @@ def judge(gates: Sequence[Gate], metrics: Mapping[str, Json]) -> GateReport:
 
 def _judge_one(gate: Gate, metrics: Mapping[str, Json]) -> GateVerdict:
     value = _number(metrics.get("after"), gate.metric)
-    limit, origin = _limit(gate, _number(metrics.get("retain_model"), gate.metric))
+    reference, errors = _number(metrics.get("retain_model"), gate.metric), metrics.get("standard_errors")
+    error = errors.get(gate.metric) if isinstance(errors, Mapping) else None
+    limit, origin = _limit(gate, reference, error if isinstance(error, float) else 0.0)
     demanded = gate.model_dump() | {"threshold": limit, "absolute": None if limit == gate.threshold else gate.threshold}
     if value is None:
         return GateVerdict(
@@ -160,19 +165,25 @@ def _judge_one(gate: Gate, metrics: Mapping[str, Json]) -> GateVerdict:
     )
 
 
-def _limit(gate: Gate, reference: float | None) -> tuple[float, str]:
-    """What a gate's value is compared with, and where that is from, if the gate has an allowance.
+def _limit(gate: Gate, reference: float | None, error: float) -> tuple[float, str]:
+    """What a gate's value is compared with, and where that is from, if it is not the gate's own threshold.
 
     Args:
         reference: the retain model's value; None where there is none.
+        error: the value's standard error; 0 where chance has no part in it.
     """
-    if gate.allowance is None:
-        return gate.threshold, ""
     if reference is None:
-        return gate.threshold, " (of the retain model there is no such number)"
+        return gate.threshold, "" if gate.allowance is None else " (of the retain model there is no such number)"
     is_least = gate.op.startswith(">")
-    limit = round(reference - gate.allowance if is_least else reference + gate.allowance, 4)
-    return limit, f" (the retain model's {reference:.4g} {'-' if is_least else '+'} {gate.allowance:g})"
+    side, sign = (-1, "-") if is_least else (1, "+")
+    limit, origin = gate.threshold, ""
+    if gate.allowance is not None:
+        limit = round(reference + side * gate.allowance, 4)
+        origin = f" (the retain model's {reference:.4g} {sign} {gate.allowance:g})"
+    chance = round(reference + side * _ERRORS * error, 4)
+    if error and side * (chance - limit) > 0:
+        return chance, f" (the retain model's {reference:.4g} {sign} {_ERRORS} standard errors of {error:.2g})"
+    return limit, origin
 
 
 def _worst(metric: str, metrics: Mapping[str, Json]) -> tuple[str | None, str]:

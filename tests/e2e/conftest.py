@@ -19,9 +19,8 @@ TINY = {
     "train": {"hidden_size": 64, "epochs": 50},
     "unlearn": {"epochs": 25, "min_steps": 1},
 }
-# With two dozen forgotten records, the attack may succeed or fail by chance this far; and a model that knows a dozen
-# people has little to say about those that it forgot.
-TINY_GATES = {"membership-inference": 0.75, "not-over-forgotten": 0.1, "privleak-most": 60, "answers-in-full": 0.3}
+# A model that knows a dozen people has little to say about those that it forgot.
+TINY_GATES = {"answers-in-full": 0.3}
 
 
 GATED_ATTACKS = "[relearning,quantisation,paraphrased_prompts,question_formats]"

@@ -11,6 +11,7 @@ from scipy.stats import ks_2samp
 from tests.evaluation.measured import FORGET, SETS, TOKENIZER, build, measure, nll, record
 from unilogit.evaluation.comparison import compare, compare_with_retain_model
 from unilogit.evaluation.divergence import divergence
+from unilogit.evaluation.membership_inference import ATTACKS, auc_error
 
 
 def test_side_by_side(evaluations):
@@ -48,6 +49,17 @@ def test_so_few_records_are_told_to_decide_nothing(evaluations):
     assert metrics["incomplete"]["forget_quality.log10_p_value"] == told
     assert metrics["incomplete"]["privleak"].startswith("with 4 records to forget and 6 of unseen people it is off by ")
     assert "forget_quality.ks_statistic" not in metrics["incomplete"]
+
+
+def test_standard_errors_are_of_what_there_is_and_in_its_unit(evaluations):
+    before, after, retain_model = evaluations
+    metrics = compare(before, after, retain_model)
+    auc, retain_auc = (model.metrics["membership_inference"]["min_k_auc"] for model in (after, retain_model))
+    errors = metrics["standard_errors"]
+    assert errors["membership_inference.min_k_auc"] == auc_error(auc, 4, 6)
+    assert errors["privleak"] == pytest.approx(100 * auc_error(auc, 4, 6) / (1 - retain_auc))
+    assert set(errors) == {"privleak", *(f"membership_inference.{name}_auc" for name in ATTACKS)}
+    assert "privleak" not in compare(before, after, None)["standard_errors"]
 
 
 def test_attacks_that_compare_with_the_retain_model(models, evaluations):

@@ -44,7 +44,7 @@ def compare(
     Returns:
         schema_version, the metrics of each by its role (before, after, retain_model, which is None where there
         is none), and by dotted path, those of after without its role: `unavailable`, why there is no number, and
-        `incomplete`, what a number leaves out, and why.
+        `incomplete`, what a number leaves out, and why; and of after alone, `standard_errors` of what chance moves.
     """
     measured = {"before": before, "after": after} | ({"retain_model": retain_model} if retain_model else {})
     findings = {
@@ -60,7 +60,14 @@ def compare(
         ):
             told |= {f"{role}.{path}": reason for path, reason in reasons.items() if path not in known}
     metrics = {role: gathered.metrics for role, gathered in findings.items()}
-    return {"schema_version": 1, "retain_model": None, **metrics, "unavailable": unavailable, "incomplete": incomplete}
+    return {
+        "schema_version": 1,
+        "retain_model": None,
+        **metrics,
+        "unavailable": unavailable,
+        "incomplete": incomplete,
+        "standard_errors": _standard_errors(after, metrics["after"], retain_model),
+    }
 
 
 def compare_with_retain_model(
@@ -126,11 +133,36 @@ def _power_of_quality(evaluation: Evaluation, retain_model: Evaluation) -> str:
 
 def _power_of_privleak(evaluation: Evaluation, auc: float, retain_auc: float) -> str:
     """How far it may be off by chance, where that is far; else ""."""
-    members, unseen = (int((evaluation.examples["set"] == name).sum()) for name in (FORGET, HOLDOUT))
-    error = 100 * auc_error(auc, members, unseen) / (1 - retain_auc)
+    members, unseen = _members_and_others(evaluation)
+    error = _privleak_error(evaluation, auc, retain_auc)
     if error <= _UNSURE:
         return ""
     return f"with {members} records to forget and {unseen} of unseen people it is off by {error:.0f} by chance"
+
+
+def _privleak_error(evaluation: Evaluation, auc: float, retain_auc: float) -> float:
+    return 100 * auc_error(auc, *_members_and_others(evaluation)) / (1 - retain_auc)
+
+
+def _members_and_others(evaluation: Evaluation) -> tuple[int, int]:
+    """How many records of the forget set and of unseen people there are."""
+    members, others = (int((evaluation.examples["set"] == name).sum()) for name in (FORGET, HOLDOUT))
+    return members, others
+
+
+def _standard_errors(evaluation: Evaluation, metrics: Metrics, retain_model: Evaluation | None) -> dict[str, float]:
+    """Of each attack's AUC and of PrivLeak, by dotted path; none of what there is no number of.
+
+    Args:
+        metrics: of the evaluation, with those that need the retain model.
+    """
+    aucs = metrics["membership_inference"]
+    sizes = _members_and_others(evaluation)
+    errors = {f"membership_inference.{name}": auc_error(auc, *sizes) for name, auc in aucs.items() if auc is not None}
+    if retain_model and metrics["privleak"] is not None:
+        retain_auc = retain_model.metrics["membership_inference"]["min_k_auc"]
+        errors["privleak"] = _privleak_error(evaluation, aucs["min_k_auc"], retain_auc)
+    return errors
 
 
 def _forget_truth_ratios(examples: pd.DataFrame) -> np.ndarray:
