@@ -572,6 +572,7 @@ class Metrics(FileModel):
         unavailable: dotted path of each None, without `after` → why.
         incomplete: dotted path of each number that leaves something out, without `after` → what, and why.
         worst: dotted path of a metric after → whom of the forgotten the model remembers best by it.
+        standard_errors: dotted path of a metric after that chance moves → by how much.
     """
 
     place = Place.METRICS
@@ -582,6 +583,7 @@ class Metrics(FileModel):
     unavailable: dict[str, str]
     incomplete: dict[str, str] = {}
     worst: dict[str, WorstPerson] = {}
+    standard_errors: dict[str, float] = {}
 
 
 class Verdict(FileModel):
