@@ -142,7 +142,7 @@ def _found(result: dict[str, Any]) -> list[str]:
     tuned = [
         f"{method} {', '.join(part.removeprefix('unlearn.') for part in chosen[3:])}"
         for method, chosen in settings.items()
-        if chosen
+        if chosen and method not in (FULL, RETAINED, SECOND)
     ]
     return [f"Found for each: {'; '.join(tuned)}."]
 
