@@ -118,6 +118,7 @@ def test_an_earlier_call_s_part_counts_as_done_but_not_as_this_call_s_speed():
     assert re.fullmatch(r"train: 102/103 steps, 00:0[23] elapsed, about 00:0[23] left", line)
 
 
+@pytest.mark.slow
 def test_loading_and_saving_weights_write_lines_too(tmp_path):
     written, tensors = on_pipe(LOAD, str(tmp_path), "load model")
     assert written == f"load model: 1/1 tensors, ended after 00:00\nload model: {tensors.strip()}/{tensors.strip()}" + (

@@ -180,6 +180,7 @@ def assert_nothing_half_written(folder, *, corpus_is_good):
         return {row.request_id: str(row.state) for row in ledger.requests()}
 
 
+@pytest.mark.slow
 def test_the_real_command_refuses_a_broken_line(good, tmp_path):
     folder = shutil.copytree(good.folder, tmp_path / "project")
     broken_json(folder)

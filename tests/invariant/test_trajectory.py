@@ -37,6 +37,7 @@ def test_a_loop_written_by_hand():
     assert traces(plain.train(model, model.parameters(), task.examples, task.config))
 
 
+@pytest.mark.slow
 def test_two_processes():
     environment = os.environ | {"PYTHONPATH": ".", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     ranks = [

@@ -32,6 +32,8 @@ from unilogit.errors import InputError
 from unilogit.files import read_json, sha256_weights, write_json, write_parquet
 from unilogit.model import load_model
 
+pytestmark = pytest.mark.slow
+
 NAME = "example-assistant"
 WEIGHTS = "adapter_model.safetensors"
 params = loader(

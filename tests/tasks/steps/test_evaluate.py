@@ -154,6 +154,7 @@ def test_without_a_retain_model(workspace):
     assert metrics["unavailable"]["privleak"] == "none"  # the reason that the step retain_model gave
 
 
+@pytest.mark.slow
 def test_other_methods_are_unlearned_and_measured_once(workspace, scored):
     few = ["unlearn.epochs=1", "unlearn.min_steps=1", "unlearn.batch_size=3"]
     for _ in range(2):
