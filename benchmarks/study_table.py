@@ -25,10 +25,11 @@ standard deviation.
 
 Good is: forget quality p above 0.05, PrivLeak near 0, answers to the forgotten as fluent (NLL, nats) as the retain
 model's, relearned no further than the retain model, utility and retained answers as before. *All five* counts the
-seeds on which a method has forget quality p > 0.05, model utility ≥ 0.95 of before, |PrivLeak| < 10 or within what two
-retain models of the table differ by, relearning ≤ the retain model's + 0.10, and answers no less fluent than the retain
-model's by 1 nat. Times are of whole runs, beside whatever else the machine did; there are none where one machine
-retrained and another unlearned. *Gates* are those on forgetting in `params.yaml`.
+seeds on which a method has forget quality p > 0.05, model utility ≥ 0.95 of before, |PrivLeak| < 10 or within what the
+two retain models differ by, relearning ≤ the retain model's + 0.10, and answers no less fluent than the retain model's
+by 1 nat. Times are of whole runs, beside whatever else the machine did. A study of two machines was put together from
+the pieces of both (`python -m tasks.study`), and has no times where one retrained and the other unlearned. *Gates* are
+those on forgetting in `params.yaml`.
 """
 COLUMNS = {
     "forget quality, log10 p": "forget_quality.log10_p_value",
@@ -89,7 +90,11 @@ def _verdict(result: dict[str, Any]) -> str:
 def has_all(result: dict[str, Any], cell: dict[str, Any]) -> bool:
     """Whether a cell has what the page calls all five."""
     after, retain_model = (flatten(cell["metrics"][role]) for role in ("after", "retain_model"))
-    chance = [abs(flatten(yardstick["metrics"]["after"])["privleak"] or 0.0) for yardstick in _cells(result, SECOND)]
+    chance = [
+        abs(flatten(yardstick["metrics"]["after"])["privleak"] or 0.0)
+        for yardstick in _cells(result, SECOND)
+        if yardstick["seed"] == cell["seed"]
+    ]
     utility, leak = _utility(cell), after["privleak"]
     demands = (
         (after["forget_quality.p_value"] or 0.0) > 0.05,

@@ -49,7 +49,7 @@ def cell(method, seed=1, **after):
 
 def study(*cells):
     plan = {"data": "example", "split": "forget10", "seeds": [1, 2], "trials": 4}
-    yardsticks = [cell("retain model of another seed", seed, privleak=leak) for seed, leak in ((1, 4.0), (2, -12.0))]
+    yardsticks = [cell("retain model of another seed", seed, privleak=12.0) for seed in (1, 2)]
     return {"plan": plan, "records": {"forget": 3}, "hardware": "X", "threads": 1, "cells": [*yardsticks, *cells]}
 
 
@@ -57,7 +57,7 @@ def study(*cells):
     ("after", "reached"),
     [
         ({}, True),
-        ({"privleak": -11.9}, True),  # within what chance does on some seed
+        ({"privleak": -11.9}, True),  # within what chance does
         ({"privleak": -12.1}, False),
         ({"forget_quality__p_value": 0.05}, False),
         ({"model_utility": 0.759}, False),
