@@ -133,7 +133,7 @@ def _power_of_quality(evaluation: Evaluation, retain_model: Evaluation) -> str:
 
 def _power_of_privleak(evaluation: Evaluation, auc: float, retain_auc: float) -> str:
     """How far it may be off by chance, where that is far; else ""."""
-    members, unseen = _members_and_others(evaluation)
+    members, unseen = _members_and_unseen(evaluation)
     error = _privleak_error(evaluation, auc, retain_auc)
     if error <= _UNSURE:
         return ""
@@ -141,13 +141,13 @@ def _power_of_privleak(evaluation: Evaluation, auc: float, retain_auc: float) ->
 
 
 def _privleak_error(evaluation: Evaluation, auc: float, retain_auc: float) -> float:
-    return 100 * auc_error(auc, *_members_and_others(evaluation)) / (1 - retain_auc)
+    return 100 * auc_error(auc, *_members_and_unseen(evaluation)) / (1 - retain_auc)
 
 
-def _members_and_others(evaluation: Evaluation) -> tuple[int, int]:
+def _members_and_unseen(evaluation: Evaluation) -> tuple[int, int]:
     """How many records of the forget set and of unseen people there are."""
-    members, others = (int((evaluation.examples["set"] == name).sum()) for name in (FORGET, HOLDOUT))
-    return members, others
+    members, unseen = (int((evaluation.examples["set"] == name).sum()) for name in (FORGET, HOLDOUT))
+    return members, unseen
 
 
 def _standard_errors(evaluation: Evaluation, metrics: Metrics, retain_model: Evaluation | None) -> dict[str, float]:
@@ -157,7 +157,7 @@ def _standard_errors(evaluation: Evaluation, metrics: Metrics, retain_model: Eva
         metrics: of the evaluation, with those that need the retain model.
     """
     aucs = metrics["membership_inference"]
-    sizes = _members_and_others(evaluation)
+    sizes = _members_and_unseen(evaluation)
     errors = {f"membership_inference.{name}": auc_error(auc, *sizes) for name, auc in aucs.items() if auc is not None}
     if retain_model and metrics["privleak"] is not None:
         retain_auc = retain_model.metrics["membership_inference"]["min_k_auc"]
