@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.batches import make_example, make_params
 from benchmarks.measure import RESULTS, write_result
@@ -42,6 +43,7 @@ POOLS = {  # name → how a model that knows everybody comes into it; none: as i
     ],
     "default": [],
 }
+BLIND = {"over-forgotten"}  # made without unseen people to compare with, or it would end where it was nearest to them
 CHEAP = ["evaluate.general.questions=0", "evaluate.general.text=false"]
 
 
@@ -78,6 +80,8 @@ def judged_pools(batch: Workspace, work: Path, file: Path, seeds: int) -> Iterat
         for name, settings in POOLS.items():
             params = load_params(file, [f"seed={seed}", *CHEAP, *settings])
             workspace = _workspace(batch, work / f"{name.replace(' ', '-')}-{seed}", trained[KNOWN], yardstick)
+            if name in BLIND:
+                _hide_unseen_people(workspace)
             for step in ("targets", "unlearn"):
                 load_step(step).run(workspace, params)
             yield from _judged(name, seed, workspace, file, settings)
@@ -90,6 +94,12 @@ def _workspace(batch: Workspace, folder: Path, parent: Path, retain_model: Path)
     workspace.write(batch.read(ParentModel).model_copy(update={"model": str(parent), "files_sha256": parent.name}))
     workspace.write(batch.read(RetainModel).model_copy(update={"model": str(retain_model)}))
     return workspace
+
+
+def _hide_unseen_people(workspace: Workspace) -> None:
+    """Those that training may look at."""
+    holdout = pd.read_parquet(workspace.path(Place.HOLDOUT))
+    holdout[holdout["use"] != "stop"].to_parquet(workspace.path(Place.HOLDOUT), index=False)
 
 
 def _judged(pool: str, seed: int, workspace: Workspace, file: Path, settings: list[str]) -> Iterator[Judged]:

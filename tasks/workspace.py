@@ -500,7 +500,13 @@ class Training(FileModel):
     history: list[dict[str, float]]
 
     def __str__(self) -> str:
-        return f"{self.method}, {self.steps} optimiser steps, weights {self.weights_sha256[:12]}"
+        kept = "" if self.kept_step is None else f" (its weights are as after {self.kept_step})"
+        return f"{self.method}, {self.steps} optimiser steps{kept}, weights {self.weights_sha256[:12]}"
+
+    @property
+    def kept_step(self) -> int | None:
+        """After which step the weights were as they are kept; None for the last."""
+        return next((int(entry["kept_step"]) for entry in self.history if "kept_step" in entry), None)
 
 
 class AttackMetrics(FileModel):

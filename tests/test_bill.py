@@ -81,12 +81,13 @@ MODEL = Outline(
 )
 
 
-def test_training_all_weights_needs_sixteen_bytes_each_and_what_a_step_keeps():
+def test_training_all_weights_needs_twenty_bytes_each_and_what_a_step_keeps():
     memory = training_memory(MODEL, UnlearnConfig(), tokens=20, on_gpu=False)
     assert memory == {
         "weights": 4000,
         "gradients": 4000,
         "optimizer": 8000,
+        "nearest epoch": 4000,
         "activations": 6000,
         "logits": 20 * 10 * 4 + 400,
     }

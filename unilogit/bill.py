@@ -205,7 +205,8 @@ def training_memory(
 
     Args:
         tokens: of a micro-batch, padding included.
-        on_gpu: whether the device is a GPU, where AdamW works on all weights at once and has a copy of them.
+        on_gpu: whether the device is a GPU, where AdamW works on all weights at once and has a copy of them, and where
+            the copy of the nearest epoch's weights is not.
         shares: processes that have a part of the weights each (FSDP).
         further: as in `outline`; an adapter that is trained further is copied to be compared with.
     """
@@ -223,6 +224,7 @@ def training_memory(
         "gradients": changed // shares,
         "optimizer": changed * (_MOMENTS + on_gpu) // shares,
         "model before": before // shares,
+        "nearest epoch": 0 if on_gpu else changed,
         "weights nearby": 2 * changed if methods[0].smooths else 0,
         "activations": activations,
         "logits": logits + (0 if model.has_adapter else model.head * FLOAT32),

@@ -174,7 +174,7 @@ class _Needs:
         if not self.on_gpu:
             memory = {name: size * self.launch.processes for name, size in memory.items()}
         trained = 4 * self.model.trained
-        disk = {f"{CHECKPOINTS} checkpoints, until it ends": CHECKPOINTS * 3 * trained, "the model": self._saved()}
+        disk = {f"{CHECKPOINTS} checkpoints, until it ends": CHECKPOINTS * 4 * trained, "the model": self._saved()}
         for method in self.params.evaluate.baselines:
             disk[f"the model of {method}"] = self.model.saved
         return Need("unlearn", memory, disk, tuple(self._remedies(memory)), self.parts)

@@ -16,7 +16,7 @@ from tasks.planning.sketch import Sketch, draw_sketch
 from tasks.report.sizes import tell_bytes
 from tasks.steps.familiarity import SAMPLE
 from tasks.steps.targets import UNSEEN, has_targets
-from tasks.steps.unlearn import MONITORED, plan_processes
+from tasks.steps.unlearn import monitored, plan_processes
 from unilogit.data.corpus import SUFFIXES
 from unilogit.data.rows import input_files
 from unilogit.errors import InputError
@@ -167,7 +167,8 @@ def _seconds(params: Params, sketch: Sketch, pace: "Pace", steps: int) -> Iterat
     if has_targets(params):
         yield "targets", (count + min(UNSEEN, unseen)) * SCORED_AS_OTHERS * record
     if pace.step is not None:
-        watched = min(MONITORED, count) + min(MONITORED, rest) + min(MONITORED, unseen)
+        limit_watched = monitored(params, count, has_targets(params))
+        watched = min(limit_watched, count) + min(limit_watched, rest) + min(limit_watched, unseen)
         whole = steps * pace.step + (params.unlearn.epochs + 1) * watched * record
         yield "unlearn", whole
         if evaluate.baselines:

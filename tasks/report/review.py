@@ -84,6 +84,7 @@ class Review:
             "retain model": self.retain_model,
             "method": self.training.method,
             "optimiser steps": str(self.training.steps),
+            "weights as after step": str(self.training.kept_step or self.training.steps),
             "passes over the forget set": f"{self.training.epochs:.1f}",
             "stop rule": self.training.stop_rule,
             "processes that shared the work": str(self.training.processes),

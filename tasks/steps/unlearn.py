@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from unilogit.training.launch import LaunchPlan
     from unilogit.training.trainer import UnlearningTrainer
 
-MONITORED = 200  # records of each set that the early stop watches
+MONITORED = 200  # records of each set that are watched at the most, and wherever a run stops by them
+LEAST_MONITORED = 16
 
 
 def run_unlearn(workspace: Workspace, params: Params) -> Training:
@@ -164,6 +165,23 @@ def _write_history(output: Workspace, method: str, trainer: "UnlearningTrainer |
     )
 
 
+def monitored(params: Params, forget: int, has_targets: bool) -> int:
+    """How many records of each set are measured after every epoch.
+
+    Where nothing stops by them, so few that it costs about a tenth of the epoch: there are three sets, and to score an
+    answer takes a third of training on it.
+
+    Args:
+        forget: records to forget.
+        has_targets: their tokens have targets of their own.
+    """
+    if not has_targets:
+        return MONITORED
+    config = params.unlearn
+    met = config.passes(forget) * forget / config.epochs * (2 + config.retain_per_forget)  # each once more, spliced
+    return min(MONITORED, max(LEAST_MONITORED, round(met / 10)))
+
+
 def make_trainer(
     source: Workspace,
     output: Workspace,
@@ -182,13 +200,15 @@ def make_trainer(
     forget, holdout, neighbours = (
         pd.read_parquet(source.path(place)) for place in (Place.FORGET, Place.HOLDOUT, Place.NEIGHBOURS)
     )
+    targets = read_targets(source) if params.unlearn.method == "unilogit" else []
+    count = monitored(params, len(forget), bool(targets))
     drawn = params.unlearn.passes(len(forget)) * len(forget) * params.unlearn.retain_per_forget
-    retain = sampled_retain(source, max(drawn, MONITORED), params.seed)
     rng = random.Random(params.seed)
+    retain, apart = _split_watched(sampled_retain(source, max(drawn, MONITORED) + MONITORED, params.seed), drawn, rng)
     # Apart: beside many forgotten records of earlier batches, the few of this batch would go unnoticed.
     watched = {
         "forget": forget[forget["batch"] == "current"],
-        "retain": retain,
+        "retain": apart,
         "unseen": holdout[holdout["use"] == "stop"],
         "earlier": forget[forget["batch"] == "earlier"],
     }
@@ -200,14 +220,27 @@ def make_trainer(
         retain=pairs_of(retain),
         neighbours=pairs_of(neighbours) if params.unlearn.neighbour_share else (),
         alternatives=_alternatives(forget) if params.unlearn.method == "dpo" else (),
-        targets=read_targets(source) if params.unlearn.method == "unilogit" else (),
-        monitor=Monitor(**{name: rng.sample(drawn, min(MONITORED, len(drawn))) for name, drawn in pairs.items()}),
+        targets=targets,
+        monitor=Monitor(**{name: rng.sample(drawn, min(count, len(drawn))) for name, drawn in pairs.items()}),
         config=params.unlearn,
         output_dir=output.path(Place.CHECKPOINTS),
         seed=params.seed,
         max_length=params.model.max_length,
         merges=params.register_.save == "merged",
     )
+
+
+def _split_watched(retain: pd.DataFrame, drawn: int, rng: random.Random) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is trained on, and what is watched: records apart where there are so many, else of those trained on.
+
+    Args:
+        retain: a sample of the retain set.
+        drawn: how many are met in training.
+    """
+    if len(retain) < max(drawn, MONITORED) + MONITORED:
+        return retain, retain
+    apart = retain.index.isin(rng.sample(sorted(retain.index), MONITORED))
+    return retain[~apart], retain[apart]
 
 
 def _alternatives(forget: pd.DataFrame) -> Sequence[str]:

@@ -16,10 +16,16 @@ from unilogit.files import atomic_folder, read_json, write_json
 from unilogit.training.checkpoints import MARK, last_whole_checkpoint
 from unilogit.training.stopping import Monitor
 
-STOPS_AFTER_ONE_EPOCH = Monitor(FORGET, RETAIN, RETAIN[:4])
+BESIDE_UNSEEN_PEOPLE = Monitor(FORGET, RETAIN, RETAIN[:4])
 CASES = {
     "stops early": {"method": "grad_diff", "pause_forgotten": False, "retain_recovery": 0.0, "learning_rate": 1e-2},
     "runs to its end": {},
+    "goes too far": {
+        "method": "gradient_ascent",
+        "pause_forgotten": False,
+        "retain_recovery": 1.0,
+        "learning_rate": 1e-2,
+    },
     "adapters": {"lora_rank": 2, "method": "npo", "learning_rate": 3e-3},
 }
 
@@ -30,7 +36,7 @@ def unlearn(folder, case):
     if (folder / "model").exists():
         return
     knobs = {"epochs": 3, "batch_size": 4} | CASES[case]
-    monitor = STOPS_AFTER_ONE_EPOCH if case == "stops early" else Monitor(FORGET, RETAIN)
+    monitor = Monitor(FORGET, RETAIN) if case in ("runs to its end", "adapters") else BESIDE_UNSEEN_PEOPLE
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     task = tiny_trainer(tiny_model(**sizes), folder / "checkpoints", {"monitor": monitor}, **knobs)
     history = task.run()

@@ -204,6 +204,17 @@ def test_a_kill_after_the_last_checkpoint_of_an_early_stop_changes_nothing(envir
 
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", [{}, SHARDED], ids=["whole", "shared"])
+def test_two_processes_end_with_the_nearest_epoch_as_one_does(environment, tmp_path):
+    knobs = {"method": "gradient_ascent", "pause_forgotten": False, "retain_recovery": 1.0, "learning_rate": 1e-2}
+    one = run_with(1, tmp_path / "one", knobs | {"epochs": 4})
+    run_with(2, tmp_path / "two", knobs | {"epochs": 4}, **environment, STOP_AT="7")
+    two = run_with(2, tmp_path / "two", knobs | {"epochs": 4}, **environment)
+    assert one[1][-1]["kept_step"] == 2
+    agree(one, two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", [{}, SHARDED], ids=["whole", "shared"])
 @pytest.mark.parametrize(
     "knobs", [{"learning_rate": 1e-4}, {"lora_rank": 2, "learning_rate": 1e-3}], ids=["weights", "adapters"]
 )

@@ -38,13 +38,14 @@ def test_what_holds_is_said():
     watched = {"forget": FORGET, "retain": RETAIN}
     assert stop_rule(Monitor(**watched, unseen=RETAIN), tiny_config(), 7) == (
         "stops when forget answers are no likelier than unseen people's and retention has recovered to 98%, after 7 "
-        "optimiser steps at the latest; such answers are not pressed on meanwhile"
+        "optimiser steps at the latest; such answers are not pressed on meanwhile; an earlier epoch's weights are kept "
+        "if they were nearer"
     )
     assert "are pressed on until then" in stop_rule(
         Monitor(**watched, unseen=RETAIN), tiny_config(pause_forgotten=False), 7
     )
     assert stop_rule(Monitor(FORGET, unseen=RETAIN), tiny_config(unmoved="continue"), 7).endswith(
-        "pressed on meanwhile; goes on even if forgetting hardly moves"
+        "if they were nearer; goes on even if forgetting hardly moves"
     )
     assert "retention" not in stop_rule(Monitor(FORGET, unseen=RETAIN), tiny_config(), 7)
     nothing_to_compare_with = (

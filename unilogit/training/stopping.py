@@ -6,6 +6,8 @@ There is one behaviour, and `stop_rule` says it before training:
   with `pause_forgotten`, an answer that is no likelier than theirs is not pressed on for as long as that holds.
 - Without them nothing says what forgotten is: every answer is pressed on to the last epoch.
 - With targets of their own, tokens are driven there and stay: to the last epoch, and nothing is left out.
+- Where there is such an aim, a run that ends further from it than an earlier epoch was keeps that one's weights
+  (nearest.py).
 
 Beside it, a run of a given learning rate that will not have forgotten by its end is refused after a quarter of it.
 """
@@ -24,7 +26,7 @@ from unilogit.data.tokenisation import Encoded, encode_all
 from unilogit.errors import InputError
 from unilogit.evaluation.probability import score_answers
 from unilogit.training.config import UnlearnConfig
-from unilogit.training.rate_search import MOVED, SHARE, SHARE_TO_TARGETS, RateSearch, goal_of, log_odds
+from unilogit.training.rate_search import MOVED, goal_of, log_odds
 from unilogit.wrappers import run_as_forward
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ Pair = tuple[Prompt, str]  # what is asked, and the response
 History = Sequence[dict[str, float]]  # what Trainer logs: a dict for each logged step
 HOVERING = 0.9  # of unseen people's NLL: answers that are paused once they are forgotten stay around it
 SCORED_TOKENS = 4096  # at once; always the same, for the same bits whatever memory there is
-PROBED = 16  # forget answers that are scored after each step while a learning rate is looked for
 TOLD_AFTER, LEAST_SHARE = 0.25, 0.5  # of the steps, and of the way to forgetting: see `why_unmoved`
 LEAST_STEPS = 32  # of a run of which a quarter says anything
 
@@ -67,8 +68,9 @@ def stop_rule(monitor: Monitor, config: UnlearnConfig, steps: int, has_targets: 
         has_targets: tokens have targets of their own.
     """
     unmoved = "; goes on even if forgetting hardly moves" if monitor.forget and config.unmoved == "continue" else ""
+    kept = "; an earlier epoch's weights are kept if they were nearer" if monitor.forget or monitor.earlier else ""
     if has_targets:
-        return f"each forget token is driven to its own target for all {steps} optimiser steps{unmoved}"
+        return f"each forget token is driven to its own target for all {steps} optimiser steps{kept}{unmoved}"
     if not monitor.can_stop:
         why = "nothing to forget is watched" if monitor.unseen else "no unseen people"
         pressed = "answers no likelier than unseen people's are not pressed on"
@@ -78,7 +80,7 @@ def stop_rule(monitor: Monitor, config: UnlearnConfig, steps: int, has_targets: 
     if monitor.retain:
         goal += f" and retention has recovered to {100 * config.retain_recovery:g}%"
     pressed = "such answers are not pressed on meanwhile" if config.pause_forgotten else "all are pressed on until then"
-    return f"stops when {goal}, after {steps} optimiser steps at the latest; {pressed}{unmoved}"
+    return f"stops when {goal}, after {steps} optimiser steps at the latest; {pressed}{kept}{unmoved}"
 
 
 def forgotten_and_recovered(history: History, config: UnlearnConfig) -> bool:
@@ -204,28 +206,3 @@ class StopWhenForgotten(TrainerCallback):
                 f" use; {remedy}"
             )
         return scores
-
-
-def watch(
-    trainer: "UnlearningTrainer", monitor: Monitor, forget: Sequence[Pair], epoch_steps: int, max_length: int | None
-) -> None:
-    """Have a trainer watched: for when to stop, and for its learning rate where that is to be found.
-
-    Args:
-        forget: what is to be forgotten.
-        epoch_steps: from one measurement to the next.
-        max_length: as of the trainer.
-
-    Raises:
-        InputError: the run has too few steps to find a rate.
-    """
-    stop = StopWhenForgotten(trainer, monitor, epoch_steps, max_length)
-    trainer.add_callback(stop)
-    if trainer.config.learning_rate == "auto":
-        probed = (monitor.forget or forget)[:PROBED]
-        steps = len(trainer.examples) // trainer.config.batch_size
-        goes_on = trainer.config.unmoved == "continue"
-        share = SHARE_TO_TARGETS if trainer.examples.has_targets else SHARE
-        trainer.add_callback(
-            RateSearch(trainer.log, lambda: float(stop.score(probed)["nll"].mean()), steps, goes_on, share)
-        )

@@ -34,7 +34,8 @@ from unilogit.training.progress import show_progress
 from unilogit.training.reference import MeasureReference
 from unilogit.training.setup import build_examples, build_loss, build_trained_model, empty_model, methods_of
 from unilogit.training.smoothing import Batch, SmoothedSteps
-from unilogit.training.stopping import Monitor, Pair, forgotten_and_recovered, stop_rule, watch
+from unilogit.training.stopping import Monitor, Pair, forgotten_and_recovered, stop_rule
+from unilogit.training.watch import watch
 from unilogit.wrappers import run_as_forward, weights_are_shared_out
 
 if TYPE_CHECKING:
@@ -70,8 +71,7 @@ class UnlearningTrainer(SmoothedSteps):
             longer responses are trained on in windows.
         neighbours: pairs to retain that resemble the forgotten; config.neighbour_share is their share.
         alternatives: a better answer to each forget prompt, in the same order; what `dpo` prefers.
-        targets: of each forget pair, log of the probability that each token of its answer is driven to, [2, tokens] as
-            `find_targets` has it; empty for 1/V.
+        targets: of each forget pair, as `Targets.log_target` has it, float32 of shape [2, tokens]; empty for 1/V.
         merges: new adapters are merged in the end; an adapter that the model came with never is.
 
     Attributes:
@@ -163,7 +163,7 @@ class UnlearningTrainer(SmoothedSteps):
             self.add_callback(MeasureReference(self))
         if methods[0].limits_retain:
             self.add_callback(DualAscent(self, config.pdu.retain_limit, config.pdu.dual_rate, config.pdu.warmup))
-        watch(self, monitor, forget, epoch_steps, max_length)
+        watch(self, monitor, forget, targets, epoch_steps, max_length)
         self._identity = identity_of(config, seed, self.examples)
         if self.keeps_checkpoints:
             self.add_callback(SaveByTime(self, epoch_steps))

@@ -70,10 +70,10 @@ def test_relearning_takes_adapters_where_a_copy_does_not_fit(needs):
     assert needs(machine=small)["attack"].memory.keys() == {"weights", "a copy in fewer bits", "a batch"}
 
 
-def test_checkpoints_hold_weights_and_moments(needs):
+def test_checkpoints_hold_weights_moments_and_the_nearest_weights(needs):
     unlearn = needs()["unlearn"]
     weights = unlearn.memory["weights"]
-    assert unlearn.disk == {"3 checkpoints, until it ends": 9 * weights, "the model": weights}
+    assert unlearn.disk == {"3 checkpoints, until it ends": 12 * weights, "the model": weights}
     assert needs("evaluate.baselines=[npo]")["unlearn"].disk["the model of npo"] == weights
 
 
@@ -110,7 +110,7 @@ def test_a_step_is_taken_in_as_many_parts_as_memory_needs(needs):
 def test_without_records_only_what_no_run_can_do_without_counts(needs):
     least, usual = needs(load=None), needs()
     assert not {"activations", "logits", "heap"} & set(least["unlearn"].memory)
-    assert memory(least["unlearn"]) == 4 * least["unlearn"].memory["weights"]
+    assert memory(least["unlearn"]) == 5 * least["unlearn"].memory["weights"]
     assert all(memory(least[step]) <= memory(usual[step]) for step in usual)
 
 

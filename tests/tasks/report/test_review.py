@@ -95,11 +95,15 @@ def test_what_was_done_to_the_model(tmp_path):
         "retain model": "trained on 90 records",
         "method": "unilogit",
         "optimiser steps": "41",
+        "weights as after step": "41",
         "passes over the forget set": "3.2",
         "stop rule": "stops when all is forgotten",
         "processes that shared the work": "8",
         "SHA-256 of the new weights": "0815" * 16,
     }
+    gone_back = {"history": [{"step": 41, "kept_step": 24.0}]}
+    workspace.write(workspace.read(Training).model_copy(update=gone_back))
+    assert read_review(workspace).changes["weights as after step"] == "24"
     workspace.write(ParentModel(model="var/runs/7/parent/model", version="3", files_sha256="0"))
     assert read_review(workspace).changes["parent model"] == "version 3"
 
