@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from unilogit.training.config import UnlearnConfig
@@ -129,7 +130,10 @@ class KeepNearest(TrainerCallback):
         self.copy = {}
 
     def _trained(self) -> dict[str, Tensor]:
-        """This process's part of each."""
+        """This process's part of each weight."""
+        for module in self.trainer.model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()  # measuring, a forward pass alone, leaves some gathered
         named = self.trainer.model.named_parameters()
         trained = {name: weight.detach() for name, weight in named if weight.requires_grad}
         return {name: getattr(weight, "to_local", lambda weight=weight: weight)() for name, weight in trained.items()}
