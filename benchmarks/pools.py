@@ -1,12 +1,14 @@
 """Do gates tell a model that never knew from one that knows, or shows that it forgot? Each gate over pools of models.
 
     python -m benchmarks.pools --seeds 3
+    python -m benchmarks.pools --seeds 2 --set batch.max_requests=1 --work var/pools-few \
+        --out benchmarks/results/pools-few-cpu.json
 
-The batch is the example's. Of each seed there are a model that was trained on everybody, a retain model of its own, and
+The batch is the example's, or a part of it. Of each seed there are a model that was trained on everybody, a retain model of its own, and
 what became of the former by ways that hide badly or forget too much; all are judged beside one retain model, of yet
 another seed. Each is judged once more after it was trained on a tenth of the forget set, by the gates that need no
 attack. Works in a folder of its own (--work), where what is there already is not made again. Writes
-benchmarks/results/pools-cpu.json for `python -m benchmarks.table`.
+benchmarks/results/pools-cpu.json, or --out, for `python -m benchmarks.table`.
 """
 
 import argparse
@@ -161,8 +163,10 @@ def main() -> None:
     if not run_folder("x").parent.exists():
         run_in_process(None, file)
     [run] = run_folder("x").parent.glob("2*")
-    result: dict[str, Any] = {"seeds": options.seeds, "pools": {}, "relearned": {}}
-    for pool, seed, relearned, report in judged_pools(Workspace(run), work / "models", file, options.seeds):
+    batch = Workspace(run)
+    result: dict[str, Any] = {"seeds": options.seeds, "forgotten": len(current_forget_set(batch))}
+    result |= {"pools": {}, "relearned": {}}
+    for pool, seed, relearned, report in judged_pools(batch, work / "models", file, options.seeds):
         pools = result["relearned" if relearned else "pools"]
         pools.setdefault(pool, []).append({gate.name: gate.model_dump() for gate in report.gates})
         failed = [f"{gate.name} {gate.value}" for gate in report.gates if not gate.passed]

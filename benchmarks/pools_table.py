@@ -40,7 +40,7 @@ def auc(never: list[float], known: list[float]) -> float:
 
 def pools_section(result: dict[str, Any]) -> str:
     """The models as they are, and relearned."""
-    heading = f"## The example: {result['hardware']}, {result['seeds']} seeds"
+    heading = f"## {result['forgotten']} records to forget: {result['hardware']}, {result['seeds']} seeds"
     again = (
         "The same models, each trained on a tenth of the forget set for as long as the attack `relearning` is at"
         " its hardest, by the gates that need no attack; beside the retain model as it is:"

@@ -29,7 +29,8 @@ seeds on which a method has forget quality p > 0.05, model utility ≥ 0.95 of b
 two retain models differ by, relearning ≤ the retain model's + 0.10, and answers no less fluent than the retain model's
 by 1 nat. Times are of whole runs, beside whatever else the machine did. A study of two machines was put together from
 the pieces of both (`python -m tasks.study`), and has no times where one retrained and the other unlearned. *Gates* are
-those on forgetting in `params.yaml`.
+those on forgetting in `params.yaml`. All runs here ended with their last weights; since, an earlier epoch's are kept
+where they were nearer to the aim ([targets.md](targets.md)).
 """
 COLUMNS = {
     "forget quality, log10 p": "forget_quality.log10_p_value",

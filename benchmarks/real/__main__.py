@@ -34,7 +34,7 @@ JUDGED_ATTACKS = ["relearning", "quantisation", "paraphrased_prompts", "question
 SMALL: dict[str, dict[str, Any]] = {
     "model": {"max_length": 128},
     "batch": {"max_share_of_corpus": 0.1},
-    "unlearn": {"min_steps": 44, "epochs": 1, "batch_size": 4, "retain_weight": 10},
+    "unlearn": {"min_steps": 56, "epochs": 1, "batch_size": 4, "retain_weight": 10},
     "evaluate": {"max_examples": 24, "max_new_tokens": 32, "robustness": {"attacks": JUDGED_ATTACKS}},
 }
 TOLERANCE = 0.02  # of ordinary chat
