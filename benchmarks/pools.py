@@ -1,13 +1,13 @@
 """Do gates tell a model that never knew from one that knows, or shows that it forgot? Each gate over pools of models.
 
     python -m benchmarks.pools --seeds 3
-    python -m benchmarks.pools --seeds 2 --set batch.max_requests=1 --work var/pools-few \
+    python -m benchmarks.pools --seeds 2 --set batch.max_requests=1 --work var/pools-few \\
         --out benchmarks/results/pools-few-cpu.json
 
-The batch is the example's, or a part of it. Of each seed there are a model that was trained on everybody, a retain model of its own, and
-what became of the former by ways that hide badly or forget too much; all are judged beside one retain model, of yet
-another seed. Each is judged once more after it was trained on a tenth of the forget set, by the gates that need no
-attack. Works in a folder of its own (--work), where what is there already is not made again. Writes
+The batch is the example's, or a part of it. Of each seed there are a model that was trained on everybody, a retain
+model of its own, and what became of the former by ways that hide badly or forget too much; all are judged beside one
+retain model, of yet another seed. Each is judged once more after it was trained on a tenth of the forget set, by the
+gates that need no attack. Works in a folder of its own (--work), where what is there already is not made again. Writes
 benchmarks/results/pools-cpu.json, or --out, for `python -m benchmarks.table`.
 """
 
