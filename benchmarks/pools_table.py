@@ -48,6 +48,36 @@ def pools_section(result: dict[str, Any]) -> str:
     return "\n".join([heading, "", _pools(result["pools"]), "", again, "", _pools(result["relearned"])]) + "\n"
 
 
+SMALL = """\
+## Small batches: {hardware}
+
+The models above, as they were measured, in batches of a few people drawn from the forget set ({draws} draws of each
+size): the share that passes the gates on the LOSS attack and PrivLeak. In brackets, what it would be if no threshold
+made way for chance, two standard errors ([retain_model.md](retain_model.md)).
+"""
+
+
+def small_section(result: dict[str, Any]) -> str:
+    """A row for each pool: what share of draws passes, of the least and the most of its models, by the batch's size."""
+    pools: dict[str, list[dict[str, Any]]] = result["pools"]
+    records = {measured["people"]: measured["records"] for measured in pools[NEVER]}
+    titles = [f"{people}, about {size:.0f} records" for people, size in records.items()]
+    lines = [f"| people | {' | '.join(titles)} |", f"| --- |{' ---: |' * len(titles)}"]
+    for pool, measured in pools.items():
+        cells = [
+            f"{_shares(measured, people, 'passed')} ({_shares(measured, people, 'passed_without')})"
+            for people in records
+        ]
+        lines.append(f"| {pool} | {' | '.join(cells)} |")
+    draws = max(measured["draws"] for measured in pools[NEVER])
+    return "\n".join([SMALL.format(hardware=result["hardware"], draws=draws), *lines]) + "\n"
+
+
+def _shares(measured: list[dict[str, Any]], people: int, name: str) -> str:
+    shares = sorted(draw[name] for draw in measured if draw["people"] == people)
+    return " … ".join(dict.fromkeys(f"{share:.0%}" for share in (shares[0], shares[-1])))
+
+
 def _pools(measured: dict[str, Any]) -> str:
     """A row for each gate: what it demands, its values in each pool, and its AUC against each other pool."""
     pools: dict[str, list[dict[str, GateVerdict]]] = {
@@ -88,8 +118,13 @@ def _passes(model: dict[str, GateVerdict]) -> bool:
     return all(verdict.passed for verdict in model.values())
 
 
-def write_gates(results: list[dict[str, Any]], folder: Path) -> Path:
-    """Write the page; where it is."""
+def write_gates(results: list[dict[str, Any]], small: list[dict[str, Any]], folder: Path) -> Path:
+    """Write the page; where it is.
+
+    Args:
+        results: of benchmarks.pools.
+        small: of benchmarks.small_batches.
+    """
     page = folder / "gates.md"
-    page.write_text("\n".join([INTRODUCTION, *map(pools_section, results)]))
+    page.write_text("\n".join([INTRODUCTION, *map(pools_section, results), *map(small_section, small)]))
     return page

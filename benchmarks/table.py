@@ -175,11 +175,11 @@ def draw(results: list[dict[str, Any]], file: Path) -> None:
 
 
 def main() -> None:
-    loss, step, evaluation, memory, threads, tofu, batches, flow_cost, ledger, extraction, pools, studies = (
+    loss, step, evaluation, memory, threads, tofu, batches, flow_cost, ledger, extraction, pools, small, studies = (
         [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
         for kind in (
             *("loss", "step", "evaluation", "memory", "threads", "tofu", "batches", "flow-cost", "ledger"),
-            *("extraction", "pools", "study"),
+            *("extraction", "pools", "small-batches", "study"),
         )
     )
     DOCS.mkdir(exist_ok=True)
@@ -206,7 +206,7 @@ def main() -> None:
     if batches:
         print(write_batches(batches, DOCS))
     if pools:
-        print(write_gates(pools, DOCS))
+        print(write_gates(pools, small, DOCS))
     write_page()
 
 

@@ -60,13 +60,15 @@ def real_page(result: dict[str, Any]) -> str:
         [line[column] for column in ("prompt", "response", "after", "retain_model")] for line in result["answers"]
     ]
     steps = [[name, f"{seconds:.0f}"] for name, seconds in result["steps"].items() if seconds >= 1]
+    failed = [claim for claim, is_true in result["claims"].items() if not is_true]
     lines = [
         f"{INTRODUCTION}{', '.join(small)}.",
         "",
         f"## {result['hardware']}, {result['threads']} CPU threads",
         "",
-        f"{seconds / 60:.0f} minutes in all; {versions}. The learning rate was found to be"
+        f"{seconds / 60:.1f} minutes in all; {versions}. The learning rate was found to be"
         f" {result['learning_rate']:.2g}; unlearning ended after {result['optimiser_steps']} optimiser steps.",
+        f"Of what is claimed, did not hold: {', '.join(failed)}." if failed else "All that is claimed held.",
         "",
         *_table("| | before | after | retain model |", rows),
         *_table("| gate | value | threshold | passed |", gates),
