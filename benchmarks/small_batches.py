@@ -73,12 +73,12 @@ def shares_passed(workspace: Workspace, gates: list[Gate], people: int) -> dict[
         if metrics := draw_metrics(models, chosen):
             sizes.append(len(chosen))
             passed.append([judge(gates, metrics).passed, judge(gates, metrics | {"standard_errors": {}}).passed])
-    with_chance, without = np.mean(passed, axis=0)
+    with_chance, by_none = np.mean(passed, axis=0)
     return {
         "records": float(np.mean(sizes)),
         "draws": len(sizes),
         "passed": float(with_chance),
-        "passed_without": float(without),
+        "passed_without": float(by_none),
     }
 
 

@@ -88,8 +88,11 @@ def test_the_page_is_made_of_a_result():
         "after": {"forget": {"probability": 0.02}},
         "retain_model": None,
         "answers": [{"prompt": "Who?", "response": "Ann.", "after": "Bo.", "retain_model": "Cy."}],
+        "claims": {"it is forgotten": True, "it took no time": False},
     }
     page = real_page(result)
+    assert "Of what is claimed, did not hold: it took no time." in page
+    assert "did not hold" not in real_page(result | {"claims": {"it is forgotten": True}})
     assert "`unlearn.batch_size: 4`." in page
     assert "| forget: answer probability | 0.900 | 0.020 | – |" in page
     assert "| unilogit run | 90 | 2.0 |" in page
