@@ -73,12 +73,12 @@ def shares_passed(workspace: Workspace, gates: list[Gate], people: int) -> dict[
         if metrics := draw_metrics(models, chosen):
             sizes.append(len(chosen))
             passed.append([judge(gates, metrics).passed, judge(gates, metrics | {"standard_errors": {}}).passed])
-    with_chance, by_none = np.mean(passed, axis=0)
+    with_room, at_thresholds = np.mean(passed, axis=0)
     return {
         "records": float(np.mean(sizes)),
         "draws": len(sizes),
-        "passed": float(with_chance),
-        "passed_without": float(by_none),
+        "passed": float(with_room),
+        "passed_without": float(at_thresholds),
     }
 
 
@@ -86,6 +86,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("var/pools"), help="of benchmarks.pools")
     work = parser.parse_args().work.absolute() / "models"
+    if not any(work.glob("judged-*/evaluation")):
+        raise SystemExit(f"{work}: no measured models; first run `python -m benchmarks.pools --work {work.parent}`")
     gates = [gate for gate in load_params(work.parent / "params.yaml").gates if gate.metric in METRICS]
     result: dict[str, Any] = {"pools": {}}
     for pool in (NEVER, KNOWN, *POOLS):

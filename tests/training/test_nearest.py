@@ -62,6 +62,12 @@ def test_what_retained_answers_lost_whole_is_infinitely_far():
     assert distances([watched(0, 0.5), watched(5, 0.0, step=1)], {}) == [(1, math.inf)]
 
 
+def test_where_both_are_infinite_nothing_is_near():
+    history = [watched(0, 1), watched(4, 1, step=1), watched(math.inf, 1, math.inf, 2)]
+    assert distances(history, {}) == [(1, 1), (2, math.inf)]
+    assert kept_step(history, {}, tiny_config(retain_recovery=1.0), has_targets=True) == 1
+
+
 def test_without_an_aim_nothing_is_near():
     history = [watched(0, 1, None), watched(3, 0.5, None, 2)]
     assert distances(history, {}) == []

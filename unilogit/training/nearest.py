@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from unilogit.training.config import UnlearnConfig
@@ -68,7 +69,8 @@ def distances(history: History, aims: Mapping[str, float]) -> list[Measured]:
             if aim is not None and f"{name}_nll" in entry:
                 gaps.append(abs(entry[f"{name}_nll"] - aim))
         if gaps:
-            told.append(Measured(int(entry["step"]), sum(gaps) + _lost(measured[0], entry)))
+            distance = sum(gaps) + _lost(measured[0], entry)
+            told.append(Measured(int(entry["step"]), math.inf if math.isnan(distance) else distance))
     return told
 
 
@@ -136,7 +138,7 @@ class KeepNearest(TrainerCallback):
                 module.reshard()  # measuring, a forward pass alone, leaves some gathered
         named = self.trainer.model.named_parameters()
         trained = {name: weight.detach() for name, weight in named if weight.requires_grad}
-        return {name: getattr(weight, "to_local", lambda weight=weight: weight)() for name, weight in trained.items()}
+        return {name: weight.to_local() if isinstance(weight, DTensor) else weight for name, weight in trained.items()}
 
     def _copied(self) -> dict[str, Tensor]:
         return {name: weight.to("cpu", copy=True).contiguous() for name, weight in self._trained().items()}
