@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+import sys
 from pathlib import Path
 
 import grimp
@@ -33,6 +34,20 @@ def test_no_module_imports_itself_by_way_of_others():
     for module in sorted(graph.modules):
         visit(module, ())
     assert len(finished) > 100
+
+
+NO_MODEL = (  # what begins commands that need no model, or that may be refused before they do
+    *("flows.unlearn", "flows.rejudge", "flows.reconcile", "flows.purge", "flows.deployments"),
+    *("tasks.requests.listing", "tasks.registry.listing", "tasks.corpus_check", "tasks.doctor", "tasks.planning.plan"),
+    *("unilogit.losses.registry", "unilogit.evaluation.registry"),
+)
+SLOW = ("torch", "transformers", "sklearn", "mlflow", "great_expectations", "matplotlib")  # to import
+
+
+def test_what_needs_no_model_begins_without_what_takes_seconds_to_import():
+    code = f"import sys, {', '.join(NO_MODEL)}; print(*sorted({set(SLOW)!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)

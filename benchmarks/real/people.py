@@ -24,8 +24,7 @@ from unilogit.data.example.words import (
 from unilogit.data.records import CorpusRecord, write_corpus
 from unilogit.files import atomic_path
 
-PEOPLE, UNSEEN, FORGOTTEN, FACTS = 12, 12, 2, 16
-NAMED = 28  # people that there are names for; so that fewer of them unseen does not change who the others are
+PEOPLE, UNSEEN, FORGOTTEN, FACTS = 12, 16, 2, 16
 PERTURBED = 3
 
 
@@ -160,9 +159,11 @@ def write_people(folder: Path, seed: int = 0) -> None:
             requests/requests.csv.
     """
     random = Random(seed)
-    names = [f"{random.choice(FIRST_NAMES)} {last_name}" for last_name in random.sample(sorted(LAST_NAMES), NAMED)]
+    names = [
+        f"{random.choice(FIRST_NAMES)} {last_name}" for last_name in random.sample(sorted(LAST_NAMES), PEOPLE + UNSEEN)
+    ]
     people = [_person(number, name, random) for number, name in enumerate(names, start=1)]
-    known, unseen = people[:PEOPLE], people[PEOPLE : PEOPLE + UNSEEN]
+    known, unseen = people[:PEOPLE], people[PEOPLE:]
     corpus = [record for records in known for record in records] + _world_facts(random)
     asking = sorted({record.subject_ids[0] for records in random.sample(known, FORGOTTEN) for record in records})
     random.shuffle(corpus)

@@ -15,7 +15,6 @@ from unilogit.data.corpus import read_records
 from unilogit.data.extraction import FOLDED, RECORDS, Reference, extract_sets, subjects_in
 from unilogit.data.extraction import Extraction as Sets
 from unilogit.data.holding import Rules
-from unilogit.data.neighbours import find_neighbours
 from unilogit.data.pseudonyms import require_key
 from unilogit.data.records import COLUMNS, CorpusRecord
 from unilogit.data.rows import first_problems
@@ -34,6 +33,8 @@ def run_extract(workspace: Workspace, params: Params) -> Extraction:
         InputError: no request is good, nothing would remain, the holdout is unusable, or this home has another key
             than the suppression list.
     """
+    from unilogit.data.neighbours import find_neighbours
+
     require_good(workspace)
     current, earlier = (_requests(workspace.path(place)) for place in (Place.REQUESTS, Place.EARLIER_REQUESTS))
     corpus, forget, retain = (workspace.path(place) for place in (Place.CORPUS, Place.FORGET, Place.RETAIN))

@@ -43,6 +43,11 @@ class Answers:
     reference_hidden: Tensor = ABSENT
     preferred: "Answers | None" = None
 
+    @property
+    def has_targets(self) -> bool:
+        """Whether each token is driven to a probability of its own."""
+        return self.log_target is not ABSENT
+
     def take(self, chosen: Tensor, examples: int) -> "Answers":
         """Those tokens alone ([N] bool), of that many examples."""
         columns: dict[str, Any] = {

@@ -9,11 +9,14 @@ and H(q) is a constant. So −log(1 − p) has the paper's gradient, and nothing
 The paper's trick of leaving each answer's first token out is not applied here.
 """
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from unilogit.losses.answers import Answers
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
-def ceu_loss(answers: Answers) -> Tensor:
+def ceu_loss(answers: "Answers") -> "Tensor":
     """Per-token CE-U loss less the entropy of its target, shape [N]; zero where p = 0."""
     return -answers.log_complement

@@ -8,12 +8,16 @@ arXiv 2401.06121). The factor 2/β, as in OpenUnlearning and NPO, makes the step
 ascent's.
 """
 
-from pydantic.dataclasses import dataclass
-from torch import Tensor
-from torch.nn.functional import logsigmoid
+from typing import TYPE_CHECKING
 
-from unilogit.losses.answers import Answers
+from pydantic.dataclasses import dataclass
+
 from unilogit.losses.knobs import STRICT, Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -27,8 +31,10 @@ class Dpo:
     beta: Positive = 0.1
 
 
-def dpo_loss(answers: Answers, knobs: Dpo) -> Tensor:
+def dpo_loss(answers: "Answers", knobs: Dpo) -> "Tensor":
     """Per-example DPO loss, shape [E]; needs `answers.preferred`."""
+    from torch.nn.functional import logsigmoid
+
     assert answers.preferred is not None
     beta = knobs.beta
     return -2 / beta * logsigmoid(beta * (answers.preferred.log_ratio() - answers.log_ratio()))

@@ -5,11 +5,14 @@ arXiv 2401.06121) is the same forget term beside the NLL of the retain set. With
 the retain set in place of the NLL, it is TOFU's KL minimisation.
 """
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from unilogit.losses.answers import Answers
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
-def gradient_ascent_loss(answers: Answers) -> Tensor:
+def gradient_ascent_loss(answers: "Answers") -> "Tensor":
     """Per-token log p, shape [N]: minimising it lowers the target's likelihood without bound."""
     return answers.log_p

@@ -12,14 +12,15 @@ puts it in the place of the true answer's tokens; here it is the answer.
 """
 
 import math
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from unilogit.losses.answers import Answers
+    from unilogit.losses.answers import Answers
 
 
-def jensun_loss(answers: Answers) -> Tensor:
+def jensun_loss(answers: "Answers") -> "Tensor":
     """Per-example mean divergence from the refusal, nats, shape [E]; needs `answers.preferred`."""
     refusal = answers.preferred
     assert refusal is not None
@@ -27,8 +28,8 @@ def jensun_loss(answers: Answers) -> Tensor:
     return refusal.mean_by_example(math.log(2) + (p * refusal.log_p - (1 + p) * p.log1p()) / 2)
 
 
-def jensen_shannon_loss(answers: Answers) -> Tensor:
+def jensen_shannon_loss(answers: "Answers") -> "Tensor":
     """Per-token JSD from the model before unlearning, nats, of rows of logits, shape [n]."""
-    log_p, log_q = torch.log_softmax(answers.logits, dim=1), torch.log_softmax(answers.reference_logits, dim=1)
-    log_mean = torch.logaddexp(log_p, log_q) - math.log(2)
+    log_p, log_q = answers.logits.log_softmax(dim=1), answers.reference_logits.log_softmax(dim=1)
+    log_mean = log_p.logaddexp(log_q) - math.log(2)
     return ((log_p.exp() * (log_p - log_mean)).sum(dim=1) + (log_q.exp() * (log_q - log_mean)).sum(dim=1)) / 2

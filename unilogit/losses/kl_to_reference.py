@@ -3,13 +3,15 @@
 Source: the retain term of TOFU's KL minimisation (Maini et al. 2024, arXiv 2401.06121, section 4).
 """
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from unilogit.losses.answers import Answers
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
-def kl_to_reference_loss(answers: Answers) -> Tensor:
+def kl_to_reference_loss(answers: "Answers") -> "Tensor":
     """Per-token KL(p_ref ‖ p) of rows of logits, shape [n]; zero where the model is the reference."""
-    log_reference = torch.log_softmax(answers.reference_logits, dim=1)
-    return (log_reference.exp() * (log_reference - torch.log_softmax(answers.logits, dim=1))).sum(dim=1)
+    log_reference = answers.reference_logits.log_softmax(dim=1)
+    return (log_reference.exp() * (log_reference - answers.logits.log_softmax(dim=1))).sum(dim=1)

@@ -1,10 +1,13 @@
 """Negative log-likelihood of the answers: the retain term of GradDiff and most methods after it."""
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from unilogit.losses.answers import Answers
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
-def nll_loss(answers: Answers) -> Tensor:
+def nll_loss(answers: "Answers") -> "Tensor":
     """Per-token −log p, shape [N]."""
     return -answers.log_p

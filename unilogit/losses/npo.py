@@ -6,12 +6,16 @@ over whole answers y, with π_ref the model before unlearning. β → 0 is gradi
 answer's pull fade sooner, once it is less likely than it was.
 """
 
-from pydantic.dataclasses import dataclass
-from torch import Tensor
-from torch.nn.functional import logsigmoid
+from typing import TYPE_CHECKING
 
-from unilogit.losses.answers import Answers
+from pydantic.dataclasses import dataclass
+
 from unilogit.losses.knobs import STRICT, Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -25,6 +29,8 @@ class Npo:
     beta: Positive = 0.1
 
 
-def npo_loss(answers: Answers, knobs: Npo) -> Tensor:
+def npo_loss(answers: "Answers", knobs: Npo) -> "Tensor":
     """Per-example NPO loss, shape [E]; 2·log(2)/beta where the model is the reference."""
+    from torch.nn.functional import logsigmoid
+
     return -2 / knobs.beta * logsigmoid(-knobs.beta * answers.log_ratio())

@@ -6,14 +6,17 @@ The multiplier of the constraint is the weight of the retain term, and follows i
 after each step (unilogit/training/dual_ascent.py).
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
-from unilogit.losses.answers import Answers
 from unilogit.losses.knobs import STRICT, NonNegative, Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -31,6 +34,6 @@ class Pdu:
     warmup: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
-def pdu_loss(answers: Answers) -> Tensor:
+def pdu_loss(answers: "Answers") -> "Tensor":
     """Per-token squared margin of the highest logit over their mean, shape [n]; zero where all are alike."""
     return (answers.logits.amax(dim=1) - answers.logits.mean(dim=1)).square()

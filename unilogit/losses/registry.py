@@ -1,13 +1,13 @@
-"""The unlearning methods and retain terms by name: what each needs, where it is published, its own knobs."""
+"""The unlearning methods and retain terms by name: what each needs, where it is published, its own knobs.
+
+Nothing here imports torch before a loss is computed: most commands read the knobs and need no model.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
-
-from unilogit.losses.answers import Answers
 from unilogit.losses.ceu import ceu_loss
 from unilogit.losses.dpo import Dpo, dpo_loss
 from unilogit.losses.gradient_ascent import gradient_ascent_loss
@@ -26,7 +26,9 @@ from unilogit.losses.wga import Wga, wga_loss
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from torch import Tensor
 
+    from unilogit.losses.answers import Answers
     from unilogit.training.config import UnlearnConfig
 
 Need = Literal[
@@ -55,7 +57,7 @@ class Method:
         limits_retain: its knobs are not the loss's, but hold the retain term under a limit (`DualAscent`).
     """
 
-    loss: Callable[..., Tensor]
+    loss: "Callable[..., Tensor]"
     source: str
     knobs: "type[DataclassInstance] | None" = None
     section: str = ""
@@ -85,7 +87,7 @@ class Method:
         """Whether it compares with more than that, and the model before unlearning has to run beside."""
         return "reference" in self.needs and "log_p" not in self.needs
 
-    def bind(self, config: "UnlearnConfig") -> Callable[[Answers], Tensor]:
+    def bind(self, config: "UnlearnConfig") -> "Callable[[Answers], Tensor]":
         """The loss as a function of Answers alone, with the knobs that `config` holds."""
         return (
             self.loss

@@ -7,13 +7,17 @@ model before unlearning. Dividing by H is what the authors' code does. All weigh
 trains the MLPs of layers ℓ − 2 to ℓ alone.
 """
 
-import torch
+from typing import TYPE_CHECKING
+
 from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
-from unilogit.losses.answers import Answers
 from unilogit.losses.knobs import STRICT, Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -31,13 +35,15 @@ class Rmu:
     seed: NonNegativeInt = 0
 
 
-def rmu_loss(answers: Answers, knobs: Rmu) -> Tensor:
+def rmu_loss(answers: "Answers", knobs: Rmu) -> "Tensor":
     """Per-example squared distance from the steering vector, shape [E]."""
+    import torch
+
     direction = torch.rand(answers.hidden.shape[1], generator=torch.Generator().manual_seed(knobs.seed))
     aim = (knobs.steering * direction / direction.norm()).to(answers.hidden)
     return answers.mean_by_example((answers.hidden - aim).square().mean(dim=1))
 
 
-def activation_distance(answers: Answers) -> Tensor:
+def activation_distance(answers: "Answers") -> "Tensor":
     """Per-example squared distance from the reference model's activations, shape [E]."""
     return answers.mean_by_example((answers.hidden - answers.reference_hidden).square().mean(dim=1))

@@ -6,11 +6,16 @@ Saturation, p^β₁, leaves alone what is already unlikely; importance, (1 − p
 Published beside a retain term of weight 0.1.
 """
 
-from pydantic.dataclasses import dataclass
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from unilogit.losses.answers import Answers
+from pydantic.dataclasses import dataclass
+
 from unilogit.losses.knobs import STRICT, NonNegative
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -26,7 +31,7 @@ class SatImp:
     beta2: NonNegative = 1.0
 
 
-def satimp_loss(answers: Answers, knobs: SatImp) -> Tensor:
+def satimp_loss(answers: "Answers", knobs: SatImp) -> "Tensor":
     """Per-token SatImp loss, shape [N]."""
     weight = (knobs.beta1 * answers.log_p + knobs.beta2 * answers.log_complement).detach().exp()
     return weight * answers.log_p

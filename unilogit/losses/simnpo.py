@@ -6,12 +6,16 @@ The paper's margin γ is β·δ here: OpenUnlearning's names, in which its setti
 on this term.
 """
 
-from pydantic.dataclasses import dataclass
-from torch import Tensor
-from torch.nn.functional import logsigmoid
+from typing import TYPE_CHECKING
 
-from unilogit.losses.answers import Answers
+from pydantic.dataclasses import dataclass
+
 from unilogit.losses.knobs import STRICT, Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -29,7 +33,9 @@ class SimNpo:
     gamma: Positive = 0.125
 
 
-def simnpo_loss(answers: Answers, knobs: SimNpo) -> Tensor:
+def simnpo_loss(answers: "Answers", knobs: SimNpo) -> "Tensor":
     """Per-example SimNPO loss, weighted with gamma, shape [E]."""
+    from torch.nn.functional import logsigmoid
+
     nll = answers.mean_by_example(-answers.log_p)
     return -2 / knobs.beta * knobs.gamma * logsigmoid(knobs.beta * (nll - knobs.delta))

@@ -5,12 +5,16 @@
 for each token t, with z_ref the logits of the model before unlearning. Published without a retain term.
 """
 
-import torch
-from pydantic.dataclasses import dataclass
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from unilogit.losses.answers import Answers
+from pydantic.dataclasses import dataclass
+
 from unilogit.losses.knobs import STRICT, Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -24,8 +28,8 @@ class Undial:
     beta: Positive = 10.0
 
 
-def undial_loss(answers: Answers, knobs: Undial) -> Tensor:
+def undial_loss(answers: "Answers", knobs: Undial) -> "Tensor":
     """Per-token UnDIAL loss of rows of logits, shape [n]."""
     target, before = answers.target[:, None], answers.reference_logits
     lowered = before.scatter_add(1, target, before.new_full(target.shape, -knobs.beta))
-    return -(lowered.softmax(dim=1) * torch.log_softmax(answers.logits, dim=1)).sum(dim=1)
+    return -(lowered.softmax(dim=1) * answers.logits.log_softmax(dim=1)).sum(dim=1)

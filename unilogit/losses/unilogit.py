@@ -28,15 +28,16 @@ token is; so with targets the loss is its Huber function (Huber 1964): x²/2δ f
 """
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor
-from torch.nn.functional import huber_loss
 
-from unilogit.losses.answers import ABSENT, Answers
 from unilogit.losses.knobs import STRICT
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 DELTA = 1.0  # of Huber's function, in log-odds
 
@@ -52,7 +53,7 @@ class Unilogit:
     direction: Literal["reverse", "forward"] = "reverse"
 
 
-def unilogit_loss(answers: Answers, knobs: Unilogit) -> Tensor:
+def unilogit_loss(answers: "Answers", knobs: Unilogit) -> "Tensor":
     """Per-token Unilogit loss.
 
     Args:
@@ -62,7 +63,7 @@ def unilogit_loss(answers: Answers, knobs: Unilogit) -> Tensor:
     Returns:
         [N], the dtype of `answers.log_p`; zero where p = 1/V, or the target.
     """
-    if answers.log_target is not ABSENT:
+    if answers.has_targets:
         return _distance(answers)
     share = 1 / answers.vocabulary
     uniform, rest = math.log(share), math.log1p(-share)
@@ -72,9 +73,11 @@ def unilogit_loss(answers: Answers, knobs: Unilogit) -> Tensor:
     return -share * above_uniform - (1 - share) * below_rest
 
 
-def _distance(answers: Answers) -> Tensor:
+def _distance(answers: "Answers") -> "Tensor":
     """Huber's function of the log-odds beyond those of the target."""
+    from torch.nn.functional import huber_loss
+
     log_target = answers.log_target.to(answers.log_p.dtype)
-    target_odds = log_target - torch.log(-torch.expm1(log_target))
+    target_odds = log_target - (-log_target.expm1()).log()
     distance = answers.log_p - answers.log_complement - target_odds
-    return huber_loss(distance, torch.zeros_like(distance), reduction="none", delta=DELTA) / DELTA
+    return huber_loss(distance, distance.new_zeros(distance.shape), reduction="none", delta=DELTA) / DELTA

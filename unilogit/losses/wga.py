@@ -5,11 +5,16 @@
 for each token: gradient ascent that leaves alone what is already unlikely.
 """
 
-from pydantic.dataclasses import dataclass
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from unilogit.losses.answers import Answers
+from pydantic.dataclasses import dataclass
+
 from unilogit.losses.knobs import STRICT, NonNegative
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unilogit.losses.answers import Answers
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -23,6 +28,6 @@ class Wga:
     beta: NonNegative = 1.0
 
 
-def wga_loss(answers: Answers, knobs: Wga) -> Tensor:
+def wga_loss(answers: "Answers", knobs: Wga) -> "Tensor":
     """Per-token WGA loss, shape [N]."""
     return (knobs.beta * answers.log_p.detach()).exp() * answers.log_p
