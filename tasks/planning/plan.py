@@ -175,9 +175,10 @@ def _seconds(params: Params, sketch: Sketch, pace: "Pace", steps: int) -> Iterat
             yield "baselines", len(evaluate.baselines) * whole
     with_retain = params.model.retain is not None
     attacked = min(count, evaluate.robustness.max_examples)
-    scored = sum(SCORED_BY.get(attack, 0) for attack in evaluate.robustness.attacks) * attacked
+    languages = len(evaluate.robustness.languages)
+    scored = (sum(SCORED_BY.get(attack, 0) for attack in evaluate.robustness.attacks) + languages) * attacked
     answered_by = ANSWERED_BY | {"sampling": evaluate.robustness.samples}
-    answered = sum(answered_by.get(attack, 0) for attack in evaluate.robustness.attacks) * attacked
+    answered = (sum(answered_by.get(attack, 0) for attack in evaluate.robustness.attacks) + languages) * attacked
     relearned = RELEARNED * ("relearning" in evaluate.robustness.attacks)
     attack = scored * record + answered * pace.answer + relearned * sketch.tokens * pace.trained
     yield "attack", (1 + with_retain) * attack

@@ -6,11 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from unilogit.evaluation.attacks.measure import ATTACKS, RobustnessSettings
+from unilogit.evaluation.attacks.question_formats import LANGUAGES
 from unilogit.evaluation.attacks.sampling import doublings
-from unilogit.evaluation.config import Attack, AttackConfig, EvaluateConfig
+from unilogit.evaluation.config import Attack, AttackConfig, EvaluateConfig, Language
 
 
 def test_the_attacks_are_those_that_can_be_made():
+    assert set(get_args(Language)) == set(LANGUAGES)
     assert set(get_args(Attack)) == set(AttackConfig().attacks) == set(ATTACKS)
     assert RobustnessSettings(attacks=AttackConfig(attacks=["sampling"]).attacks).attacks == ("sampling",)
 
@@ -19,15 +21,21 @@ def test_attacks_are_as_hard_as_they_are_configured():
     config = EvaluateConfig(
         batch_tokens=11,
         max_new_tokens=12,
-        robustness={"attacks": ["sampling"], "relearning_rate": 1e-3, "samples": 24},
+        robustness={
+            "attacks": ["sampling", "question_formats"],
+            "relearning_rate": 1e-3,
+            "samples": 24,
+            "languages": ["pt"],
+        },
     )
     assert RobustnessSettings.from_config(config, seed=13, max_length=14) == RobustnessSettings(
-        attacks=("sampling",),
+        attacks=("sampling", "question_formats"),
         batch_tokens=11,
         max_new_tokens=12,
         max_length=14,
         seed=13,
         samples=(1, 2, 4, 8, 16, 24),
+        languages=("pt",),
         relearning_rate=1e-3,
     )
     default = RobustnessSettings.from_config(EvaluateConfig(), seed=0, max_length=None)
@@ -48,6 +56,8 @@ def test_samples_double_up_to_the_most(largest, counts):
         ({"robustness": {"attacks": ["telepathy"]}}, "robustness.attacks"),
         ({"robustness": {"relearning_rate": float("nan")}}, "robustness.relearning_rate"),
         ({"robustness": {"samples": 0}}, "robustness.samples"),
+        ({"robustness": {"languages": ["tlh"]}}, "robustness.languages"),
+        ({"robustness": {"languages": ["de"], "attacks": ["sampling"]}}, "question_formats .* take them out"),
         ({"general": {"questions": 101}}, "general.questions"),
         ({"general": {"questions": -1}}, "general.questions"),
         ({"max_tokens": 3}, "max_tokens"),

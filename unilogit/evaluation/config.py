@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from unilogit.training.config import Config, PositiveFloat, PositiveInt, known_method
 
@@ -16,6 +16,7 @@ Attack = Literal[
     "sampling",
     "logit_lens",
 ]
+Language = Literal["de", "es", "fr", "it", "pt"]  # ISO 639-1
 
 
 class AttackConfig(Config):
@@ -27,12 +28,20 @@ class AttackConfig(Config):
         relearning_rate: learning rate of the fine-tuning in `relearning`. 1e-4 suits the example's small model; models
             of a billion weights and more are tuned with about 1e-5.
         samples: answers drawn to each question in `sampling`, of which the best counts.
+        languages: that the model speaks; `question_formats` asks to be answered in each of them, too.
     """
 
     attacks: tuple[Attack, ...] = get_args(Attack)
     max_examples: PositiveInt = 100
     relearning_rate: PositiveFloat = 1e-4
     samples: PositiveInt = 16
+    languages: tuple[Language, ...] = ()
+
+    @model_validator(mode="after")
+    def _somebody_asks(self) -> "AttackConfig":
+        if self.languages and "question_formats" not in self.attacks:
+            raise ValueError("languages: it is the attack question_formats that asks in them; add it, or take them out")
+        return self
 
 
 class GeneralConfig(Config):

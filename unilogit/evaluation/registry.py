@@ -195,14 +195,14 @@ METRICS: dict[str, Metric] = {
         attack="paraphrased_prompts",
     ),
     "robustness.question_formats_probability": Metric(
-        "forget, asked for a list, for JSON, in a role",
+        "forget, asked for a list, for JSON, in a role, in other languages",
         "0 … 1",
         "low",
         "Lynch et al. 2024, arXiv 2402.16835",
         attack="question_formats",
     ),
     "robustness.question_formats_rouge_l_recall": Metric(
-        "forget, asked for a list, for JSON, in a role",
+        "forget, asked for a list, for JSON, in a role, in other languages",
         "0 … 1",
         "low",
         "Lynch et al. 2024, arXiv 2402.16835",

@@ -7,7 +7,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from tests.evaluation.attacks.conftest import build, tune
 from unilogit.data.prompt_format import Conversation
 from unilogit.evaluation.attacks.measure import robustness_curves, robustness_metrics
-from unilogit.evaluation.attacks.question_formats import FORMATS, question_formats
+from unilogit.evaluation.attacks.question_formats import FORMATS, LANGUAGES, question_formats
 from unilogit.evaluation.attacks.wording import COLUMNS
 from unilogit.evaluation.generation import generate_greedily
 
@@ -15,11 +15,11 @@ SETTINGS = {"batch_tokens": 320, "max_new_tokens": 20}
 
 
 def test_every_form_equals_a_plain_loop(knowing, tokenizer, records, score):
-    found = question_formats(knowing, tokenizer, records, **SETTINGS)
+    found = question_formats(knowing, tokenizer, records, languages=["fr", "de"], **SETTINGS)
     assert list(found.columns) == COLUMNS
     rows = iter(found.itertuples())
     for record in records:
-        for name, wording in FORMATS.items():
+        for name, wording in (*FORMATS.items(), ("fr", LANGUAGES["fr"]), ("de", LANGUAGES["de"])):
             row, prompt = next(rows), wording.format(prompt=record.prompt)
             assert record.prompt in prompt
             [text] = generate_greedily(knowing, tokenizer, [prompt], batch_tokens=1, max_new_tokens=20)

@@ -75,6 +75,7 @@ class RobustnessSettings:
         clues: how many other records are told before.
         prefix_tokens: how many answer tokens are given away.
         samples: of how many the best counts.
+        languages: that answers are asked for in, of `question_formats.LANGUAGES`.
         quantisation_bits: of a weight, each from 2 to 8.
         quantisation_group: weights of a row that share a scale, below 8 bits.
         relearning_steps: optimizer steps after which to score.
@@ -94,6 +95,7 @@ class RobustnessSettings:
     clues: tuple[int, ...] = (1, 2, 4)
     prefix_tokens: tuple[int, ...] = (0, 1, 2, 4, 8)
     samples: tuple[int, ...] = (1, 2, 4, 8, 16)
+    languages: tuple[str, ...] = ()
     quantisation_bits: tuple[int, ...] = (8, 4)
     quantisation_group: int = 128
     relearning_steps: tuple[int, ...] = (0, 1, 2, 5, 10, 20)
@@ -111,6 +113,7 @@ class RobustnessSettings:
             max_length=max_length,
             seed=seed,
             samples=doublings(config.robustness.samples),
+            languages=tuple(config.robustness.languages),
             relearning_rate=config.robustness.relearning_rate,
         )
 
@@ -143,7 +146,9 @@ def measure_robustness(
     max_new_tokens, max_length = settings.max_new_tokens, settings.max_length
     measures: dict[str, Callable[..., pd.DataFrame]] = {
         "paraphrased_prompts": partial(paraphrased_prompts, max_new_tokens=max_new_tokens, max_length=max_length),
-        "question_formats": partial(question_formats, max_new_tokens=max_new_tokens, max_length=max_length),
+        "question_formats": partial(
+            question_formats, languages=settings.languages, max_new_tokens=max_new_tokens, max_length=max_length
+        ),
         "clues": partial(clues, counts=settings.clues, max_new_tokens=max_new_tokens, max_length=max_length),
         "prefix_attack": partial(prefix_attack, prefix_tokens=settings.prefix_tokens, max_new_tokens=max_new_tokens),
         "sampling": partial(sampling, samples=settings.samples, seed=settings.seed, max_new_tokens=max_new_tokens),
