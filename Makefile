@@ -11,10 +11,11 @@ ARGS ?=
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-# Python compiles what is imported; of the files of all these packages that is a fraction.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[server,lora,s3,study,dev]'
+	@# pip compiles with one core, all there is; some of it is for other Pythons.
+	$(BIN)/python -W ignore -m compileall -q -j 0 -x '/tests?/|/transformers/models/' .venv/lib >/dev/null || true
 	@touch $@
 
 demo: $(READY)  ## From deletion requests to a gated, registered model (ARGS="--set unlearn.method=none" to vary)

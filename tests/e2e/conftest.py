@@ -17,7 +17,7 @@ CODE = ("tasks", "unilogit")
 TINY = {
     "example": {"people": 12, "unseen_people": 12},
     "train": {"hidden_size": 64, "epochs": 50},
-    "unlearn": {"epochs": 25, "min_steps": 1},
+    "unlearn": {"epochs": 25, "min_steps": 1, "learning_rate": 1.5e-3},
 }
 # A model that knows a dozen people has little to say about those that it forgot.
 TINY_GATES = {"answers-in-full": 0.3}

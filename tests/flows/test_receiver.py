@@ -81,7 +81,8 @@ def test_the_secret_is_made_once_and_for_its_owner_alone(receiver, tmp_path):
     ],
 )
 def test_what_the_environment_lacks_is_said_and_exit_code_2(tmp_path, setting, words):
-    environment = {**os.environ, "UNILOGIT_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": "http://127.0.0.1:1", **setting}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = {**own, "UNILOGIT_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": "http://127.0.0.1:1", **setting}
     command = [sys.executable, "-m", "flows.receiver"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
