@@ -152,7 +152,7 @@ def _impossible_target(params: Params) -> Iterator[str]:
 def _impossible_gates(params: Params) -> Iterator[str]:
     for gate in params.gates:
         if reason := _why_impossible(gate, params):
-            yield f"gate {gate.name}: {gate.metric} {reason}, so that it can never pass; or remove the gate"
+            yield f"gate {gate.name}: {gate.metric} {reason}, or remove the gate, which can never pass"
 
 
 def _why_impossible(gate: Gate, params: Params) -> str | None:
