@@ -1,5 +1,5 @@
 """What every test shares: one thread a process, as several test processes share the cores; the commands' path; and
-temporary files in memory where there is room, as writing them out takes longer than most tests."""
+temporary files in memory where there is room, so that no test waits for the disk."""
 
 import os
 import sys

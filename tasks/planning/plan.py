@@ -175,7 +175,7 @@ def _seconds(params: Params, sketch: Sketch, pace: "Pace", steps: int) -> Iterat
             yield "baselines", len(evaluate.baselines) * whole
     with_retain = params.model.retain is not None
     attacked = min(count, evaluate.robustness.max_examples)
-    languages = len(evaluate.robustness.languages)
+    languages = len(set(evaluate.robustness.languages))
     scored = (sum(SCORED_BY.get(attack, 0) for attack in evaluate.robustness.attacks) + languages) * attacked
     answered_by = ANSWERED_BY | {"sampling": evaluate.robustness.samples}
     answered = (sum(answered_by.get(attack, 0) for attack in evaluate.robustness.attacks) + languages) * attacked
