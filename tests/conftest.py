@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import psutil
+import pytest
 
 MEMORY = Path("/dev/shm")
 ROOM = 6 * 2**30  # bytes; a whole run leaves a third of it
@@ -26,3 +27,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 if "TMPDIR" not in os.environ and _has_room():
     os.environ["TMPDIR"] = str(MEMORY)
     tempfile.tempdir = None  # may have been looked up
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(3600))
