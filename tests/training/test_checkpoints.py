@@ -128,10 +128,10 @@ def check(unbroken, window, tmp_path):
     assert read_json(tmp_path / "history.json") == read_json(expected / "history.json"), window
 
 
-def test_a_kill_in_the_last_windows_and_in_a_few_others_changes_nothing(unbroken, tmp_path):
+def test_a_kill_midway_or_in_the_last_window_changes_nothing(unbroken, tmp_path):
     windows = unbroken[1]
     assert windows > 30
-    for window in {windows // 2, windows - 5, windows}:
+    for window in {windows // 2, windows}:
         check(unbroken, window, tmp_path / str(window))
 
 
