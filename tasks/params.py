@@ -164,7 +164,7 @@ def load_params(path: Path | str = DEFAULT_PARAMS, overrides: list[str] | None =
         raise InputError(f"{place}: not valid YAML: {problem}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a mapping of sections, found {type(values).__name__}")
-    problems = [problem for text in overrides or [] if (problem := _override(values, text))]
+    problems = [problem for text in overrides or [] if (problem := _override(path, values, text))]
     try:
         params = Params.model_validate(values)
     except ValidationError as error:
@@ -175,7 +175,7 @@ def load_params(path: Path | str = DEFAULT_PARAMS, overrides: list[str] | None =
     return params
 
 
-def _override(values: dict[str, Any], text: str) -> str | None:
+def _override(path: Path, values: dict[str, Any], text: str) -> str | None:
     """Set one `section.key=value` in place; a sentence when that cannot be done."""
     key, separator, raw = text.partition("=")
     *sections, last = key.split(".")
@@ -192,7 +192,7 @@ def _override(values: dict[str, Any], text: str) -> str | None:
         else:
             raise KeyError(last)
     except (KeyError, IndexError, ValueError, TypeError):
-        return f"--set {text}: there is no {key} in params.yaml"
+        return f"--set {text}: there is no {key} in {path}"
     except yaml.YAMLError:
         return f"--set {text}: the value is not valid YAML"
     return None

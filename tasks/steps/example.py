@@ -21,26 +21,26 @@ def example_workspace(params: Params) -> Workspace:
     """Where the example lies.
 
     Raises:
-        InputError: params.yaml points to other data.
+        InputError: the parameters name other data.
     """
     workspace = Workspace(params.data.corpus.parent)
     data = params.data
     if [data.corpus, Path(data.requests), data.holdout] != [workspace.path(place) for place in _DATA]:
         raise InputError(
-            "params.yaml: data: points to your own data; the demo needs corpus.jsonl, requests and holdout.jsonl"
-            " in one folder. For your own data type `unilogit run`"
+            "data.corpus, data.requests and data.holdout name your own data; the demo needs corpus.jsonl, requests and"
+            " holdout.jsonl in one folder. For your own data type `unilogit run`"
         )
     return workspace
 
 
 def run_example(workspace: Workspace, params: Params) -> str:
-    """Write the fictitious customer directory where params.yaml looks for it.
+    """Write the fictitious customer directory where the parameters look for it.
 
     Raises:
-        InputError: params.yaml points to other data, or data that are not the example's would be overwritten.
+        InputError: the parameters name other data, or data that are not the example's would be overwritten.
     """
     if example_workspace(params).root.absolute() != workspace.root.absolute():
-        raise InputError(f"{workspace.root}: params.yaml looks for the example in {params.data.corpus.parent}")
+        raise InputError(f"{workspace.root}: data.corpus looks for the example in {params.data.corpus.parent}")
     earlier = STEP.stamped_outputs(workspace)
     with TemporaryDirectory() as folder:
         line = generate_example(folder, **params.example.model_dump())

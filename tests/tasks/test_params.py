@@ -58,6 +58,14 @@ def test_overrides_reach_sections_and_lists():
     assert params.data.holdout is None
 
 
+def test_an_override_of_what_the_given_file_lacks_names_that_file(tmp_path):
+    ours = tmp_path / "ours.yaml"
+    ours.write_bytes(SHIPPED.read_bytes())
+    with pytest.raises(InputError) as error:
+        load_params(ours, ["unlern.epochs=3"])
+    assert error.value.problems == [f"--set unlern.epochs=3: there is no unlern.epochs in {ours}"]
+
+
 def test_two_gates_of_one_name_are_refused():
     name = load_params(SHIPPED).gates[0].name
     with pytest.raises(InputError, match="must be unique"):
