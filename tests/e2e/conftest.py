@@ -19,8 +19,8 @@ TINY = {
     "train": {"hidden_size": 64, "epochs": 50},
     "unlearn": {"epochs": 25, "min_steps": 1, "learning_rate": 1.5e-3},
 }
-# A model that knows a dozen people has little to say about those that it forgot.
-TINY_GATES = {"answers-in-full": 0.3}
+# A model that knows a dozen people has little to say about those that it forgot, and says it less fluently.
+TINY_GATES = {"answers-in-full": 0.3, "fluent-answers": 8.0}
 
 
 GATED_ATTACKS = "[relearning,quantisation,paraphrased_prompts,question_formats]"
