@@ -20,7 +20,7 @@ def seconds_of_steps(workspace):
 
 def test_the_time_of_measuring_that_is_told_is_near_what_it_took(demo):
     project, _ = demo
-    [batch] = (Workspace(folder) for folder in (project.folder / "var" / "runs").glob("2*"))
+    batch = Workspace(min((project.folder / "var" / "runs").glob("2*")))  # others are of other tests
     forgotten = json.loads(batch.path(Place.METRICS).read_text())["after"]["forget"]["n"]
     plan = json.loads(project.succeed("unilogit", "plan", "--forget", str(int(forgotten)), "--output", "json"))
     took = seconds_of_steps(batch)
