@@ -77,14 +77,16 @@ def claims(metrics: Metrics, workspace: Workspace, seconds: float) -> dict[str, 
     before, after = flatten(metrics.before), flatten(metrics.after)
     verdicts = GateReport.model_validate(read_json(workspace.path(Place.GATES))).gates
     defaults = load_params(ROOT / "params.yaml").gates
-    accuracy, perplexity = (
-        [measured[f"general.{name}"] for measured in (before, after)] for name in ("accuracy", "perplexity")
+    accuracy, probability, perplexity = (
+        [measured[f"general.{name}"] for measured in (before, after)]
+        for name in ("accuracy", "probability", "perplexity")
     )
     return {
         "the gates are the default ones": [verdict.gate() for verdict in verdicts] == defaults,
         **{f"gate {verdict.name}": verdict.passed for verdict in verdicts},
         "10 records were forgotten": after["forget.n"] == 10,
-        "general questions are answered as before, within 2%": accuracy[1] >= accuracy[0] - TOLERANCE,
+        "of 100 general questions, no more than two fewer are answered right": accuracy[1] >= accuracy[0] - TOLERANCE,
+        "right answers to them are as likely as before, within 2%": probability[1] >= probability[0] * (1 - TOLERANCE),
         "the perplexity of general text is as before, within 2%": perplexity[1] <= perplexity[0] * (1 + TOLERANCE),
         "all of it took less than 30 minutes": seconds < LIMIT,
     }

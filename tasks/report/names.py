@@ -68,6 +68,7 @@ METRICS = {
     "extraction_strength": "extraction strength",
     "retain_probability": "retain probability",
     "general_accuracy": "right answers to general questions",
+    "general_probability": "probability of right answers to general questions",
     "general_perplexity": "perplexity of general text",
     "accuracy": "share of right answers",
     "perplexity": "perplexity of general text",

@@ -49,7 +49,7 @@ class GeneralConfig(Config):
 
     Attributes:
         questions: how many of the general questions that ship with the library are asked; 0 for none, and then there is
-            neither accuracy nor drift.
+            only perplexity.
         text: whether perplexity is measured on the text that ships with it.
     """
 

@@ -72,6 +72,13 @@ METRICS: dict[str, Metric] = {
     "retained.general_accuracy": Metric(
         "after / before", "0 … ∞", "1 or more", "ratio of general.accuracy", needs=(Need.GENERAL_QUESTIONS,)
     ),
+    "retained.general_probability": Metric(
+        "after / before",
+        "0 … ∞",
+        "1 or more",
+        "ratio of general.probability",
+        needs=(Need.GENERAL_QUESTIONS,),
+    ),
     "retained.general_perplexity": Metric(
         "after / before", "0 … ∞", "1 or less", "ratio of general.perplexity", needs=(Need.GENERAL_TEXT,)
     ),
@@ -80,6 +87,13 @@ METRICS: dict[str, Metric] = {
         "0 … 1",
         "high",
         "unilogit.evaluation.general.questions",
+        needs=(Need.GENERAL_QUESTIONS,),
+    ),
+    "general.probability": Metric(
+        "right answers to general questions, that ship",
+        "0 … 1",
+        "high",
+        _TOFU,
         needs=(Need.GENERAL_QUESTIONS,),
     ),
     "general.perplexity": Metric(

@@ -8,8 +8,14 @@ from unilogit.evaluation.general.comparison import LEAST_RIGHT, add_general
 from unilogit.evaluation.general.measure import GeneralMeasures
 
 
-def measures(accuracy=0.5, perplexity=20.0, drift=0.0, n=100, unavailable=()):
-    metrics = {"accuracy": accuracy, "perplexity": perplexity, "drift": drift, "n": n}
+def measures(accuracy=0.5, perplexity=20.0, drift=0.0, n=100, probability=0.5, unavailable=()):
+    metrics = {
+        "accuracy": accuracy,
+        "probability": probability,
+        "perplexity": perplexity,
+        "drift": drift,
+        "n": n,
+    }
     return GeneralMeasures(metrics=metrics, unavailable=dict(unavailable), answers={}, seconds={})
 
 
@@ -23,9 +29,14 @@ def compared(before, after, **others):
 
 
 def test_what_is_retained_is_after_by_before():
-    metrics = compared(measures(), measures(0.4, 25.0, 0.125), retain_model=measures(0.3))
-    assert metrics["after"]["retained"] == {"model_utility": 1.0, "general_accuracy": 0.8, "general_perplexity": 1.25}
-    assert metrics["after"]["general"] == {"accuracy": 0.4, "perplexity": 25.0, "drift": 0.125, "n": 100}
+    metrics = compared(measures(), measures(0.4, 25.0, 0.125, probability=0.25), retain_model=measures(0.3))
+    assert metrics["after"]["retained"] == {
+        "model_utility": 1.0,
+        "general_accuracy": 0.8,
+        "general_probability": 0.5,
+        "general_perplexity": 1.25,
+    }
+    assert metrics["after"]["general"] == measures(0.4, 25.0, 0.125, probability=0.25).metrics
     assert metrics["before"] == {"model_utility": 0.5, "general": measures().metrics}
     assert metrics["retain_model"]["general"]["accuracy"] == 0.3
     assert metrics["unavailable"] == {"privleak": "no reason"}

@@ -59,7 +59,17 @@ def test_answers_that_were_learned_are_right(measured):
     assert measured.metrics["n"] == len(right) == 100
     assert measured.metrics["accuracy"] == sum(right) / 100 >= 0.14
     assert not measured.unavailable
-    assert set(measured.seconds) == {"general questions", "general text"}
+    assert set(measured.seconds) == {"general questions", "general answers", "general text"}
+
+
+def test_probability_is_the_mean_of_that_of_right_sentences(model, measured):
+    probabilities = []
+    for question in general_questions():
+        ids, start = encode_pair(TOKENIZER, question.question, question.sentence)
+        with torch.no_grad():
+            log_p = model(torch.tensor([ids])).logits[0, start - 1 : -1].double().log_softmax(dim=1)
+        probabilities.append(log_p.gather(1, torch.tensor(ids[start:])[:, None]).mean().exp().item())
+    assert measured.metrics["probability"] == pytest.approx(sum(probabilities) / 100, rel=1e-4)
 
 
 def test_a_model_has_not_drifted_from_itself(model, measured):
@@ -88,14 +98,17 @@ def test_the_more_damage_the_worse(model, measured):
     before = ModelBefore(model, measured.answers)
     slight, heavy = (beside(before, damaged(model, noise), questions=14, text=False).metrics for noise in (0.01, 0.5))
     assert 1 >= slight["accuracy"] > heavy["accuracy"]
+    assert 1 > slight["probability"] > heavy["probability"] > 0
     assert 0 < slight["drift"] < heavy["drift"]
 
 
 def test_what_is_switched_off_says_so(model):
     measures = measure_general(model, TOKENIZER, questions=0, text=False)
     assert measures == nothing_measured()
-    assert measures.metrics == {"accuracy": None, "perplexity": None, "drift": None, "n": 0}
-    assert "evaluate.general.questions" in measures.unavailable["accuracy"] == measures.unavailable["drift"]
+    asking = ("accuracy", "probability", "drift")
+    assert measures.metrics == {**dict.fromkeys((*asking, "perplexity")), "n": 0}
+    [reason] = {measures.unavailable[name] for name in asking}
+    assert "evaluate.general.questions" in reason
     assert "evaluate.general.text" in measures.unavailable["perplexity"]
     assert not measures.seconds
     few = measure_general(model, TOKENIZER, questions=7, text=False)
@@ -119,5 +132,6 @@ def test_a_short_context_is_asked_what_it_has_room_for():
 def test_a_broken_model_has_no_numbers_but_wrong_answers(model, measured):
     broken = damaged(model, math.nan)
     measures = beside(ModelBefore(model, measured.answers), broken)
-    assert measures.metrics == {"accuracy": 0, "perplexity": None, "drift": None, "n": 100}
-    assert measures.unavailable == {"perplexity": NOT_FINITE, "drift": NOT_FINITE}
+    no_number = ("probability", "perplexity", "drift")
+    assert measures.metrics == {"accuracy": 0, **dict.fromkeys(no_number), "n": 100}
+    assert measures.unavailable == dict.fromkeys(no_number, NOT_FINITE)

@@ -21,7 +21,7 @@ def add_general(metrics: Metrics, measured: Mapping[str, GeneralMeasures]) -> No
         for name, reason in general.unavailable.items():
             metrics["unavailable"][f"{prefix}general.{name}"] = reason
     findings = Findings({"retained": metrics["after"].get("retained", {})}, metrics["unavailable"])
-    for name in ("accuracy", "perplexity"):
+    for name in ("accuracy", "probability", "perplexity"):
         value, reason = _share(name, measured["before"], measured["after"])
         findings.put(("retained", f"general_{name}"), value, reason)
     metrics["after"]["retained"] = findings.metrics["retained"]

@@ -16,6 +16,7 @@ from unilogit.evaluation.findings import NOT_FINITE, Findings
 from unilogit.evaluation.general.questions import general_questions, is_right
 from unilogit.evaluation.general.text import general_passages, perplexity
 from unilogit.evaluation.generation import generate_greedily
+from unilogit.evaluation.probability import score_answers
 from unilogit.evaluation.stopwatch import Stopwatch
 from unilogit.model import context_length
 
@@ -41,9 +42,10 @@ class GeneralMeasures(BaseModel):
     """What was measured of one model on ordinary chat.
 
     Attributes:
-        metrics: accuracy, the share of right answers; perplexity of a token of general text; drift, the mean over
-            tokens of KL(model before ‖ model), in nats, on the former's own answers (0, from itself, until
-            `with_drift` puts another); n, how many questions were asked. None where there is no number.
+        metrics: accuracy, the share of right answers; probability, the mean of that of a right answer, as of
+            `score_answers`; perplexity of a token of general text; drift, the mean over tokens of
+            KL(model before ‖ model), in nats, on the former's own answers (0, from itself, until `with_drift` puts
+            another); n, how many questions were asked. None where there is no number.
         unavailable: name of each None → why.
         answers: question → what the model answers.
         seconds: what took how long.
@@ -117,6 +119,20 @@ def measure_general(
     right = sum(is_right(answers[question.question], question.answers) for question in asked)
     findings.put(("accuracy",), right / len(asked) if asked else None, why_none)
     value = None
+    if asked:
+        with watch("general answers") as label:
+            scores = score_answers(
+                model,
+                tokenizer,
+                [question.question for question in asked],
+                [question.sentence for question in asked],
+                batch_tokens=batch_tokens,
+                max_length=max_length,
+                progress=label,
+            )
+        value = float(np.mean(scores["probability"]))
+    findings.put(("probability",), value, why_none)
+    value = None
     if text:
         with watch("general text") as label:
             value = perplexity(
@@ -160,7 +176,12 @@ def measure_drift(
 
 def nothing_measured() -> GeneralMeasures:
     """What `measure_general` gives for no question and no text, for which no model has to be loaded."""
-    why = {"accuracy": NO_QUESTIONS, "perplexity": NO_TEXT, "drift": NO_QUESTIONS}
+    why = {
+        "accuracy": NO_QUESTIONS,
+        "probability": NO_QUESTIONS,
+        "perplexity": NO_TEXT,
+        "drift": NO_QUESTIONS,
+    }
     return GeneralMeasures(metrics={**dict.fromkeys(why), "n": 0}, unavailable=why, answers={}, seconds={})
 
 

@@ -20,11 +20,13 @@ class Question(NamedTuple):
         domain: geography, science, arithmetic, language, history, everyday or instructions.
         question: in English, as a user's turn.
         answers: that are accepted: spellings of the right one, or several right ones.
+        sentence: one of them as one would say it.
     """
 
     domain: str
     question: str
     answers: tuple[str, ...]
+    sentence: str
 
 
 @cache
@@ -32,7 +34,7 @@ def general_questions() -> tuple[Question, ...]:
     """All of them; domains take turns, so that the first few are of all domains, too."""
     lines = files(__package__).joinpath("questions.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
-    return tuple(Question(row["domain"], row["question"], tuple(row["answers"])) for row in rows)
+    return tuple(Question(row["domain"], row["question"], tuple(row["answers"]), row["sentence"]) for row in rows)
 
 
 def is_right(answer: str, accepted: Sequence[str]) -> bool:
