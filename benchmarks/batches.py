@@ -1,4 +1,4 @@
-"""Successive batches on the example: what each costs in utility, and whether anybody comes back.
+"""Successive batches on the example: what each costs in utility, whether anybody comes back, and how it is forgotten.
 
     python -m benchmarks.batches --batches 10 --people 3
 
@@ -18,9 +18,14 @@ import yaml
 
 from benchmarks.measure import RESULTS, write_result
 from tasks.workspace import Metrics, Place, Registration, Workspace
+from unilogit.files import read_json
+from unilogit.gates import GateReport
 
 METRICS = ("model_utility", "retain.probability", "world_facts.probability", "forget.probability")
 METRICS_OF_ALL = ("forget_all.probability", "forget_all.rouge_l_recall")
+BESIDE_RETAIN_MODEL = ("forget.probability", "robustness.relearned_probability", "fluency.nll")
+EVIDENCE = ("forget_quality.log10_p_value", "privleak", "membership_inference.loss_auc", *BESIDE_RETAIN_MODEL[1:])
+ALLOWED_LEAK = "privleak-most"  # gate
 
 
 def make_params(work: Path, settings: list[str]) -> Path:
@@ -70,7 +75,15 @@ def work_on(batch: int, people: list[str], work: Path, file: Path) -> dict[str, 
         promote(registration.registered_model, registration.version, "benchmark")
         reconcile_in_process(file)
         delete_people(work / "example" / Place.EXAMPLE_CORPUS, set(people))
-    return {"gates": registration.gates, "before": metrics.before, "after": metrics.after}
+    verdicts = GateReport.model_validate(read_json(workspace.path(Place.GATES))).gates
+    return {
+        "gates": registration.gates,
+        "failed": [verdict.name for verdict in verdicts if not verdict.passed],
+        "allowed_leak": next(verdict.threshold for verdict in verdicts if verdict.name == ALLOWED_LEAK),
+        "before": metrics.before,
+        "after": metrics.after,
+        "retain_model": metrics.retain_model,
+    }
 
 
 def delete_people(corpus: Path, people: set[str]) -> None:
@@ -105,10 +118,16 @@ def main() -> None:
     for batch in range(options.batches):
         people = everybody[batch * options.people : (batch + 1) * options.people]
         measured = work_on(batch + 1, people, work, file)
-        before, after = flatten(measured["before"]), flatten(measured["after"])
+        before, after, retain_model = (flatten(measured[role]) for role in ("before", "after", "retain_model"))
         if not results:
             results.append({"gates": "", **{name: before[name] for name in METRICS}})
-        results.append({"gates": measured["gates"], **{name: after[name] for name in (*METRICS, *METRICS_OF_ALL)}})
+        results.append(
+            {
+                **{name: measured[name] for name in ("gates", "failed", "allowed_leak")},
+                **{name: after[name] for name in (*METRICS, *METRICS_OF_ALL, *EVIDENCE)},
+                "retain_model": {name: retain_model[name] for name in BESIDE_RETAIN_MODEL},
+            }
+        )
         write_result(path, "cpu", {"people": options.people, "settings": options.set, "batches": results})
         print(results[-1], flush=True)
 

@@ -10,27 +10,44 @@ INTRODUCTION = """\
 
 Written by `python -m benchmarks.table`; `python -m benchmarks.batches` measures it again. Each batch asks to forget
 some more of the example's people, is unlearned from the version before it, promoted and closed; then their records
-leave the corpus. *Forget all* is everybody who was forgotten so far, from the snapshots of their batches. The figures
-are of `unlearn.target: uniform`, and of the fourteen gates that there were.
+leave the corpus. *Forget all* is everybody who was forgotten so far, from the snapshots of their batches. In brackets
+is what the batch's own retain model has, which knows nobody of this batch; of PrivLeak, how far from 0 the gate lets it
+be with so few records.
 """
+COLUMNS = {
+    "forget probability": "forget.probability",
+    "forget all": "forget_all.probability",
+    "relearned": "robustness.relearned_probability",
+    "forget quality, log10 p": "forget_quality.log10_p_value",
+    "LOSS AUC": "membership_inference.loss_auc",
+    "PrivLeak, %": "privleak",
+    "fluency NLL": "fluency.nll",
+    "retain probability": "retain.probability",
+    "world facts": "world_facts.probability",
+}
 KEPT, FORGOTTEN, BOUND = "#0072B2", "#E69F00", "#999999"  # colours
 
 
 def batches_section(result: dict[str, Any]) -> str:
     """One result of benchmarks.batches as a table: a row for each batch."""
     first, *_ = result["batches"]
-    columns = {name.replace("_", " ").replace(".", ": "): name for name in result["batches"][-1] if name != "gates"}
     lines = [
         f"## {result['people']} people a batch: {result['hardware']}, {result['threads']} CPU threads",
         "",
-        f"| batch | gates | utility ÷ start | {' | '.join(columns)} |",
-        f"| ---: | --- | ---: |{' ---: |' * len(columns)}",
+        f"| batch | gates | utility ÷ start | {' | '.join(COLUMNS)} |",
+        f"| ---: | --- | ---: |{' ---: |' * len(COLUMNS)}",
     ]
     for batch, row in enumerate(result["batches"]):
         share = row["model_utility"] / first["model_utility"]
-        values = " | ".join(number(row.get(name)) for name in columns.values())
-        lines.append(f"| {batch or 'start'} | {row['gates']} | {share:.3f} | {values} |")
+        allowed = {**row.get("retain_model", {}), "privleak": row.get("allowed_leak")}
+        values = [number(row.get(path)) + _bracketed(allowed.get(path)) for path in COLUMNS.values()]
+        gates = ": ".join([row["gates"], *([", ".join(row["failed"])] if row.get("failed") else [])])
+        lines.append(f"| {batch or 'start'} | {gates} | {share:.3f} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
+
+
+def _bracketed(value: float | None) -> str:
+    return "" if value is None else f" ({number(value)})"
 
 
 def draw_batches(results: list[dict[str, Any]], file: Path) -> None:

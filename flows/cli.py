@@ -11,6 +11,7 @@ import typer
 
 from flows.commands import certificates, corpus, models, requests, study
 from flows.commands.options import PARAMS, Output, OutputKind, Overrides, ParamsFile, register
+from tasks.command import run_command
 
 if TYPE_CHECKING:
     from tasks.doctor import Finding
@@ -275,7 +276,7 @@ def purge(params: ParamsFile = PARAMS, set_: Overrides = None) -> None:
 
 
 def main() -> None:
-    app(prog_name="unilogit")
+    run_command(lambda: app(prog_name="unilogit"))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Generic, TypeVar, get_type_hints
 import typer
 
 from tasks.bad_input import tells_bad_input
+from tasks.command import run_command
 from tasks.outcome import Outcome, as_task
 from tasks.params import DEFAULT_PARAMS, Params, load_params
 from tasks.stamp import Keeper, code_digest, digest, stamped_outputs
@@ -163,7 +164,7 @@ class Step(Generic[Result]):
 
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(help=self.summary)(tells_bad_input(command))
-        app(prog_name=f"python -m {self.module}")
+        run_command(lambda: app(prog_name=f"python -m {self.module}"))
 
 
 def _missing(place: Place, workspace: Workspace) -> str:

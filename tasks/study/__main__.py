@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tasks.bad_input import tells_bad_input
+from tasks.command import run_command
 from tasks.study.data import models_of
 from tasks.study.measuring import measure_cell
 from tasks.study.plan import StudyPlan
@@ -24,4 +25,4 @@ def work(file: str, kind: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    tells_bad_input(work)(*sys.argv[1:])
+    run_command(lambda: tells_bad_input(work)(*sys.argv[1:]))
