@@ -90,7 +90,7 @@ METRICS: dict[str, Metric] = {
         needs=(Need.GENERAL_QUESTIONS,),
     ),
     "general.probability": Metric(
-        "right answers to general questions, that ship",
+        "right answers to general questions that ship",
         "0 … 1",
         "high",
         _TOFU,
