@@ -27,6 +27,7 @@ from tasks.outcome import as_task, call, end_flow, is_recorded, name_run, result
 from tasks.params import Params, load_params
 from tasks.registry.connection import reach
 from tasks.registry.live import live_run
+from tasks.registry.start import check_forgotten
 from tasks.report.review import Review, read_review
 from tasks.requests import batches
 from tasks.requests.outlook import outlook as find_outlook
@@ -116,6 +117,7 @@ def _work(batch: batches.TakenBatch, params: Params, run: str) -> State | None:
         if not extraction.forget:
             batches.finish(batch, run, passed=None)
             return Completed(name="Held" if extraction.held else "NotFound", message="\n".join(extraction.warnings))
+        check_forgotten(batch.workspace, params)
         for name in ("store", "parent", "familiarity", "retain_model", "targets"):
             step(name)
     except InputError:

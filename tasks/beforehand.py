@@ -11,6 +11,7 @@ from tasks.params import Params
 from tasks.planning.plan import cannot_fit
 from tasks.registry.connection import connect
 from tasks.registry.lineage import read_registry
+from tasks.registry.start import why_no_start
 from tasks.registry.versions import BASE
 from unilogit.adapters import base_of, find_adapter, tokenizer_of
 from unilogit.errors import InputError
@@ -50,7 +51,7 @@ def _missing_data(params: Params) -> Iterator[str]:
 
 
 def _missing_models(params: Params) -> Iterator[str]:
-    """The base model while no version is champion, and a given retain model."""
+    """The base model while no version is champion, a given retain model, and a version to go on from."""
     base, name = params.model.base, params.register_.registered_model
     with connect() as store:
         registry = read_registry(store, name)
@@ -62,6 +63,7 @@ def _missing_models(params: Params) -> Iterator[str]:
     is_adapter = find_adapter(base) is not None if version is None else BASE in registry.versions.get(version, {})
     if reason := why_no_adapter(params, version, is_adapter):
         yield reason
+    yield from why_no_start(params, registry, version)
     retain, pretrained = params.model.retain, params.model.pretrained
     if retain not in (None, "train"):
         folder = Path(str(retain))

@@ -33,8 +33,8 @@ _OF_THE_EXAMPLE = ("example", "train")
 _NO_STAGE = ("store",)  # DVC versions what stages make by itself
 _PLOTS = (Place.PLOTS,)
 _DOCS = (Place.REQUEST_DOCS, Place.CORPUS_DOCS, Place.CORPUS_TOTALS_DOCS, Place.REFERENCE_DOCS)
-LEFT_OUT = (Place.PARENT_FILES, *_DOCS)
-"""What is no output to DVC: the base model lies where it is, and pages show a file's time: no two are the same."""
+LEFT_OUT = (Place.PARENT_FILES, Place.START_FILES, *_DOCS)
+"""What is no output to DVC: models lie where they are, and pages show a file's time: no two are the same."""
 
 
 def write_stages(params: Params, file: Path = FILE) -> str:

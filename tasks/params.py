@@ -52,6 +52,7 @@ class Data(Config):
 class Model(Config):
     base: Name
     pretrained: Name | None
+    start: PositiveInt | None
     retain: Name | None
     unfamiliar: Literal["stop", "continue"]
     contaminated_retain: Literal["stop", "unavailable", "train"]

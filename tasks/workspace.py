@@ -181,6 +181,7 @@ class Place(StrEnum):
     # the models
     PARENT = "parent.json"
     PARENT_FILES = "parent"
+    START_FILES = "start"
     FAMILIARITY = "familiarity.json"
     TARGETS = "targets.parquet"  # of each forget token, log of the probability that it is driven to
     TARGET_SOURCE = "targets.json"
@@ -405,6 +406,9 @@ class ParentModel(FileModel):
         model: a folder or hub name.
         version: the registered version; None for the base model.
         files_sha256: digest of the folder's files, or the hub name again.
+        start: folder of the weights that unlearning goes on from; None for the model's own.
+        start_version: the registered version that they are of.
+        start_sha256: digest of that folder's files.
     """
 
     place = Place.PARENT
@@ -412,9 +416,13 @@ class ParentModel(FileModel):
     model: str
     version: str | None
     files_sha256: str
+    start: str | None = None
+    start_version: int | None = None
+    start_sha256: str | None = None
 
     def __str__(self) -> str:
-        return f"starts from {self.model}" + (f" (version {self.version})" if self.version else "")
+        told = f"starts from {self.model}" + (f" (version {self.version})" if self.version else "")
+        return f"{told}; unlearning goes on from version {self.start_version}" if self.start else told
 
 
 class ParentFamiliarity(FileModel):

@@ -105,6 +105,9 @@ def test_a_model_to_compare_with_is_one_more_unless_adapters_are_trained():
     assert "model before" not in memory
     assert (memory["weights"], memory["gradients"], memory["optimizer"]) == (2 * 1000 + 40, 40, 120)
     assert "heap" not in memory
+    knobs = UnlearnConfig(retain_term="kl", lora_rank=1)
+    apart = training_memory(adapted, knobs, tokens=20, on_gpu=True, starts_apart=True)
+    assert apart == memory | {"model before": 2 * 1000}
     assert training_memory(adapted, UnlearnConfig(lora_rank=1), tokens=20, on_gpu=False)["heap"] == 7200
 
 

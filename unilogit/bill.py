@@ -199,7 +199,14 @@ def _kept(model: "PreTrainedModel | PeftModel", rows: int, length: int, bf16: bo
 
 
 def training_memory(
-    model: Outline, config: UnlearnConfig, *, tokens: int, on_gpu: bool, shares: int = 1, further: bool = False
+    model: Outline,
+    config: UnlearnConfig,
+    *,
+    tokens: int,
+    on_gpu: bool,
+    shares: int = 1,
+    further: bool = False,
+    starts_apart: bool = False,
 ) -> dict[str, int]:
     """Bytes that unlearning takes on the device of one process, by what they are for.
 
@@ -209,12 +216,13 @@ def training_memory(
             the copy of the nearest epoch's weights is not.
         shares: processes that have a part of the weights each (FSDP).
         further: as in `outline`; an adapter that is trained further is copied to be compared with.
+        starts_apart: training begins with other weights than those compared with, which are no base of new adapters.
     """
     methods = methods_of(config)
     changed = model.trained * FLOAT32
     before = 0
     if any(method.needs_reference_model for method in methods):
-        before = model.saved if not model.has_adapter else changed if further else 0
+        before = changed if further else model.saved if starts_apart or not model.has_adapter else 0
     on_logits = any("logits" in method.needs for method in methods)
     logits = min(_CHUNK, tokens * model.vocabulary * FLOAT32) * (2 if on_logits else 1)
     activations = model.kept + (model.layer if config.gradient_checkpointing else 0)
@@ -243,6 +251,7 @@ def fewest_parts(
     on_gpu: bool,
     shares: int = 1,
     further: bool = False,
+    starts_apart: bool = False,
 ) -> int:
     """The fewest micro-batches of one size that a step has to be worked through in, for memory to hold each of them.
 
@@ -251,7 +260,7 @@ def fewest_parts(
         groups: of a process's part of a step.
         tokens: of a group, padding included.
         memory: bytes that one process may take.
-        on_gpu, shares, further: as in `training_memory`.
+        on_gpu, shares, further, starts_apart: as in `training_memory`.
 
     Returns:
         A divisor of `groups`; that itself, too, where memory does not even hold one.
@@ -261,7 +270,13 @@ def fewest_parts(
         if groups % parts == 0:
             micro_batch = replace(model, kept=model.kept * size, layer=model.layer * size)
             told = training_memory(
-                micro_batch, config, tokens=tokens * size, on_gpu=on_gpu, shares=shares, further=further
+                micro_batch,
+                config,
+                tokens=tokens * size,
+                on_gpu=on_gpu,
+                shares=shares,
+                further=further,
+                starts_apart=starts_apart,
             )
             if sum(told.values()) <= memory:
                 return parts

@@ -124,12 +124,16 @@ class _Needs:
             on_gpu=self.on_gpu,
             shares=self.shares,
             further=self.further,
+            starts_apart=self.params.model.start is not None,
         )
 
     def all(self) -> Iterator[Need]:
         retain = self.params.model.retain
         yield Need("extract, store", disk={"the corpus in Parquet, DVC's cache and remote": 3 * self.corpus_bytes})
-        yield Need("parent", disk={"a version's files": self.model.saved})
+        parent = {"a version's files": self.model.saved}
+        if self.params.model.start is not None:
+            parent["those of the version to go on from"] = self.model.saved
+        yield Need("parent", disk=parent)
         yield Need("familiarity", {"weights": self.measured, **self._batch(1)})
         if retain is not None:
             yield self._retain_model(retain)
@@ -168,6 +172,7 @@ class _Needs:
             on_gpu=self.on_gpu,
             shares=self.shares,
             further=self.further,
+            starts_apart=self.params.model.start is not None,
         )
         if self.is_bounded:
             memory = {name: size for name, size in memory.items() if name not in ("activations", "heap", "logits")}

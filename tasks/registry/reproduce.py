@@ -17,6 +17,7 @@ import yaml
 from tasks.params import Params, load_params
 from tasks.registry.connection import connect
 from tasks.registry.run import git_commit
+from tasks.registry.start import fetch_start
 from tasks.registry.versions import fetch, fetch_on_base, unless_missing
 from tasks.stamp import digest
 from tasks.steps import load_step
@@ -172,11 +173,17 @@ def _purged(batch: str) -> int:
 
 
 def _parent(store: "MlflowClient", version: "ModelVersion", params: Params, folder: Path) -> ParentModel:
-    """What the version was unlearned from: a version, with the weights that were registered, or the base model."""
+    """What the version was unlearned from: a version, with the weights that were registered, or the base model.
+
+    And the version whose weights it went on from, if any.
+    """
     number = version.tags.get("parent_version") or None
     base = params.model.base
     model = str(fetch_on_base(store, version.name, number, folder / "parent", base)) if number else base
-    return ParentModel(model=model, version=number, files_sha256=digest(Path(model)) or model)
+    parent = ParentModel(model=model, version=number, files_sha256=digest(Path(model)) or model)
+    start = fetch_start(store, params, folder / "start")
+    told = {} if start is None else {"start": str(start), "start_sha256": digest(start)}
+    return parent.model_copy(update={**told, "start_version": params.model.start})
 
 
 def _largest_difference(made: Path, registered: Path) -> float:

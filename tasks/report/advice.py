@@ -25,6 +25,11 @@ _COMPARED = (
 )
 
 
+def is_still_known(verdict: GateVerdict) -> bool:
+    """Whether a failed gate says that more of the same unlearning would help: the model may be gone on from."""
+    return verdict.value is not None and advice(verdict) in (_STRONGER, _DEEPER)
+
+
 def advice(verdict: GateVerdict) -> str:
     """The knobs of params.yaml that move a failed gate's metric the right way, and why; what is unavailable is said.
 

@@ -79,8 +79,10 @@ class Review:
     @property
     def changes(self) -> dict[str, str]:
         """What was done to the model, and what it is compared with: name → value, in words."""
+        start = self.parent.start_version
         return {
             "parent model": f"version {self.parent.version}" if self.parent.version else self.parent.model,
+            **({"unlearning went on from": f"version {start}"} if start else {}),
             "retain model": self.retain_model,
             "method": self.training.method,
             "optimiser steps": str(self.training.steps),

@@ -12,10 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks.params import DEFAULT_PARAMS
-from tasks.report.advice import advice
+from tasks.report.advice import advice, is_still_known
 from tasks.report.names import MODELS, number
 from tasks.report.review import Review, read_review
 from tasks.workspace import Place, Registration, Workspace
+from unilogit.adapters import find_adapter
 from unilogit.errors import InputError
 from unilogit.files import read_json
 from unilogit.gates import Gate, GateReport, GateVerdict
@@ -133,6 +134,9 @@ def _closing(review: Review, registration: Registration, workspace: Workspace, o
         failed = [gate for gate in review.gates.gates if not gate.passed]
         lines += [escape(f"  {gate.name}: {gate.reason}\n    {advice(gate)}") for gate in failed]
         lines.append(f"Next: change these knobs, then [bold]{_program()} run --retry-failed{escape(options)}[/]")
+        if any(is_still_known(gate) for gate in failed) and not find_adapter(str(workspace.path(Place.MODEL))):
+            start = f"{_program()} run --retry-failed{options} --set model.start={version} --set unlearn.min_steps=…"
+            lines.append(f"or go on from these weights, in fewer steps: [bold]{escape(start)}[/] (docs/retry.md)")
         rejudge = f"{_program()} rejudge {workspace.root.name}{options}"
         lines.append(f"or, if it is the gates that are wrong, change them, then [bold]{escape(rejudge)}[/]")
     return "\n".join(lines)

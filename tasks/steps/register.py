@@ -91,6 +91,7 @@ def _tags(workspace: Workspace, params: Params, review: Review) -> dict[str, str
         REGISTRATION: sha256_json([review.batch_id, weights, opening["params_md5"], review.gates.model_dump()]),
         "requests": str(review.counts["requests"]),
         "parent_version": review.parent.version or "",
+        **({"start_version": str(review.parent.start_version)} if review.parent.start_version else {}),
         "gates": _verdict(review.gates.passed),
         "gate.forget": _verdict(review.gates.scope_passed("forget", "forget_all")),
         "gate.utility": _verdict(review.gates.scope_passed("utility")),

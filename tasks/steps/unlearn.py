@@ -2,7 +2,7 @@
 
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,7 +20,7 @@ from unilogit.files import read_json, sha256_weights, write_json, write_text
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from unilogit.training.launch import LaunchPlan
@@ -111,7 +111,7 @@ def _train_and_save(source: Workspace, output: Workspace, params: Params) -> Non
     if params.unlearn.method != "none":
         with processes.main_process_first():
             _drop_checkpoints_of_other_settings(source, output, params)
-        trainer = make_trainer(source, output, params, model, params.model.formatted(tokenizer))
+        trainer = make_trainer(source, output, params, model, params.model.formatted(tokenizer), _start(source, output))
         if processes.is_main_process:
             print(f"{params.unlearn.method}: {trainer.stop_rule}", flush=True)
             if (parts := trainer.args.gradient_accumulation_steps) > 1:
@@ -188,8 +188,12 @@ def make_trainer(
     params: Params,
     model: "PreTrainedModel | PeftModel",
     tokenizer: "PreTrainedTokenizerBase",
+    start: "Mapping[str, Tensor] | None" = None,
 ) -> "UnlearningTrainer":
     """The trainer of a workspace's sets.
+
+    Args:
+        start: as of UnlearningTrainer.
 
     Raises:
         InputError: the method needs what model or records lack.
@@ -227,7 +231,19 @@ def make_trainer(
         seed=params.seed,
         max_length=params.model.max_length,
         merges=params.register_.save == "merged",
+        start=start,
     )
+
+
+def _start(source: Workspace, output: Workspace) -> "Mapping[str, Tensor] | None":
+    """The weights that unlearning goes on from; a model of another method, to compare with, starts from the parent."""
+    from unilogit.model import load_model
+
+    folder = source.read(ParentModel).start
+    if folder is None or output != source:
+        return None
+    model, _ = load_model(folder, own_dtype=True)
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 def _split_watched(retain: pd.DataFrame, drawn: int, rng: random.Random) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -77,6 +77,11 @@ def test_a_model_that_is_not_there_or_does_not_fit_is_named(problems, models, tm
     assert "cannot be read" in problem
 
 
+def test_a_version_to_go_on_from_that_is_not_there_is_named(problems):
+    (problem,) = problems("model.start=3")
+    assert problem.startswith("model.start = 3: example-assistant has no such version; `unilogit models list` shows")
+
+
 def test_targets_that_cannot_be_had_are_named(problems, models, tmp_path):
     assert problems("unlearn.target=auto", f"model.pretrained={models / 'retain'}") == []
     (problem,) = problems("unlearn.target=base")

@@ -37,15 +37,19 @@ MEANS = {
 }
 
 
-def identity_of(config: UnlearnConfig, seed: int, examples: PairedExamples) -> str:
-    """A digest that two runs share if one can go on from the other's checkpoints."""
+def identity_of(config: UnlearnConfig, seed: int, examples: PairedExamples, start: str | None) -> str:
+    """A digest that two runs share if one can go on from the other's checkpoints.
+
+    Args:
+        start: digest of the weights that it began with, where those are not the model's.
+    """
     digest = hashlib.sha256()
     for encoded in (examples.forget, examples.preferred, examples.retain, *examples.splices):
         for example in encoded:
             digest.update(np.array([example.answer_start, *example.ids, -1]).tobytes())
     for targets in examples.log_target:
         digest.update(targets.tobytes())
-    return sha256_json([config.model_dump(mode="json", exclude=MEANS), seed, digest.hexdigest()])
+    return sha256_json([config.model_dump(mode="json", exclude=MEANS), seed, digest.hexdigest(), start])
 
 
 class SaveByTime(TrainerCallback):

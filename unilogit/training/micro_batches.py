@@ -31,12 +31,17 @@ def memory_of_process(total: int, processes: int, on_gpu: bool) -> int:
 
 
 def find_accumulation(
-    model: "PreTrainedModel | PeftModel", config: UnlearnConfig, examples: PairedExamples, arguments: TrainingArguments
+    model: "PreTrainedModel | PeftModel",
+    config: UnlearnConfig,
+    examples: PairedExamples,
+    starts_apart: bool,
+    arguments: TrainingArguments,
 ) -> int:
     """The fewest parts of one size that a process can take its share of every step in.
 
     Args:
         model: as it is given to be trained, before anything is added.
+        starts_apart: as in `training_memory`.
         arguments: of the run: its device, processes and dtype.
     """
     groups = config.batch_size // arguments.world_size
@@ -66,6 +71,7 @@ def find_accumulation(
         on_gpu=on_gpu,
         shares=arguments.world_size if weights_are_shared_out() else 1,
         further=adapter is not None,
+        starts_apart=starts_apart,
     )
     if parts > 1:
         log.info("a step of %d examples is worked through in %d parts, as memory allows", groups, parts)

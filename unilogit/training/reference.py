@@ -1,7 +1,8 @@
 """The model before unlearning, for the losses that compare with it, in as little memory as each of them allows.
 
 - log p of given answers is measured once, before the first step, and kept as numbers.
-- New adapters have the model before unlearning inside them: it is the model without them.
+- New adapters have the model before unlearning inside them: it is the model without them, unless the run goes on from
+  other weights.
 - Otherwise it is a copy in the checkpoint's own dtype that shares what is not trained; of an adapter that is trained
   further, a copy of the adapter alone.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -50,6 +52,14 @@ def frozen_copy(model: Copied, widened: Collection[torch.dtype] = HALF) -> Copie
     if not has_weights():
         copies |= {id(parameter): nn.Parameter(torch.empty_like(parameter)) for parameter in model.parameters()}
     return copy.deepcopy(model, copies).eval().requires_grad_(False)
+
+
+def put_beside(trainer: "UnlearningTrainer", reference: nn.Module) -> None:
+    """Put it where the trained model is: on this process's device, or shared out as weights are (FSDP)."""
+    if trainer.is_fsdp_enabled:
+        fsdp2_prepare_model(trainer.accelerator, reference)
+    else:
+        reference.to(trainer.args.device)
 
 
 class MeasureReference(TrainerCallback):

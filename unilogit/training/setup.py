@@ -113,8 +113,13 @@ def build_examples(
     return examples
 
 
-def build_trained_model(model: "Trained", config: UnlearnConfig, seed: int) -> tuple["Trained", "Trained | None"]:
+def build_trained_model(
+    model: "Trained", config: UnlearnConfig, seed: int, *, starts_apart: bool = False
+) -> tuple["Trained", "Trained | None"]:
     """The model as it will be trained: its weights in float32, adapters around it, or the adapter that it has.
+
+    Args:
+        starts_apart: training begins with other weights than the model's (`StartingWeights`).
 
     Returns:
         (trained, reference): reference is the model before unlearning where a loss needs one, else None.
@@ -136,8 +141,9 @@ def build_trained_model(model: "Trained", config: UnlearnConfig, seed: int) -> t
         check_further(model, config)
         return model, frozen_copy(model, widened=()) if is_compared else None
     if config.lora_rank is not None:
+        apart = frozen_copy(model) if is_compared and starts_apart else None
         adapted = add_lora(model, config, seed)
-        return adapted, adapted if is_compared else None
+        return adapted, apart or (adapted if is_compared else None)
     reference = frozen_copy(model) if is_compared else None
     hold_in_float32(model)
     return model, reference

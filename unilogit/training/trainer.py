@@ -7,7 +7,7 @@ no evaluation-only data (paraphrases, wrong answers, the retain model).
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler, Subset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,9 +30,10 @@ from unilogit.training.examples import Row, collate_paired
 from unilogit.training.micro_batches import find_accumulation
 from unilogit.training.precision import OwnDtypes, computes_in_bf16
 from unilogit.training.progress import show_progress
-from unilogit.training.reference import MeasureReference
+from unilogit.training.reference import MeasureReference, put_beside
 from unilogit.training.setup import build_examples, build_loss, build_trained_model, empty_model, methods_of
 from unilogit.training.smoothing import Batch, SmoothedSteps
+from unilogit.training.start import StartingWeights
 from unilogit.training.stopping import Monitor, Pair, forgotten_and_recovered, stop_rule
 from unilogit.training.watch import watch
 from unilogit.wrappers import run_as_forward, weights_are_shared_out
@@ -73,6 +73,7 @@ class UnlearningTrainer(SmoothedSteps):
         alternatives: a better answer to each forget prompt, in the same order; what `dpo` prefers.
         targets: of each forget pair, as `Targets.log_target` has it, float32 of shape [2, tokens]; empty for 1/V.
         merges: new adapters are merged in the end; an adapter that the model came with never is.
+        start: weights to go on from, as `StartingWeights` has them; `model` is still what is compared with.
 
     Attributes:
         stop_rule: when this run stops and what it presses on, as a sentence.
@@ -102,6 +103,7 @@ class UnlearningTrainer(SmoothedSteps):
         alternatives: Sequence[str] = (),
         targets: Sequence[np.ndarray] = (),
         merges: bool = True,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         base = unwrapped(model)
         if base is not model and weights_are_shared_out():
@@ -142,9 +144,10 @@ class UnlearningTrainer(SmoothedSteps):
             seed=seed,
             bf16=computes_in_bf16(config.bf16, self.own_dtypes),
             leaves_weights_out=any("hidden" in method.needs for method in methods),  # RMU: the upper layers
-            find_accumulation=partial(find_accumulation, model, config, self.examples),
+            find_accumulation=partial(find_accumulation, model, config, self.examples, start is not None),
         )
-        trained, reference = build_trained_model(model, config, seed)
+        self.start = None if start is None else StartingWeights(base, start)
+        trained, reference = build_trained_model(model, config, seed, starts_apart=start is not None)
         self.unlearning_loss = build_loss(config, trained, reference)
         self.pieces: dict[str, list[Tensor]] = {name: [] for name, _ in zip(TERMS, methods, strict=False)}
         self._steps_since_log = 0
@@ -156,7 +159,7 @@ class UnlearningTrainer(SmoothedSteps):
         )
         base.config.use_cache = use_cache  # Trainer has set it to its own argument, to be saved with the model
         if reference is not None and reference is not trained:
-            self._place(reference)
+            put_beside(self, reference)
         self.model_accepts_loss_kwargs = True  # how earlier versions learn that the loss is scaled
         show_progress(self, f"unlearn ({config.method})")
         if any(method.needs_reference_log_p for method in methods):
@@ -164,7 +167,9 @@ class UnlearningTrainer(SmoothedSteps):
         if methods[0].limits_retain:
             self.add_callback(DualAscent(self, config.pdu.retain_limit, config.pdu.dual_rate, config.pdu.warmup))
         watch(self, monitor, forget, targets, epoch_steps, max_length)
-        self._identity = identity_of(config, seed, self.examples)
+        if self.start is not None:
+            self.add_callback(self.start)  # after all that measures the model before
+        self._identity = identity_of(config, seed, self.examples, None if self.start is None else self.start.digest)
         if self.keeps_checkpoints:
             self.add_callback(SaveByTime(self, epoch_steps))
         self.add_callback(MarkWhole(self, self._identity))
@@ -187,6 +192,8 @@ class UnlearningTrainer(SmoothedSteps):
         checkpoint = last_whole_checkpoint(folder, self._identity) if self.keeps_checkpoints else None
         if checkpoint is not None:
             done = state_of(checkpoint)
+            if self.start is not None:
+                self.start.put()  # below adapters; all else is in the checkpoint
             if not self.examples.has_targets and forgotten_and_recovered(done.log_history, self.config):
                 # It was to stop here, and was killed before it could say so: nothing more to train on.
                 self.train_dataset = Subset(self.examples, range(done.global_step * self.config.batch_size))
@@ -202,13 +209,6 @@ class UnlearningTrainer(SmoothedSteps):
         """How often each forget example has been met, in the mean."""
         met = min(self.state.global_step * self.config.batch_size, len(self.examples.forget_order))
         return met / len(self.examples.forget)
-
-    def _place(self, reference: nn.Module) -> None:
-        """Put it where the trained model is: on this process's device, or shared out as weights are (FSDP)."""
-        if self.is_fsdp_enabled:
-            fsdp2_prepare_model(self.accelerator, reference)
-        else:
-            reference.to(self.args.device)
 
     def _finish(self) -> nn.Module:
         """The trained model as `run` describes it."""

@@ -63,6 +63,14 @@ def test_adapters_need_less_of_all_but_the_attack(needs):
     assert memory(whole["attack"]) - memory(without["attack"]) == 4 * weights
 
 
+def test_adapters_that_go_on_from_a_version_need_the_model_before_beside_it(needs):
+    knobs = ("unlearn.lora_rank=2", "unlearn.retain_term=kl")
+    plain, apart = needs(*knobs), needs(*knobs, "model.start=1")
+    weights = disk(plain["parent"])  # as they are stored
+    assert memory(apart["unlearn"]) - memory(plain["unlearn"]) == weights
+    assert disk(apart["parent"]) == 2 * weights
+
+
 def test_relearning_takes_adapters_where_a_copy_does_not_fit(needs):
     weights = needs()["attack"].memory["weights"]
     large, small = (Machine("CPU", (), size * weights, 1 << 40, 1 << 40, 0) for size in (6, 5))

@@ -13,13 +13,13 @@ from tasks.steps import load_step
 from tasks.steps.register import run_register
 from tasks.steps.store import run_store
 from tasks.steps.unlearn import STEP
-from tasks.workspace import Place, Workspace, ledger_location, reproductions
+from tasks.workspace import Place, Registration, Workspace, ledger_location, reproductions
 from tests.ledger.lives import make_request, promoted_batch, take
 from tests.tasks.conftest import PARAMS
 from tests.tasks.steps.prepare import loader, put_parent
 from tests.tasks.workspaces import build_registrable, forget_set, save_model
 from unilogit.errors import InputError
-from unilogit.files import write_parquet
+from unilogit.files import sha256_weights, write_parquet
 from unilogit.ledger import Ledger
 
 NAME = "example-assistant"
@@ -28,18 +28,19 @@ params = loader(
 )
 
 
-def registered(home, batch, base, *overrides, parent=None, used=()):
+def registered(home, batch, base, *overrides, parent=None, used=(), start=None):
     """A workspace whose model was really unlearned, with its data pushed, as the next version.
 
     Args:
         overrides: what the version says it was made with.
         used: what it was made with beside that.
+        start: the files of version 1, where it went on from them.
     """
     settings = params(f"model.base={base}", *overrides)
     workspace = build_registrable(home / "runs" / batch, settings)
     for place, count, column in ((Place.RETAIN, 6, {}), (Place.NEIGHBOURS, 2, {}), (Place.HOLDOUT, 3, {"use": "stop"})):
         write_parquet(workspace.path(place), forget_set([[f"{place.name}-{n}"] for n in range(count)]).assign(**column))
-    put_parent(workspace, base, parent)
+    put_parent(workspace, base, parent, start)
     load_step("targets").run(workspace, params(f"model.base={base}", *overrides, *used))
     STEP.run(workspace, params(f"model.base={base}", *overrides, *used))
     run_store(workspace, settings)
@@ -135,6 +136,18 @@ def test_a_version_that_was_made_from_another_starts_from_that_one(second):
     assert "(version 1)" in told[1]
 
 
+def test_a_version_that_went_on_from_another_goes_on_from_that_one(home, base, first, second):
+    settings = ("model.start=1", "unlearn.learning_rate=1e-30", "unlearn.unmoved=continue")
+    start = first.path(Place.MODEL)
+    version = registered(home, "batch-0", base, *settings, start=start).read(Registration).version
+    told = []
+    outcome = make_again(version, told)
+    assert outcome.is_same
+    assert "unlearning goes on from version 1" in told[1]
+    assert outcome.made == sha256_weights(start)  # at no rate nothing else comes of them
+    assert outcome.made != sha256_weights(base)
+
+
 def test_a_parent_whose_weights_are_not_the_registered_ones_is_refused(second):
     with (
         tagged("1", weights_sha256="0" * 64),
@@ -144,8 +157,8 @@ def test_a_parent_whose_weights_are_not_the_registered_ones_is_refused(second):
 
 
 def test_other_weights_are_told_with_how_far_they_are_from_the_registered_ones(home, base, second):
-    registered(home, "batch-3", base, used=["seed=7", "unlearn.learning_rate=0.01"])
-    outcome = make_again("3")
+    other = registered(home, "batch-3", base, used=["seed=7", "unlearn.learning_rate=0.01"])
+    outcome = make_again(other.read(Registration).version)
     assert not outcome.is_same
     assert 0 < outcome.difference < 1
     assert f"is not reproduced: its weights are {outcome.registered}, and {outcome.made} came out" in str(outcome)

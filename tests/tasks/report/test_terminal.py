@@ -72,6 +72,15 @@ def test_failed_gates_are_explained(tmp_path):
     assert "promote" not in printed
 
 
+def test_what_is_still_known_may_be_gone_on_from(tmp_path):
+    gates = [*GATES, gate("strict", threshold=1e-9)]
+    options = told_again(DEFAULT_PARAMS, ["unlearn.seed=3"])
+    printed = text(show_run, registered(build(tmp_path / "batch-7", gates=gates), None), options)
+    command = "unilogit run --retry-failed --set unlearn.seed=3 --set model.start=4 --set unlearn.min_steps=…"
+    assert command in " ".join(printed.split())
+    assert "model.start" not in text(show_run, registered(build(tmp_path / "batch-8"), None))
+
+
 def test_what_to_type_next_keeps_the_options_that_were_given(tmp_path):
     options = told_again(Path("my params.yaml"), ["unlearn.epochs=3"])
     printed = text(show_run, registered(build(tmp_path / "batch-7"), None), options)

@@ -9,8 +9,10 @@ from tasks.workspace import AttackMetrics, ParentModel, RetainModel, TokenTarget
 from unilogit.evaluation.findings import NOT_FINITE
 
 
-def put_parent(workspace: Workspace, model: Path, version: str | None = None) -> None:
-    workspace.write(ParentModel(model=str(model), version=version, files_sha256=digest(model) or str(model)))
+def put_parent(workspace: Workspace, model: Path, version: str | None = None, start: Path | None = None) -> None:
+    parent = ParentModel(model=str(model), version=version, files_sha256=digest(model) or str(model))
+    told = {} if start is None else {"start": str(start), "start_version": 1, "start_sha256": digest(start)}
+    workspace.write(parent.model_copy(update=told))
 
 
 def put_targets(workspace: Workspace) -> None:
