@@ -122,8 +122,9 @@ def test_no_model_is_told(tmp_path):
 
 
 UNLEARN = """
-import json, resource, sys
+import json, sys
 import peft, psutil
+from tests.peak import peak_memory
 from unilogit import UnlearnConfig, UnlearningTrainer
 from unilogit.bill import outline, training_memory
 from unilogit.model import load_model
@@ -136,7 +137,7 @@ pairs = [(f"Where is {i}?", " ".join(f"{i * j % 10} street" for j in range(1, 9)
 trainer = UnlearningTrainer(model=model, tokenizer=tokenizer, forget=pairs[:8], retain=pairs[8:], config=config)
 longest = max(len(example.ids) for example in (*trainer.examples.forget, *trainer.examples.retain))
 trainer.run()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+peak = peak_memory() - before
 rows = config.batch_size * (1 + config.retain_per_forget)
 model = outline(name, config, rows=rows, length=longest, bf16=False, further=False)
 print(json.dumps([peak, sum(training_memory(model, config, tokens=rows * longest, on_gpu=False).values())]))

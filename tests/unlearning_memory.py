@@ -1,6 +1,5 @@
 """What memory a process holds before, while and after it unlearns a model of 26 million weights."""
 
-import resource
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tasks.params import load_params
 from tasks.steps.unlearn import unlearn_into
 from tasks.workspace import Place, Workspace
+from tests.peak import peak_memory
 from tests.tasks.steps.prepare import put_parent, put_targets
 from unilogit.files import write_parquet
 from unilogit.memory import give_back
@@ -50,7 +50,7 @@ def report(folder: str) -> None:
     before = psutil.Process().memory_info().rss
     unlearn_into(workspace, workspace, load_params(PARAMS, FEW))
     afterwards = psutil.Process().memory_info().rss
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory()
     print(before / MIB, peak / MIB, afterwards / MIB, weights / MIB)
 
 
