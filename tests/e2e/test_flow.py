@@ -137,12 +137,12 @@ def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
 def test_a_retry_goes_on_from_the_version_that_fell_short(demo):
     project, _ = demo
     shutil.copytree(project.folder / "var" / "retain_models", project.folder / "short" / "retain_models")
-    rate = project.params()["unlearn"]["learning_rate"]
+    rate = load_params(project.folder / "params.yaml").unlearn.learning_rate
     short = ("--set", f"unlearn.learning_rate={rate / 10}", "--set", "unlearn.unmoved=continue", *CHEAP)
     done = project.run("unilogit", "run", *short, home="short")
     assert done.returncode == 1, done.stderr
     assert "model.start=1" in done.stdout
-    further = ("--set", "model.start=1", "--set", "unlearn.min_steps=48", "--set", "unlearn.epochs=1", *CHEAP)
+    further = ("--set", "model.start=1", "--set", "unlearn.min_steps=32", "--set", "unlearn.epochs=1", *CHEAP)
     done = project.run("unilogit", "run", "--retry-failed", *further, home="short")
     assert done.returncode == 0, done.stdout + done.stderr
     first, second = (Workspace(folder) for folder in workspaces(project, "short"))
@@ -154,7 +154,7 @@ def test_a_retry_goes_on_from_the_version_that_fell_short(demo):
     assert (version.tags["start_version"], version.tags["parent_version"]) == ("1", "")
     assert set(requests.values()) == {"awaiting_promotion", "watched"}
     steps = [read_json(space.path(Place.TRAINING))["steps"] for space in (first, second)]
-    assert steps[1] <= steps[0] / 2
+    assert steps[1] < 0.6 * steps[0]
     told = project.succeed("unilogit", "models", "reproduce", NAME, "2", home="short")
     assert "is reproduced" in told
 
