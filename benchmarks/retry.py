@@ -5,9 +5,9 @@
         --first unlearn.learning_rate=0.0003 --first unlearn.unmoved=continue \\
         --retry model.start=1 --retry unlearn.learning_rate=0.0025 --retry unlearn.min_steps=12
 
-The project is that of `make real`. Without one, the first run forgets too little, at a tenth of the learning rate, and the second one has the shipped
-parameters. Each has a home of its own that knows nothing yet. Processor time counts, of all processes. Prints; writes
-nothing.
+The project is that of `make real`. Without one, the first run forgets too little, at a tenth of the learning rate, and
+the second one has the shipped parameters. Each has a home of its own that knows nothing yet. Processor time counts, of
+all processes. Prints; writes nothing.
 """
 
 import argparse
