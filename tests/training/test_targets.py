@@ -229,8 +229,8 @@ def test_a_run_with_other_targets_does_not_go_on_from_the_checkpoints():
     for shift in (0.0, 0.1):
         targets = [np.full((2, len(values)), -1 - shift, np.float32) for values in log_p(tiny_model(), FORGET)]
         trainer = tiny_trainer(tiny_model(), arguments={"targets": targets})
-        identities.add(identity_of(trainer.config, 0, trainer.examples))
-    identities.add(identity_of(trainer.config, 0, tiny_trainer(tiny_model()).examples))
+        identities.add(identity_of(trainer.config, 0, trainer.examples, None))
+    identities.add(identity_of(trainer.config, 0, tiny_trainer(tiny_model()).examples, None))
     assert len(identities) == 3
 
 
