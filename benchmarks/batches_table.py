@@ -12,8 +12,7 @@ Written by `python -m benchmarks.table`; `python -m benchmarks.batches` measures
 some more of the example's people, is unlearned from the version before it, promoted and closed; then their records
 leave the corpus. *Forget all* is everybody who was forgotten so far, from the snapshots of their batches. In brackets
 is what the batch's own retain model has, which knows nobody of this batch; of PrivLeak, how far from 0 the gate lets it
-be with so few records. The figures are of `unlearn.target: uniform`, and of the fourteen gates that there were, before
-any of this was kept.
+be with so few records.
 """
 COLUMNS = {
     "forget probability": "forget.probability",

@@ -22,10 +22,9 @@ model:
 - *half forgotten*: unlearned to 1/V for a few steps.
 - *refusing*: taught to say that it does not know (`idk_dpo`) for as many steps as *default*, which hardly changes
   how likely it finds the answers.
-- *over-forgotten*: driven to 1/V long after it was enough (now without unseen people to compare with, or it would end
-  where it was nearest to them; the models below ended with their last weights).
-- *default*: what the shipped parameters make of a model that knows (here still 20 epochs at 1.5e-3, not 12 at 2e-3).
-  It should pass, too.
+- *over-forgotten*: driven to 1/V long after it was enough, without unseen people to compare with: otherwise it would end
+  where it was nearest to them.
+- *default*: what the shipped parameters make of a model that knows. It should pass, too.
 
 Values are the least and the most in a pool. *AUC* is how often a gate's margin is wider for a model that never knew
 than for one of another pool (1: always, 0.5: it cannot tell). A gate against what is still known need not see what is

@@ -27,11 +27,8 @@ Good is: forget quality p above 0.05, PrivLeak near 0, answers to the forgotten 
 model's, relearned no further than the retain model, utility and retained answers as before. *All five* counts the
 seeds on which a method has forget quality p > 0.05, model utility ≥ 0.95 of before, |PrivLeak| < 10 or within what the
 two retain models differ by, relearning ≤ the retain model's + 0.10, and answers no less fluent than the retain model's
-by 1 nat. Times are of whole runs, beside whatever else the machine did. A study of two machines was put together from
-the pieces of both (`python -m tasks.study`), and has no times where one retrained and the other unlearned. *Gates* are
-those on forgetting in `params.yaml`. All runs here ended with their last weights; since, an earlier epoch's are kept
-where they were nearer to the aim ([targets.md](targets.md)). *As shipped* was 20 epochs at 1.5e-3 here, and is 12 at
-2e-3 now.
+by 1 nat. Times are of whole runs, beside whatever else the machine did. *Gates* are those on forgetting in
+`params.yaml`.
 """
 COLUMNS = {
     "forget quality, log10 p": "forget_quality.log10_p_value",
