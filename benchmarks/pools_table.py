@@ -22,8 +22,8 @@ model:
 - *half forgotten*: unlearned to 1/V for a few steps.
 - *refusing*: taught to say that it does not know (`idk_dpo`) for as many steps as *default*, which hardly changes
   how likely it finds the answers.
-- *over-forgotten*: driven to 1/V long after it was enough, without unseen people to compare with: otherwise it would end
-  where it was nearest to them.
+- *over-forgotten*: driven to 1/V long after it was enough, without unseen people to compare with (or it would end where
+  it was nearest to them).
 - *default*: what the shipped parameters make of a model that knows. It should pass, too.
 
 Values are the least and the most in a pool. *AUC* is how often a gate's margin is wider for a model that never knew
