@@ -94,6 +94,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.filterwarnings("ignore:.*passed over")
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from([*COLUMNS, "extra"]) | st.text(), json_values))
 def test_any_json_object_is_a_record_or_a_bad_record(tmp_path_factory, fields):

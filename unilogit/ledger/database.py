@@ -18,7 +18,9 @@ from unilogit.ledger.tables import SchemaRow
 
 SCHEMA_VERSION = 3  # the last of migrations/versions
 SECONDS_TO_WAIT = 30  # for another process to end its transaction
+SECONDS_TO_NOTICE_A_DEATH = 5  # a server's, of the process whose connection it was
 _UPGRADE_LOCK, _RUN_LOCK = 0x756E696C, 0x756E696D  # any numbers of our own
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's word for a lock not had in time
 _ON_CONNECT = [
     "PRAGMA synchronous = EXTRA",  # FULL may lose the last commit in a power cut
     "PRAGMA cache_size = -65536",  # KiB: what an import of any size takes
@@ -60,13 +62,16 @@ class Database:
             except Timeout:
                 raise busy from None
             return
-        # A lock of the session, which the server ends with the connection.
+        # A lock of the session, which the server ends with the connection: soon after a process died, not at once.
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"SET lock_timeout = '{SECONDS_TO_NOTICE_A_DEATH}s'")
             schema = connection.execute(sa.select(sa.func.current_schema())).scalar_one()
-            key = sa.func.pg_try_advisory_lock(_RUN_LOCK, sa.cast(zlib.crc32(schema.encode()) >> 1, sa.Integer))
+            key = sa.func.pg_advisory_lock(_RUN_LOCK, sa.cast(zlib.crc32(schema.encode()) >> 1, sa.Integer))
             try:
-                if not connection.execute(sa.select(key)).scalar_one():
-                    raise busy
+                try:
+                    connection.execute(sa.select(key))
+                except sa.exc.OperationalError as error:
+                    raise (busy if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE else error) from None
                 yield
             finally:
                 connection.detach()  # closed, not pooled: so is the lock
