@@ -167,8 +167,8 @@ def _seconds(params: Params, sketch: Sketch, pace: "Pace", steps: int) -> Iterat
     if has_targets(params):
         yield "targets", (count + min(UNSEEN, unseen)) * SCORED_AS_OTHERS * record
     if pace.step is not None:
-        limit_watched = monitored(params, count, has_targets(params))
-        watched = min(limit_watched, count) + min(limit_watched, rest) + min(limit_watched, unseen)
+        limits = monitored(params, count, has_targets(params))
+        watched = min(limits["forget"], count) + min(limits["retain"], rest) + min(limits["unseen"], unseen)
         whole = steps * pace.step + (params.unlearn.epochs + 1) * watched * record
         yield "unlearn", whole
         if evaluate.baselines:

@@ -165,21 +165,22 @@ def _write_history(output: Workspace, method: str, trainer: "UnlearningTrainer |
     )
 
 
-def monitored(params: Params, forget: int, has_targets: bool) -> int:
-    """How many records of each set are measured after every epoch.
+def monitored(params: Params, forget: int, has_targets: bool) -> dict[str, int]:
+    """How many records of each set are measured after every epoch at the most, by the names of `Monitor`.
 
-    Where nothing stops by them, so few that it costs about a tenth of the epoch: there are three sets, and to score an
-    answer takes a third of training on it.
+    Where nothing stops by them, so few that it costs about a tenth of the epoch: three sets are never empty, and to
+    score an answer takes a third of training on it. Of unseen people, whom targets follow, there are twice as many.
 
     Args:
         forget: records to forget.
         has_targets: their tokens have targets of their own.
     """
-    if not has_targets:
-        return MONITORED
-    config = params.unlearn
-    met = config.passes(forget) * forget / config.epochs * (2 + config.retain_per_forget)  # each once more, spliced
-    return min(MONITORED, max(LEAST_MONITORED, round(met / 10)))
+    count = MONITORED
+    if has_targets:
+        config = params.unlearn
+        met = config.passes(forget) * forget / config.epochs * (2 + config.retain_per_forget)  # each once more, spliced
+        count = min(MONITORED, max(LEAST_MONITORED, round(0.1 * 3 * met / 4)))
+    return {"forget": count, "earlier": count, "retain": count, "unseen": min(MONITORED, 2 * count)}
 
 
 def make_trainer(
@@ -205,7 +206,7 @@ def make_trainer(
         pd.read_parquet(source.path(place)) for place in (Place.FORGET, Place.HOLDOUT, Place.NEIGHBOURS)
     )
     targets = read_targets(source) if params.unlearn.method == "unilogit" else []
-    count = monitored(params, len(forget), bool(targets))
+    counts = monitored(params, len(forget), bool(targets))
     drawn = params.unlearn.passes(len(forget)) * len(forget) * params.unlearn.retain_per_forget
     rng = random.Random(params.seed)
     retain, apart = _split_watched(sampled_retain(source, max(drawn, MONITORED) + MONITORED, params.seed), drawn, rng)
@@ -225,7 +226,7 @@ def make_trainer(
         neighbours=pairs_of(neighbours) if params.unlearn.neighbour_share else (),
         alternatives=_alternatives(forget) if params.unlearn.method == "dpo" else (),
         targets=targets,
-        monitor=Monitor(**{name: rng.sample(drawn, min(count, len(drawn))) for name, drawn in pairs.items()}),
+        monitor=Monitor(**{name: rng.sample(rows, min(counts[name], len(rows))) for name, rows in pairs.items()}),
         config=params.unlearn,
         output_dir=output.path(Place.CHECKPOINTS),
         seed=params.seed,

@@ -2,15 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.knowing import knowing_model
-from tests.training.tiny import FORGET, RETAIN, tiny_config, tiny_model, tiny_trainer
+from tests.training.tiny import FORGET, RETAIN, answer_tokens, pairs, tiny_config, tiny_model, tiny_trainer
 from unilogit.errors import InputError
 from unilogit.training.rate_search import log_odds
-from unilogit.training.stopping import HOVERING, Monitor, forgotten_and_recovered, stop_rule, why_unmoved
+from unilogit.training.stopping import HOVERING, Monitor, drift, forgotten_and_recovered, stop_rule, why_unmoved
 
 nll = st.floats(0, 10)
 
@@ -90,6 +91,30 @@ def test_only_beside_unseen_people_is_anything_paused(unseen, pause):
     assert is_paused == bool(unseen and pause)
     assert is_paused == ("such answers are not pressed on" in said)
     assert len(entries(history)) == 3  # before, and after each of two epochs
+
+
+@given(st.lists(st.none() | st.floats(0.01, 10), max_size=5), st.floats(0.01, 10))
+def test_drift_is_of_the_last_measurement_beside_the_first(between, before):
+    entries = [before, *between]
+    history = [{"loss": 1.0} if nll is None else {"unseen_nll": nll} for nll in entries]
+    assert drift(history) == [nll for nll in entries if nll is not None][-1] / before
+    assert drift([{"loss": 1.0}]) == drift([{"unseen_nll": 0.0}]) == 1.0
+
+
+@pytest.mark.parametrize("unseen", [[], [*RETAIN, *pairs(11, "Cy")]], ids=["nobody unseen", "unseen people"])
+def test_targets_follow_unseen_people(unseen):
+    """Some of these are retained in truth, so that all together get likelier for sure."""
+    targets = [np.full((2, len(ids)), -4.0, dtype=np.float32) for ids in answer_tokens()]
+    task = tiny_trainer(
+        tiny_model(),
+        arguments={"monitor": Monitor(FORGET, (), unseen), "targets": targets},
+        **{"learning_rate": 1e-2, "retain_weight": 4.0, "epochs": 40},
+    )
+    before, *_, last = entries(task.run())
+    follows = last["unseen_nll"] / before["unseen_nll"] if unseen else 1.0
+    assert task.unlearning_loss.drift == follows
+    assert follows < 0.8 or not unseen
+    assert last["forget_nll"] == pytest.approx(4 * follows, abs=0.5)
 
 
 def test_the_rule_is_logged_once(caplog):

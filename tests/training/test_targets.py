@@ -20,6 +20,7 @@ from unilogit.training.targets import (
     SUREST,
     Unseen,
     _by_rank,
+    find_known,
     find_targets,
     nearest_questions,
 )
@@ -52,6 +53,31 @@ def test_a_token_has_the_place_among_unseen_peoples_that_it_has_among_its_own(es
     for rank, place in enumerate(order):
         expected = np.percentile(unseen, 100 * (rank + 0.5) / len(together))
         assert driven[place] == pytest.approx(min(expected, SUREST), rel=1e-5, abs=1e-6)
+
+
+@given(st.lists(st.floats(-30, 0), min_size=1, max_size=12), st.lists(st.floats(-30, 0), min_size=1, max_size=40))
+def test_an_answer_is_known_that_is_likelier_than_nearly_all_of_unseen_peoples(own, unseen):
+    known = find_known([np.array([mean - 1, mean + 1]) for mean in own], [np.array([mean]) for mean in unseen])
+    means = [(mean - 1 + mean + 1) / 2 for mean in own]
+    least = np.percentile(unseen, 95)
+    expected = [mean > least for mean in means]
+    assert known.tolist() == (expected if any(expected) else [True] * len(own))
+
+
+def test_what_is_forgotten_already_does_not_push_up_what_is_not():
+    """Beside others that nobody knows, known answers have the targets that they have alone; so have the others."""
+    model = knowing_model()
+    strangers = [(prompt, f"Nobody{number}knows") for number, (prompt, _) in enumerate(pairs(5, "Di"))]
+    alone = [found(model, source="neighbours", forget=forget) for forget in (FORGET, strangers)]
+    mixed = [pair for both in zip(FORGET, strangers, strict=False) for pair in both] + FORGET[5:]
+    targets = found(model, source="neighbours", forget=mixed)
+    by_pair = dict(zip(mixed, targets.log_target, strict=True))
+    for forget, told in zip((FORGET, strangers), alone, strict=True):
+        expected, mixed_in = (np.concatenate(rows, axis=1) for rows in (told.log_target, [by_pair[p] for p in forget]))
+        np.testing.assert_array_equal(np.sort(mixed_in), np.sort(expected))  # what is about equal may change places
+    assert targets.qualities["neighbours"] == pytest.approx(alone[0].qualities["neighbours"], abs=1e-6)
+    assert "5 of 13 answers are forgotten already" in targets.told
+    assert "forgotten already" not in alone[0].told
 
 
 def test_the_source_that_is_asked_for_gives_the_order_and_unseen_people_the_likelihoods():

@@ -218,6 +218,16 @@ def test_a_batch_without_answers_counts_nothing_and_can_be_learnt_from(method, r
     assert loss.count(inputs["labels"], inputs["role"]).sum() == 0
 
 
+@pytest.mark.parametrize("drift", [0.5, 1.0, 1.5])
+def test_targets_drift(drift):
+    model, inputs = tiny("Llama"), batch()
+    loss = build(model, None, "unilogit")
+    targets = -torch.rand(inputs["labels"].shape, generator=torch.Generator().manual_seed(1)).double() - 0.1
+    expected, _ = loss(**inputs, log_target=targets * drift)
+    loss.drift = drift
+    torch.testing.assert_close(loss(**inputs, log_target=targets)[0], expected, rtol=0, atol=0)
+
+
 def test_items_are_answer_tokens_or_examples():
     model = tiny()
     inputs = batch()

@@ -46,6 +46,11 @@ def tiny_trainer(model, folder=None, arguments=None, **knobs):
     )
 
 
+def answer_tokens():
+    """Of each forget answer."""
+    return [example.ids[example.answer_start :] for example in tiny_trainer(tiny_model()).examples.forget]
+
+
 def weights(model):
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 

@@ -133,10 +133,10 @@ class UnlearnConfig(Config):
 
     method: str = "unilogit"
     target: Literal["auto", "uniform", "base", "neighbours", "unseen"] = "auto"
-    epochs: PositiveInt = 12
+    epochs: PositiveInt = 20
     min_steps: PositiveInt = 96
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 5.0
-    learning_rate: Annotated[Literal["auto"] | PositiveFloat, _or_say("auto, a number above 0")] = 2e-3
+    learning_rate: Annotated[Literal["auto"] | PositiveFloat, _or_say("auto, a number above 0")] = 1.5e-3
     unmoved: Literal["stop", "continue"] = "stop"
     batch_size: PositiveInt = 8
     accumulation: Annotated[Literal["auto"] | PositiveInt, _or_say("auto, a whole number above 0")] = "auto"

@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from unilogit.training.config import UnlearnConfig
-from unilogit.training.stopping import History, Monitor, Pair, forgotten_and_recovered
+from unilogit.training.stopping import History, Monitor, Pair, drift, forgotten_and_recovered
 
 if TYPE_CHECKING:
     from unilogit.training.trainer import UnlearningTrainer
@@ -55,7 +55,8 @@ def distances(history: History, aims: Mapping[str, float]) -> list[Measured]:
 
     Args:
         history: what was logged, as `StopWhenForgotten` does.
-        aims: mean NLL that the answers of `forget` and `earlier` are driven to; those of others to unseen people's.
+        aims: mean NLL that the answers of `forget` and `earlier` were driven to at first, as those of others are to
+            unseen people's; they drift as the targets do.
 
     Returns:
         None of measurements without an aim.
@@ -65,7 +66,7 @@ def distances(history: History, aims: Mapping[str, float]) -> list[Measured]:
     for entry in measured[1:]:
         gaps = []
         for name in ("forget", "earlier"):
-            aim = aims.get(name, entry.get("unseen_nll"))
+            aim = aims[name] * drift([measured[0], entry]) if name in aims else entry.get("unseen_nll")
             if aim is not None and f"{name}_nll" in entry:
                 gaps.append(abs(entry[f"{name}_nll"] - aim))
         if gaps:

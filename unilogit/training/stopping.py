@@ -5,7 +5,8 @@ There is one behaviour, and `stop_rule` says it before training:
 - With unseen people, training stops once forget answers are no likelier than theirs and retention has recovered;
   with `pause_forgotten`, an answer that is no likelier than theirs is not pressed on for as long as that holds.
 - Without them nothing says what forgotten is: every answer is pressed on to the last epoch.
-- With targets of their own, tokens are driven there and stay: to the last epoch, and nothing is left out.
+- With targets of their own, tokens are driven there and stay: to the last epoch, and nothing is left out. Targets
+  follow unseen people's answers, whose likelihood drifts as the model changes.
 - Where there is such an aim, a run that ends further from it than an earlier epoch was keeps that one's weights
   (nearest.py).
 
@@ -103,6 +104,12 @@ def forgotten_and_recovered(history: History, config: UnlearnConfig) -> bool:
     return forgotten and now.get("retain_probability", 1.0) >= goal
 
 
+def drift(history: History) -> float:
+    """Unseen people's mean NLL as it was measured last, over that before unlearning; 1 where there are none."""
+    measured = [entry["unseen_nll"] for entry in history if "unseen_nll" in entry]
+    return measured[-1] / measured[0] if measured and measured[0] else 1.0
+
+
 def why_unmoved(history: History, steps: int) -> str | None:
     """Why much will still be known when this run ends, as a sentence; None where nothing says so.
 
@@ -172,7 +179,7 @@ class StopWhenForgotten(TrainerCallback):
     def measure(self) -> dict[str, float]:
         """Mean NLL per answer token of forget and unseen answers (nats) and probability of retain answers.
 
-        Also tells the trainer from which NLL on an answer is forgotten.
+        Also tells the trainer from which NLL on an answer is forgotten, and how far targets have drifted.
         """
         measured = {}
         for name in ("forget", "earlier", "unseen"):
@@ -182,6 +189,7 @@ class StopWhenForgotten(TrainerCallback):
             measured["retain_probability"] = float(self.score(self.monitor.retain)["probability"].mean())
         if self.monitor.unseen and self.trainer.config.pause_forgotten and not self.trainer.examples.has_targets:
             self.trainer.unlearning_loss.forgotten_nll = measured["unseen_nll"]
+        self.trainer.unlearning_loss.drift = drift([*self.trainer.state.log_history, measured])
         return measured
 
     def score(self, pairs: Sequence[Pair]) -> pd.DataFrame:

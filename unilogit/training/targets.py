@@ -12,7 +12,9 @@ That gives an order. How likely the tokens should be, unseen people say, of whom
 tokens of their answers in the order of what the model itself makes of them, each forget token is driven to where one of
 them stands at the same share of the way. So forget answers come to be as unlike each other as unseen people's, and no
 monotone mistake of a source matters. The same for answers that begin with a few tokens of another one (splices.py):
-the order is the same, and unseen people's answers are spliced, too.
+the order is the same, and unseen people's answers are spliced, too. What is known and what is not are ordered apart:
+together, all that earlier batches had forgotten would stand below all that is to be forgotten now, and push it up to
+where what anybody could guess belongs.
 
 How good a source is, is measured on unseen people, too: the rank correlation of what it says of their tokens with what
 the model says, which does not know them either. And a source may recall the forgotten, as the beginning of an answer
@@ -44,6 +46,7 @@ TokenValues = list[np.ndarray]  # of each answer, a float for each of its tokens
 
 NEAREST = 8  # questions that an answer is put after
 SPLICES_SCORED = 2  # of each of unseen people's answers
+SURELY_KNOWN = 0.95  # the share of unseen people's answers that a known one is likelier than
 LEAST_WORTH = 0.3  # of a source that is taken without being asked for
 SUREST = -1e-4  # log of the highest probability that a token is driven to: log-odds stay finite
 SCORED_TOKENS = 4096  # at once; always the same, for the same bits whatever memory there is
@@ -137,7 +140,8 @@ def find_targets(
     if not unseen.pairs:
         reason = "there are no unseen people (data.holdout), who say how likely tokens are that nobody knows"
         return _uniform(reason, source, {})
-    own, own_unseen = np.concatenate(score(forget)), np.concatenate(score(unseen.pairs))
+    own, own_unseen = score(forget), score(unseen.pairs)
+    known = find_known(own, own_unseen)
     qualities: dict[SourceName, Quality] = {}
     estimates: dict[SourceName, TokenValues] = {}
     why_not = [] if pretrained is not None else ["base: there is no model.pretrained"]
@@ -149,15 +153,19 @@ def find_targets(
             why_not.append(f"{name}: there are no other questions than the answers' own")
             continue
         estimates[name] = of_forget
-        qualities[name] = _quality(np.concatenate(of_forget), np.concatenate(of_unseen), own, own_unseen)
+        tokens = _chosen(of_forget, known), of_unseen, _chosen(own, known), own_unseen
+        qualities[name] = _quality(*map(np.concatenate, tokens))
     told = "; ".join([*(f"{name}: {quality}" for name, quality in qualities.items()), *why_not])
+    if not known.all():
+        told += f"; {known.size - known.sum()} of {known.size} answers are forgotten already"
     worthwhile = [name for name, quality in qualities.items() if source != "auto" or quality.worth >= LEAST_WORTH]
     if not worthwhile:
         return _uniform(f"no source is worth it ({told})", source, qualities)
     best = max(worthwhile, key=lambda name: qualities[name].worth)
     spliced = _spliced(model, tokenizer, unseen.pairs, retain, seed, context_length(model, max_length), progress)
-    likelihoods = own_unseen, spliced if len(spliced) else own_unseen
-    ranked = [_by_rank(estimates[best], values) for values in likelihoods]
+    standing = np.concatenate(own_unseen)
+    likelihoods = standing, spliced if len(spliced) else standing
+    ranked = [_by_rank_apart(estimates[best], known, values) for values in likelihoods]
     log_target = [np.stack(rows) for rows in zip(*ranked, strict=True)]
     return Targets(best, f"each forget token has its own target, by `{best}` ({told})", log_target, qualities)
 
@@ -284,11 +292,36 @@ def _text(prompt: Prompt) -> str:
 
 
 def _quality(of_forget: np.ndarray, of_unseen: np.ndarray, own: np.ndarray, own_unseen: np.ndarray) -> Quality:
-    """All are log p of tokens: by the source, of the forgotten and of unseen people; by the model, of both."""
+    """All are log p of tokens: by the source, of what is known and of unseen people; by the model, of both."""
     varies = np.ptp(of_unseen) > 0 and np.ptp(own_unseen) > 0
     correlation = float(spearmanr(of_unseen, own_unseen).statistic) if varies else 0.0
     way = own.mean() - of_unseen.mean()
     return Quality(correlation, float((of_forget.mean() - of_unseen.mean()) / way) if way > 0 else 0.0)
+
+
+def find_known(own: TokenValues, unseen: TokenValues) -> np.ndarray:
+    """Of each answer, whether it is likelier than nearly all of unseen people's, bool; all are where none is.
+
+    Args:
+        own, unseen: log p of the tokens of answers by the model, of the forgotten and of unseen people.
+    """
+    means = np.array([values.mean() for values in own])
+    known = means > np.quantile([values.mean() for values in unseen], SURELY_KNOWN)
+    return known if known.any() else np.ones(len(own), dtype=bool)
+
+
+def _chosen(answers: TokenValues, chosen: np.ndarray) -> TokenValues:
+    return [answers[place] for place in np.flatnonzero(chosen)]
+
+
+def _by_rank_apart(estimates: TokenValues, known: np.ndarray, unseen: np.ndarray) -> TokenValues:
+    """`_by_rank` of the answers that are known, and of the others."""
+    ranked = list(estimates)
+    for group in (known, ~known):
+        if group.any():
+            for place, targets in zip(np.flatnonzero(group), _by_rank(_chosen(estimates, group), unseen), strict=True):
+                ranked[place] = targets
+    return ranked
 
 
 def _by_rank(estimates: TokenValues, unseen: np.ndarray) -> TokenValues:

@@ -55,6 +55,7 @@ class UnlearningLoss:
     Attributes:
         forgotten_nll: nats per token. A forget answer whose mean NLL is not below it counts 0 in the forget term,
             value and gradient, whatever the method. Infinite: none is left out.
+        drift: what log targets are multiplied by.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class UnlearningLoss:
         self.compared = [role for role, term in self.terms.items() if term.method.needs_reference_model]
         if self.compared and reference is None:
             raise ValueError("these terms need the model before unlearning: pass `reference`")
-        self.forgotten_nll = math.inf
+        self.forgotten_nll, self.drift = math.inf, 1.0
 
     def count(self, labels: Tensor, role: Tensor) -> Tensor:
         """How many items (tokens or examples) each of the terms has a value for: [1] or [2], float64."""
@@ -163,6 +164,7 @@ class UnlearningLoss:
         """The scaled total of terms whose losses know a token's log p and log(1 − p) alone, and their sums."""
         chosen = tokens.of_roles(*roles)
         tokens = tokens.take(chosen)
+        has_targets = tokens.log_target is not ABSENT
 
         def loss(scores: TargetLogProb, rows: slice) -> Tensor:
             values = torch.zeros_like(scores.log_p)
@@ -174,7 +176,7 @@ class UnlearningLoss:
                     example=tokens.example[rows][places],
                     examples=tokens.examples[role],
                     vocabulary=self.scorer.vocabulary,
-                    log_target=tokens.log_target if tokens.log_target is ABSENT else tokens.log_target[rows][places],
+                    log_target=tokens.log_target[rows][places] * self.drift if has_targets else ABSENT,
                 )
                 values = values.index_put((places,), self._values(role, answers))
             return values
