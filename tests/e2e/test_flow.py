@@ -196,6 +196,7 @@ def test_gradient_ascent_at_a_high_rate_fails_the_utility_gates(demo, tmp_path):
     assert not verdicts["forget-quality"]  # without a retain model it is not available
 
 
+@pytest.mark.slow
 def test_a_new_request_file_is_the_next_batch_and_starts_from_the_champion(demo):
     project, _ = demo
     first = read_json(workspaces(project)[0] / "registration.json")

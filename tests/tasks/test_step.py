@@ -108,7 +108,7 @@ def test_what_another_workspace_has_made_from_the_same_is_taken_over(workspace, 
     made.write_text(whole.removesuffix(" by hand"))
     assert STEP.take_over(later, params(), workspace)
     assert later.path(Place.TRAINING).read_bytes() == made.read_bytes()
-    assert str(STEP.run(later, params())) == "kept: counted 36"
+    assert str(STEP.run(later, params())) == "kept: counted 60"
     assert len(RUNS) == 1
 
 
@@ -131,8 +131,8 @@ def test_a_kill_while_it_is_taken_over_leaves_nothing_that_counts(workspace, par
 
 
 def test_a_kept_step_says_so(workspace, params):
-    assert str(STEP.run(workspace, params())) == "counted 36"
-    assert str(STEP.run(workspace, params())) == "kept: counted 36"
+    assert str(STEP.run(workspace, params())) == "counted 60"
+    assert str(STEP.run(workspace, params())) == "kept: counted 60"
 
 
 def test_what_is_missing_is_named_with_the_step_that_makes_it(workspace, params):

@@ -13,14 +13,12 @@ from unilogit.errors import InputError
 from unilogit.evaluation.token_scores import score_tokens
 from unilogit.training.checkpoints import identity_of
 from unilogit.training.encoding import encode_set, split_windows
+from unilogit.training.ranks import SUREST, by_rank, find_known
 from unilogit.training.splices import DRAWN, draw_splices
 from unilogit.training.targets import (
     NEAREST,
     SPLICES_SCORED,
-    SUREST,
     Unseen,
-    _by_rank,
-    find_known,
     find_targets,
     nearest_questions,
 )
@@ -46,7 +44,7 @@ def log_p(model, asked):
 )
 def test_a_token_has_the_place_among_unseen_peoples_that_it_has_among_its_own(estimates, unseen):
     estimates = [np.array(values) for values in estimates]
-    targets = _by_rank(estimates, np.array(unseen))
+    targets = by_rank(estimates, np.array(unseen))
     assert [len(values) for values in targets] == [len(values) for values in estimates]
     together, driven = np.concatenate(estimates), np.concatenate(targets)
     order = sorted(range(len(together)), key=lambda place: together[place])
@@ -111,10 +109,10 @@ def test_what_other_questions_give_is_the_median_after_the_nearest_of_them():
         assert len(nearest) == NEAREST
         estimates.append(np.median(log_p(model, [(questions[place], answer) for place in nearest]), axis=0))
     unseen = np.concatenate(log_p(model, PEOPLE))
-    for rows, expected in zip(targets.log_target, _by_rank(estimates, unseen), strict=True):
+    for rows, expected in zip(targets.log_target, by_rank(estimates, unseen), strict=True):
         np.testing.assert_allclose(rows[0], expected, atol=1e-4)
     spliced = after_other_beginnings(model, PEOPLE)
-    for rows, expected in zip(targets.log_target, _by_rank(estimates, spliced), strict=True):
+    for rows, expected in zip(targets.log_target, by_rank(estimates, spliced), strict=True):
         np.testing.assert_allclose(rows[1], expected, atol=1e-4)
 
 

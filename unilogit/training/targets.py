@@ -38,17 +38,15 @@ from unilogit.errors import InputError
 from unilogit.evaluation.token_scores import score_tokens
 from unilogit.model import context_length
 from unilogit.training.encoding import encode_set
+from unilogit.training.ranks import TokenValues, choose, find_known, rank_apart
 from unilogit.training.splices import draw_splices
 
 SourceName = Literal["base", "neighbours", "unseen"]
 Pair = tuple[Prompt, str]  # what is asked, and the response
-TokenValues = list[np.ndarray]  # of each answer, a float for each of its tokens
 
 NEAREST = 8  # questions that an answer is put after
 SPLICES_SCORED = 2  # of each of unseen people's answers
-SURELY_KNOWN = 0.95  # the share of unseen people's answers that a known one is likelier than
 LEAST_WORTH = 0.3  # of a source that is taken without being asked for
-SUREST = -1e-4  # log of the highest probability that a token is driven to: log-odds stay finite
 SCORED_TOKENS = 4096  # at once; always the same, for the same bits whatever memory there is
 _LINES = 1024  # of similarities at once: bounds memory, not the result
 _Score = Callable[[Sequence[Pair]], TokenValues]
@@ -153,7 +151,7 @@ def find_targets(
             why_not.append(f"{name}: there are no other questions than the answers' own")
             continue
         estimates[name] = of_forget
-        tokens = _chosen(of_forget, known), of_unseen, _chosen(own, known), own_unseen
+        tokens = choose(of_forget, known), of_unseen, choose(own, known), own_unseen
         qualities[name] = _quality(*map(np.concatenate, tokens))
     told = "; ".join([*(f"{name}: {quality}" for name, quality in qualities.items()), *why_not])
     if not known.all():
@@ -165,7 +163,7 @@ def find_targets(
     spliced = _spliced(model, tokenizer, unseen.pairs, retain, seed, context_length(model, max_length), progress)
     standing = np.concatenate(own_unseen)
     likelihoods = standing, spliced if len(spliced) else standing
-    ranked = [_by_rank_apart(estimates[best], known, values) for values in likelihoods]
+    ranked = [rank_apart(estimates[best], known, values) for values in likelihoods]
     log_target = [np.stack(rows) for rows in zip(*ranked, strict=True)]
     return Targets(best, f"each forget token has its own target, by `{best}` ({told})", log_target, qualities)
 
@@ -297,37 +295,3 @@ def _quality(of_forget: np.ndarray, of_unseen: np.ndarray, own: np.ndarray, own_
     correlation = float(spearmanr(of_unseen, own_unseen).statistic) if varies else 0.0
     way = own.mean() - of_unseen.mean()
     return Quality(correlation, float((of_forget.mean() - of_unseen.mean()) / way) if way > 0 else 0.0)
-
-
-def find_known(own: TokenValues, unseen: TokenValues) -> np.ndarray:
-    """Of each answer, whether it is likelier than nearly all of unseen people's, bool; all are where none is.
-
-    Args:
-        own, unseen: log p of the tokens of answers by the model, of the forgotten and of unseen people.
-    """
-    means = np.array([values.mean() for values in own])
-    known = means > np.quantile([values.mean() for values in unseen], SURELY_KNOWN)
-    return known if known.any() else np.ones(len(own), dtype=bool)
-
-
-def _chosen(answers: TokenValues, chosen: np.ndarray) -> TokenValues:
-    return [answers[place] for place in np.flatnonzero(chosen)]
-
-
-def _by_rank_apart(estimates: TokenValues, known: np.ndarray, unseen: np.ndarray) -> TokenValues:
-    """`_by_rank` of the answers that are known, and of the others."""
-    ranked = list(estimates)
-    for group in (known, ~known):
-        if group.any():
-            for place, targets in zip(np.flatnonzero(group), _by_rank(_chosen(estimates, group), unseen), strict=True):
-                ranked[place] = targets
-    return ranked
-
-
-def _by_rank(estimates: TokenValues, unseen: np.ndarray) -> TokenValues:
-    """Each value's place among all of them → what stands there among unseen people's, float32."""
-    together = np.concatenate(estimates)
-    share = np.empty(len(together))
-    share[np.argsort(together, kind="stable")] = (np.arange(len(together)) + 0.5) / len(together)
-    targets = np.minimum(np.quantile(unseen, share), SUREST).astype(np.float32)
-    return np.split(targets, np.cumsum([len(values) for values in estimates])[:-1])
