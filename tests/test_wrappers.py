@@ -1,8 +1,10 @@
 """What runs in place of a module's forward, with and without a wrapper for several processes around it."""
 
+import os
+
 import pytest
 import torch
-from torch import distributed, nn
+from torch import distributed, multiprocessing, nn
 
 from unilogit.wrappers import run_as_forward
 
@@ -34,22 +36,26 @@ def test_hooks_of_the_module_notice_the_call():
     assert calls == ["hook"]
 
 
-def test_ddp_averages_the_gradients_of_what_runs_in_its_modules_forward(tmp_path):
-    distributed.init_process_group(
-        "gloo", store=distributed.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1
+def averaged_gradients(_rank, folder):
+    """In a process that just ends: freeing DDP may wait forever for a thread of its group, which waits for the GIL."""
+    store = distributed.FileStore(f"{folder}/store", 1)
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    inner = nn.Linear(2, 1, bias=False)
+    wrapper = nn.parallel.DistributedDataParallel(inner)
+    reduced = []
+    wrapper.register_comm_hook(
+        None, lambda _, bucket: reduced.append(bucket.buffer().clone()) or _done(bucket.buffer())
     )
-    try:
-        inner = nn.Linear(2, 1, bias=False)
-        wrapper = nn.parallel.DistributedDataParallel(inner)
-        reduced = []
-        wrapper.register_comm_hook(
-            None, lambda _, bucket: reduced.append(bucket.buffer().clone()) or _done(bucket.buffer())
-        )
-        run_as_forward(wrapper, lambda factor: factor * inner.weight.square().sum(), 3.0).backward()
-        assert "forward" not in vars(inner)
-        torch.testing.assert_close(reduced[0], 6 * inner.weight.detach().flatten())
-    finally:
-        distributed.destroy_process_group()
+    run_as_forward(wrapper, lambda factor: factor * inner.weight.square().sum(), 3.0).backward()
+    assert "forward" not in vars(inner)
+    torch.save((reduced, inner.weight.detach()), f"{folder}/reduced.pt")
+    os._exit(0)
+
+
+def test_ddp_averages_the_gradients_of_what_runs_in_its_modules_forward(tmp_path):
+    multiprocessing.spawn(averaged_gradients, (str(tmp_path),), nprocs=1)
+    [reduced], weight = torch.load(tmp_path / "reduced.pt")
+    torch.testing.assert_close(reduced, 6 * weight.flatten())
 
 
 def _done(value):

@@ -117,6 +117,7 @@ ONE_FORM = {"forgotten-in-other-forms"}  # and so small a model answers in the o
 CHEAP = ("--set", f"evaluate.robustness.attacks={GATED_ATTACKS}", "--set", "evaluate.general.questions=20")
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_its_gates_becomes_no_candidate(demo):
     project, _ = demo
     shutil.copytree(project.folder / "var" / "retain_models", project.folder / "untouched" / "retain_models")

@@ -18,6 +18,7 @@ from tests.e2e.planted import PLANTED, SHARD, planted_project, put_bad_corpus
 from tests.e2e.prefect_server import ask, prefect_server
 from unilogit.gates import GateReport
 
+pytestmark = pytest.mark.slow
 OUTSIDE = ("prefect/**/*", "logs/*", "mlflow.db*", "mlartifacts/**/*", "defects/*")
 EVIDENCE = (  # of a workspace: what git, DVC's experiments and people elsewhere may see
     *(Place.DATA_POINTER, Place.METRICS, Place.GATES, Place.TRAINING, Place.LOSS_CURVES, Place.EXTRACTION),
