@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import TrainerCallback, TrainerControl, TrainerState, get_linear_schedule_with_warmup
 
 from tests.training.knowing import knowing_model
-from tests.training.tiny import FORGET, RETAIN, largest_difference, tiny_trainer, weights
+from tests.training.tiny import FORGET, RETAIN, answer_tokens, largest_difference, tiny_trainer, weights
 from unilogit.errors import InputError
 from unilogit.training.rate_search import (
     EVEN_ODDS,
@@ -19,6 +20,7 @@ from unilogit.training.rate_search import (
     MOST_STEPS,
     RATE,
     SHARE,
+    STEPS_TO_TARGETS,
     RateSearch,
     log_odds,
 )
@@ -30,14 +32,14 @@ def nll_of(odds):
     return math.log1p(math.exp(-odds))
 
 
-def search(speed, steps, start, goal=None, goes_on=False):
+def search(speed, steps, start, goal=None, goes_on=False, within=None):
     """Steer an optimiser whose every step moves log-odds by speed × rate; (the rate of each step, what was logged)."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LOWEST)
     scheduler = get_linear_schedule_with_warmup(optimizer, 0, steps)
     state, control, rates = TrainerState(), TrainerControl(), []
     if goal is not None:
         state.log_history.append({"unseen_nll": nll_of(goal)})
-    callback = RateSearch(state.log_history.append, lambda: nll_of(start - speed * sum(rates)), steps, goes_on)
+    callback = RateSearch(state.log_history.append, lambda: nll_of(start - speed * sum(rates)), steps, goes_on, within)
     callback.on_train_begin(None, state, control)
     for state.global_step in range(1, steps + 1):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -56,6 +58,25 @@ def test_the_rate_goes_the_whole_way_in_its_share_of_the_steps(speed, steps, sta
     searching = [LOWEST * 2**step * (1 - step / steps) for step in range(length)]
     going = [rate * (1 - step / steps) for step in range(length, steps)]
     assert rates == pytest.approx(searching + going)
+
+
+@given(steps=st.integers(LEAST_STEPS, 400), within=st.floats(1, LEAST_STEPS))
+def test_the_whole_way_may_take_so_many_steps_whatever_the_run_has(steps, within):
+    assert search(1e4, steps, 5, within=within)[1][RATE] * 1e4 * within == pytest.approx(5)
+
+
+@pytest.mark.parametrize("has_targets", [True, False])
+def test_where_tokens_have_targets_a_run_of_any_length_goes_as_fast(has_targets):
+    targets = [np.full((2, len(ids)), -1.0, dtype=np.float32) for ids in answer_tokens()] if has_targets else []
+    for steps in (LEAST_STEPS, 2 * LEAST_STEPS):
+        trainer = tiny_trainer(
+            knowing_model(),
+            arguments={"monitor": Monitor(FORGET, RETAIN), "targets": targets},
+            learning_rate="auto",
+            min_steps=steps,
+        )
+        [found] = [one.within for one in trainer.callback_handler.callbacks if isinstance(one, RateSearch)]
+        assert found == (STEPS_TO_TARGETS if has_targets else SHARE * steps)
 
 
 def test_without_unseen_people_it_aims_at_even_odds():

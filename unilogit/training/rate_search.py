@@ -2,8 +2,8 @@
 
 Adam moves every weight by about the rate at each step, whatever the loss; so the log-odds of forget answers move in
 proportion to the sum of the rates so far. The rate doubles from step to step, from one at which no model moves, until
-these log-odds have moved a little. What that took says which rate goes the whole way, to those of unseen people, in a
-set share of the steps; from then on it falls linearly to 0. Nothing is taken back: the little way was in the right
+these log-odds have moved a little. What that took says which rate goes the whole way, to those of unseen people, in so
+many steps; from then on it falls linearly to 0. Nothing is taken back: the little way was in the right
 direction. After the range test of Smith 2017, arXiv 1506.01186, which looks for the rate at which a loss falls fastest.
 
 Knows likelihoods and rates; nothing of losses, data or files.
@@ -24,8 +24,7 @@ MOST_STEPS = math.ceil(math.log2(HIGHEST / LOWEST))  # that the search takes
 LEAST_STEPS = 4 * MOST_STEPS  # of a run: after the search most of it is still to come
 MOVED = 1.0  # in log-odds: how far is far enough to tell a speed
 SHARE = 1 / 4  # of the steps, for the whole way at the speed that was found
-# The same where tokens have targets: what is overshot comes back, and rounding undoes less of a long way.
-SHARE_TO_TARGETS = 1 / 20
+STEPS_TO_TARGETS = 7  # for it where tokens have targets: what is overshot comes back, so a long run need not go slower
 STARTED, RATE = "searched_nll", "found_learning_rate"  # what is logged: before the first step, and in the end
 LEAST_NLL = 1e-6  # log-odds of what is certain are infinite
 EVEN_ODDS = math.log(2)  # the NLL that forgetting aims at where no unseen people say it
@@ -68,7 +67,7 @@ class RateSearch(TrainerCallback):
         measure: the mean NLL of forget answers under the weights as they are, in nats.
         steps: that the run has.
         goes_on: where no rate moves them, go on at the highest; else that is an error.
-        share: of the steps, for the whole way.
+        within: steps at the rate that is found, for the whole way; None for `SHARE` of the run's.
 
     Raises:
         InputError: the run has too few steps.
@@ -80,14 +79,15 @@ class RateSearch(TrainerCallback):
         measure: Callable[[], float],
         steps: int,
         goes_on: bool = False,
-        share: float = SHARE,
+        within: float | None = None,
     ) -> None:
         if steps < LEAST_STEPS:
             raise InputError(
                 f"unlearn.learning_rate auto may take {MOST_STEPS} optimiser steps to find a rate, and this run has"
                 f" {steps}; set unlearn.min_steps to {LEAST_STEPS} or more, or give a number"
             )
-        self.tell, self.measure, self.steps, self.goes_on, self.share = tell, measure, steps, goes_on, share
+        self.tell, self.measure, self.steps, self.goes_on = tell, measure, steps, goes_on
+        self.within = SHARE * steps if within is None else within
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -120,7 +120,7 @@ class RateSearch(TrainerCallback):
             return LOWEST  # all is forgotten: there is nowhere to go
         moved = before - log_odds(self.measure())
         if moved >= min(MOVED, way):
-            return rate_for(way, moved, tried(step, self.steps), self.share * self.steps)
+            return rate_for(way, moved, tried(step, self.steps), self.within)
         if step < MOST_STEPS:
             return None
         if self.goes_on:
