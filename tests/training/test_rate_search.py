@@ -20,9 +20,9 @@ from unilogit.training.rate_search import (
     MOST_STEPS,
     RATE,
     SHARE,
-    STEPS_TO_TARGETS,
     RateSearch,
     log_odds,
+    steps_to_targets,
 )
 from unilogit.training.stopping import Monitor
 
@@ -65,18 +65,26 @@ def test_the_whole_way_may_take_so_many_steps_whatever_the_run_has(steps, within
     assert search(1e4, steps, 5, within=within)[1][RATE] * 1e4 * within == pytest.approx(5)
 
 
-@pytest.mark.parametrize("has_targets", [True, False])
-def test_where_tokens_have_targets_a_run_of_any_length_goes_as_fast(has_targets):
-    targets = [np.full((2, len(ids)), -1.0, dtype=np.float32) for ids in answer_tokens()] if has_targets else []
+@pytest.mark.parametrize(
+    ("steps", "steps_a_pass", "expected"), [(56, 3, 7), (560, 3, 7), (160, 8, 8), (320, 15.5, 15.5), (100, 50, 25)]
+)
+def test_the_whole_way_to_targets_takes_a_pass_or_seven_steps(steps, steps_a_pass, expected):
+    assert steps_to_targets(steps, steps_a_pass) == expected
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(1, 8), (4, 7)])
+def test_a_run_with_targets_goes_that_fast_whatever_its_length(batch_size, expected):
+    targets = [np.full((2, len(ids)), -1.0, dtype=np.float32) for ids in answer_tokens()]
     for steps in (LEAST_STEPS, 2 * LEAST_STEPS):
-        trainer = tiny_trainer(
-            knowing_model(),
-            arguments={"monitor": Monitor(FORGET, RETAIN), "targets": targets},
-            learning_rate="auto",
-            min_steps=steps,
-        )
-        [found] = [one.within for one in trainer.callback_handler.callbacks if isinstance(one, RateSearch)]
-        assert found == (STEPS_TO_TARGETS if has_targets else SHARE * steps)
+        assert searching(targets=targets, min_steps=steps, batch_size=batch_size).within == expected
+        assert searching(min_steps=steps, batch_size=batch_size).within == SHARE * steps
+
+
+def searching(targets=(), **knobs):
+    arguments = {"monitor": Monitor(FORGET, RETAIN), "targets": targets}
+    trainer = tiny_trainer(knowing_model(), arguments=arguments, learning_rate="auto", **knobs)
+    [found] = [one for one in trainer.callback_handler.callbacks if isinstance(one, RateSearch)]
+    return found
 
 
 def test_without_unseen_people_it_aims_at_even_odds():

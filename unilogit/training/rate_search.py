@@ -24,7 +24,9 @@ MOST_STEPS = math.ceil(math.log2(HIGHEST / LOWEST))  # that the search takes
 LEAST_STEPS = 4 * MOST_STEPS  # of a run: after the search most of it is still to come
 MOVED = 1.0  # in log-odds: how far is far enough to tell a speed
 SHARE = 1 / 4  # of the steps, for the whole way at the speed that was found
-STEPS_TO_TARGETS = 7  # for it where tokens have targets: what is overshot comes back, so a long run need not go slower
+# For it where tokens have targets: as many as a pass over the forget set has, but no fewer than these. What is overshot
+# comes back, so a run of many passes need not go slower; but a step should be a small part of the way.
+LEAST_STEPS_TO_TARGETS = 7
 STARTED, RATE = "searched_nll", "found_learning_rate"  # what is logged: before the first step, and in the end
 LEAST_NLL = 1e-6  # log-odds of what is certain are infinite
 EVEN_ODDS = math.log(2)  # the NLL that forgetting aims at where no unseen people say it
@@ -38,6 +40,11 @@ def log_odds(nll: float) -> float:
 def goal_of(history: Sequence[dict[str, float]]) -> float:
     """The NLL that forgetting aims at: of unseen people before the run, or even odds for each token without them."""
     return next((entry["unseen_nll"] for entry in history if "unseen_nll" in entry), EVEN_ODDS)
+
+
+def steps_to_targets(steps: int, steps_a_pass: float) -> float:
+    """In how many steps a run is to go the whole way to targets: see `LEAST_STEPS_TO_TARGETS`."""
+    return min(SHARE * steps, max(LEAST_STEPS_TO_TARGETS, steps_a_pass))
 
 
 def rate_for(way: float, moved: float, rates: float, steps: float) -> float:

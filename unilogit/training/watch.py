@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unilogit.training.nearest import KeepNearest, aims_of
-from unilogit.training.rate_search import STEPS_TO_TARGETS, RateSearch
+from unilogit.training.rate_search import RateSearch, steps_to_targets
 from unilogit.training.stopping import Monitor, Pair, StopWhenForgotten
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def watch(
         probed = (monitor.forget or forget)[:PROBED]
         steps = len(trainer.examples) // trainer.config.batch_size
         goes_on = trainer.config.unmoved == "continue"
-        within = STEPS_TO_TARGETS if trainer.examples.has_targets else None
+        steps_a_pass = len(trainer.examples.forget) / trainer.config.batch_size
+        within = steps_to_targets(steps, steps_a_pass) if trainer.examples.has_targets else None
         trainer.add_callback(
             RateSearch(trainer.log, lambda: float(stop.score(probed)["nll"].mean()), steps, goes_on, within)
         )
