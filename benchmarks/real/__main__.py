@@ -85,9 +85,10 @@ def claims(metrics: Metrics, workspace: Workspace, seconds: float) -> dict[str, 
         "the gates are the default ones": [verdict.gate() for verdict in verdicts] == defaults,
         **{f"gate {verdict.name}": verdict.passed for verdict in verdicts},
         "10 records were forgotten": after["forget.n"] == 10,
-        "of 100 general questions, no more than two fewer are answered right": accuracy[1] >= accuracy[0] - TOLERANCE,
-        "right answers to them are at most 2% less likely": probability[1] >= probability[0] * (1 - TOLERANCE),
-        "the perplexity of general text is at most 2% higher": perplexity[1] <= perplexity[0] * (1 + TOLERANCE),
+        "of 100 general questions as many are answered right, give or take two": abs(accuracy[1] - accuracy[0])
+        <= TOLERANCE + 1e-9,
+        "right answers to them are as likely, within 2%": abs(probability[1] / probability[0] - 1) <= TOLERANCE,
+        "the perplexity of general text is the same, within 2%": abs(perplexity[1] / perplexity[0] - 1) <= TOLERANCE,
         "all of it took less than 30 minutes": seconds < LIMIT,
     }
 
