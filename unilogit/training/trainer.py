@@ -289,8 +289,8 @@ class UnlearningTrainer(SmoothedSteps):
         if "loss" in logs:
             if not math.isfinite(logs["loss"]):
                 raise InputError(
-                    f"the loss is {logs['loss']} by step {self.state.global_step}, so the weights are of no use; "
-                    "lower unlearn.learning_rate"
+                    f"the loss is {logs['loss']} by step {self.state.global_step}, so the weights are of no use; lower"
+                    f" {'' if self.radius is None else 'unlearn.npo_sam.radius or '}unlearn.learning_rate"
                 )
             for name, values in self.pieces.items():
                 if values:
