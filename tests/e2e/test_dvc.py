@@ -75,7 +75,9 @@ def test_changing_the_learning_rate_runs_from_unlearning_on(reproduced):
     project, _ = reproduced
     kept = shutil.copy(project.folder / "params.yaml", project.folder / "params.kept")
     project.change_params(unlearn={"learning_rate": 1e-4})
-    assert stages_run(project.succeed("dvc", "repro")) == STAGES[STAGES.index("unlearn") :]
+    again = stages_run(project.succeed("dvc", "repro"))
+    # The parent looks whether unlearning can go on from a version at this rate, and writes what it wrote before.
+    assert again == ["parent", *STAGES[STAGES.index("unlearn") :]]
     shutil.copy(kept, project.folder / "params.yaml")
     assert stages_run(project.succeed("dvc", "repro")) == IN_GIT  # the earlier results are in the cache
 
