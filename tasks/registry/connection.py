@@ -118,8 +118,7 @@ def connect(uri: str | None = None) -> Iterator["MlflowClient"]:
     import mlflow
     from mlflow.exceptions import MlflowException, RestException
 
-    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    environment = os.environ.get("MLFLOW_TRACKING_URI")  # which MLflow changes, too
+    environment = os.environ.get("MLFLOW_TRACKING_URI")  # MLflow says there, too, which one is current
     mlflow.set_tracking_uri(connected.tracking_uri)
     try:
         yield connected
@@ -128,7 +127,7 @@ def connect(uri: str | None = None) -> Iterator["MlflowClient"]:
             raise
         raise _silent(connected.tracking_uri, _innermost(error)) from error
     finally:
-        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
         if environment is None:
             os.environ.pop("MLFLOW_TRACKING_URI", None)
         else:

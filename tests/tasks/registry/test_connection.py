@@ -115,6 +115,7 @@ def test_a_connection_is_the_current_store_until_it_ends(home):
         assert mlflow.get_tracking_uri() == "sqlite:///before.db"
     finally:
         mlflow.set_tracking_uri(None)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)  # where MLflow had said so, too
     with connect("sqlite:///other.db"):
         pass
     assert not mlflow.is_tracking_uri_set()
@@ -125,8 +126,9 @@ def test_a_connection_leaves_the_environment_as_it_was(home, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{name}.db")
         with connect() as store:
             assert store.tracking_uri == f"sqlite:///{name}.db"
-        assert tracking_uri() == f"sqlite:///{name}.db"
-    mlflow.set_tracking_uri(None)
+        assert tracking_uri() == mlflow.get_tracking_uri() == f"sqlite:///{name}.db"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert not mlflow.is_tracking_uri_set(), "it outlives no environment"
 
 
 def test_an_experiment_is_made_once_and_its_artifacts_name_no_folder(store, home):
