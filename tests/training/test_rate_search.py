@@ -32,14 +32,16 @@ def nll_of(odds):
     return math.log1p(math.exp(-odds))
 
 
-def search(speed, steps, start, goal=None, goes_on=False, within=None):
+def search(speed, steps, start, goal=None, goes_on=False, way_steps=None):
     """Steer an optimiser whose every step moves log-odds by speed × rate; (the rate of each step, what was logged)."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LOWEST)
     scheduler = get_linear_schedule_with_warmup(optimizer, 0, steps)
     state, control, rates = TrainerState(), TrainerControl(), []
     if goal is not None:
         state.log_history.append({"unseen_nll": nll_of(goal)})
-    callback = RateSearch(state.log_history.append, lambda: nll_of(start - speed * sum(rates)), steps, goes_on, within)
+    callback = RateSearch(
+        state.log_history.append, lambda: nll_of(start - speed * sum(rates)), steps, goes_on, way_steps
+    )
     callback.on_train_begin(None, state, control)
     for state.global_step in range(1, steps + 1):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -60,9 +62,9 @@ def test_the_rate_goes_the_whole_way_in_its_share_of_the_steps(speed, steps, sta
     assert rates == pytest.approx(searching + going)
 
 
-@given(steps=st.integers(LEAST_STEPS, 400), within=st.floats(1, LEAST_STEPS))
-def test_the_whole_way_may_take_so_many_steps_whatever_the_run_has(steps, within):
-    assert search(1e4, steps, 5, within=within)[1][RATE] * 1e4 * within == pytest.approx(5)
+@given(steps=st.integers(LEAST_STEPS, 400), way_steps=st.floats(1, LEAST_STEPS))
+def test_the_whole_way_may_take_so_many_steps_whatever_the_run_has(steps, way_steps):
+    assert search(1e4, steps, 5, way_steps=way_steps)[1][RATE] * 1e4 * way_steps == pytest.approx(5)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +78,8 @@ def test_the_whole_way_to_targets_takes_a_pass_or_seven_steps(steps, steps_a_pas
 def test_a_run_with_targets_goes_that_fast_whatever_its_length(batch_size, expected):
     targets = [np.full((2, len(ids)), -1.0, dtype=np.float32) for ids in answer_tokens()]
     for steps in (LEAST_STEPS, 2 * LEAST_STEPS):
-        assert searching(targets=targets, min_steps=steps, batch_size=batch_size).within == expected
-        assert searching(min_steps=steps, batch_size=batch_size).within == SHARE * steps
+        assert searching(targets=targets, min_steps=steps, batch_size=batch_size).way_steps == expected
+        assert searching(min_steps=steps, batch_size=batch_size).way_steps == SHARE * steps
 
 
 def searching(targets=(), **knobs):

@@ -74,7 +74,7 @@ class RateSearch(TrainerCallback):
         measure: the mean NLL of forget answers under the weights as they are, in nats.
         steps: that the run has.
         goes_on: where no rate moves them, go on at the highest; else that is an error.
-        within: steps at the rate that is found, for the whole way; None for `SHARE` of the run's.
+        way_steps: steps at the rate that is found, for the whole way; None for `SHARE` of the run's.
 
     Raises:
         InputError: the run has too few steps.
@@ -86,7 +86,7 @@ class RateSearch(TrainerCallback):
         measure: Callable[[], float],
         steps: int,
         goes_on: bool = False,
-        within: float | None = None,
+        way_steps: float | None = None,
     ) -> None:
         if steps < LEAST_STEPS:
             raise InputError(
@@ -94,7 +94,7 @@ class RateSearch(TrainerCallback):
                 f" {steps}; set unlearn.min_steps to {LEAST_STEPS} or more, or give a number"
             )
         self.tell, self.measure, self.steps, self.goes_on = tell, measure, steps, goes_on
-        self.within = SHARE * steps if within is None else within
+        self.way_steps = SHARE * steps if way_steps is None else way_steps
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -127,7 +127,7 @@ class RateSearch(TrainerCallback):
             return LOWEST  # all is forgotten: there is nowhere to go
         moved = before - log_odds(self.measure())
         if moved >= min(MOVED, way):
-            return rate_for(way, moved, tried(step, self.steps), self.within)
+            return rate_for(way, moved, tried(step, self.steps), self.way_steps)
         if step < MOST_STEPS:
             return None
         if self.goes_on:

@@ -41,7 +41,7 @@ def watch(
         steps = len(trainer.examples) // trainer.config.batch_size
         goes_on = trainer.config.unmoved == "continue"
         steps_a_pass = len(trainer.examples.forget) / trainer.config.batch_size
-        within = steps_to_targets(steps, steps_a_pass) if trainer.examples.has_targets else None
+        way_steps = steps_to_targets(steps, steps_a_pass) if trainer.examples.has_targets else None
         trainer.add_callback(
-            RateSearch(trainer.log, lambda: float(stop.score(probed)["nll"].mean()), steps, goes_on, within)
+            RateSearch(trainer.log, lambda: float(stop.score(probed)["nll"].mean()), steps, goes_on, way_steps)
         )
